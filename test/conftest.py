@@ -1,0 +1,113 @@
+"""Fixtures every test may use: empty registries on loopback, and tools that are there or skip the test by name."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from saltfactories.plugins.event_listener import EventListener
+from support.images import static_busybox
+from support.registries import Distribution, free_port, registry_binary
+
+REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
+
+# Tools whose presence is more than a name on PATH.
+PROBES: dict[str, Callable[[], str | None]] = {
+    "docker-distribution": registry_binary,
+    "busybox-static": static_busybox,
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Announce our markers."""
+    config.addinivalue_line(
+        "markers", "needs(*tools): skip, naming the tool, where one is not installed"
+    )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a tool this machine lacks."""
+    for marker in item.iter_markers("needs"):
+        skip_without(*marker.args)
+
+
+def skip_without(*tools: str) -> None:
+    """Skip the running test unless all tools are installed."""
+    for tool in tools:
+        if not PROBES.get(tool, lambda: shutil.which(tool))():
+            pytest.skip(f"needs {tool}")
+
+
+@pytest.fixture(scope="session")
+def event_listener() -> Iterator[EventListener]:
+    """Keep the listener that pytest-salt-factories starts for every run off the machine's other addresses."""
+    with EventListener(address=f"tcp://127.0.0.1:{free_port()}") as listener:
+        yield listener
+
+
+@pytest.fixture(scope="session")
+def salt_factories_config() -> dict[str, Any]:
+    """Keep the log server on loopback too, and do not wait for daemons longer than they need."""
+    return {"slow_stop": False, "log_server_host": "127.0.0.1"}
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """Return the formula's root."""
+    return REPOSITORY_ROOT
+
+
+@pytest.fixture
+def start_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Distribution]]:
+    """Return a function that starts an empty registry (keywords as `Distribution`'s), which ends with the test."""
+    yield from _registry_starter(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def start_module_registry(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., Distribution]]:
+    """Do as `start_registry`, for a whole module."""
+    yield from _registry_starter(tmp_path_factory)
+
+
+@pytest.fixture
+def upstream(start_registry: Callable[..., Distribution]) -> Distribution:
+    """Return an empty registry to mirror from."""
+    return start_registry()
+
+
+@pytest.fixture
+def local(start_registry: Callable[..., Distribution]) -> Distribution:
+    """Return an empty registry to mirror to."""
+    return start_registry()
+
+
+@pytest.fixture(scope="module")
+def module_upstream(start_module_registry: Callable[..., Distribution]) -> Distribution:
+    """Return a registry to mirror from that a module's tests share."""
+    return start_module_registry()
+
+
+@pytest.fixture(scope="module")
+def module_local(start_module_registry: Callable[..., Distribution]) -> Distribution:
+    """Return a registry to mirror to that a module's tests share."""
+    return start_module_registry()
+
+
+def _registry_starter(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., Distribution]]:
+    skip_without("docker-distribution")
+    with ExitStack() as running:
+
+        def start(directory: Path | None = None, **keywords: Any) -> Distribution:
+            directory = directory or tmp_path_factory.mktemp("registry")
+            return running.enter_context(Distribution(directory, **keywords))
+
+        yield start
