@@ -12,7 +12,7 @@ import pytest
 
 from saltfactories.plugins.event_listener import EventListener
 from support.images import static_busybox
-from support.registries import Distribution, free_port, registry_binary
+from support.registries import Distribution, registry_binary
 
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
 
@@ -46,7 +46,10 @@ def skip_without(*tools: str) -> None:
 @pytest.fixture(scope="session")
 def event_listener() -> Iterator[EventListener]:
     """Keep the listener that pytest-salt-factories starts for every run off the machine's other addresses."""
-    with EventListener(address=f"tcp://127.0.0.1:{free_port()}") as listener:
+    listener = EventListener()
+    listener.host = "127.0.0.1"
+    listener.address = f"tcp://{listener.host}:{listener.port}"
+    with listener:
         yield listener
 
 
