@@ -13,6 +13,7 @@ import pytest
 from saltfactories.plugins.event_listener import EventListener
 from support.images import static_busybox
 from support.registries import Distribution, registry_binary
+from support.salt_minion import Minion
 
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,6 +29,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "needs(*tools): skip, naming the tool, where one is not installed"
     )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Keep the log server of pytest-salt-factories, which starts right after this, on loopback."""
+    log_server = session.config.pluginmanager.get_plugin("saltfactories-log-server")
+    if log_server is not None:
+        log_server.log_host = "127.0.0.1"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -77,6 +86,18 @@ def start_module_registry(
 ) -> Iterator[Callable[..., Distribution]]:
     """Do as `start_registry`, for a whole module."""
     yield from _registry_starter(tmp_path_factory)
+
+
+@pytest.fixture
+def make_minion(
+    tmp_path_factory: pytest.TempPathFactory, checkout: Path
+) -> Callable[..., Minion]:
+    """Return a function that makes a throw-away masterless minion (keywords as `Minion`'s)."""
+
+    def make(**keywords: Any) -> Minion:
+        return Minion(tmp_path_factory.mktemp("minion"), checkout, **keywords)
+
+    return make
 
 
 @pytest.fixture

@@ -1,0 +1,152 @@
+"""A masterless minion in a directory of its own, that sees this formula as its file roots."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FORMULA_PARTS = ("_modules", "_states", "_utils", "docker_registry")
+SECONDS_FOR_A_CALL = 600
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What `salt-call` said. `value` is the function's return, None where the output is no JSON."""
+
+    retcode: int
+    value: Any
+    stdout: str
+    stderr: str
+
+
+class Minion:
+    """A throw-away minion below `directory`.
+
+    It serves itself a copy of the formula from `checkout`, and `pillar` as its pillar. `config` is merged into the
+    minion's configuration, `states` are further files of the file roots: name to text.
+    """
+
+    def __init__(
+        self,
+        directory: Path | str,
+        checkout: Path | str,
+        *,
+        pillar: Mapping[str, Any] | None = None,
+        config: Mapping[str, Any] | None = None,
+        grains: Mapping[str, Any] | None = None,
+        states: Mapping[str, str] | None = None,
+        minion_id: str = "minion",
+    ) -> None:
+        self.root = Path(directory).resolve()
+        self.minion_id = minion_id
+        self.config_dir = self.root / "conf"
+        self.file_root = self.root / "states"
+        self.pillar_root = self.root / "pillar"
+        self._copy_formula(Path(checkout))
+        for name, text in (states or {}).items():
+            _write(self.file_root / name, text)
+        self.set_pillar(pillar or {})
+        settings = self._settings() | {"grains": dict(grains or {})} | dict(config or {})
+        _write(self.config_dir / "minion", yaml.safe_dump(settings))
+
+    def set_pillar(self, pillar: Mapping[str, Any]) -> None:
+        """Replace the pillar."""
+        # JSON without Jinja: what a test says reaches Salt as it is.
+        _write(self.pillar_root / "top.sls", "#!json\n" + json.dumps({"base": {"*": ["data"]}}))
+        _write(self.pillar_root / "data.sls", "#!json\n" + json.dumps(pillar))
+
+    def sync(self) -> Answer:
+        """Copy the formula's modules to where the minion loads them from."""
+        return self.call("saltutil.sync_all")
+
+    def apply(self, *sls: str, test: bool = False, **arguments: Any) -> Answer:
+        """Run `state.apply`."""
+        return self.call("state.apply", *sls, test=test, **arguments)
+
+    def call(self, function: str, *arguments: Any, **keywords: Any) -> Answer:
+        """Run `salt-call --local` in a process of its own."""
+        command = [*self.command(function), *map(_as_argument, arguments)]
+        command += [f"{key}={_as_argument(value)}" for key, value in keywords.items()]
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=SECONDS_FOR_A_CALL,
+            check=False,
+        )
+        return Answer(done.returncode, _local_value(done.stdout), done.stdout, done.stderr)
+
+    def command(self, function: str) -> list[str]:
+        """Return the words of a `salt-call` that prints JSON and exits as the function wishes."""
+        options = ["--local", "--out=json", "--no-color", "--retcode-passthrough"]
+        return [salt_call(), f"--config-dir={self.config_dir}", *options, function]
+
+    def caller(self) -> Any:
+        """Return a `salt.client.Caller` in this process: `.cmd("test.ping")`. Much faster than `call`.
+
+        What it loads stays loaded, so one process should use it for one version of the modules.
+        """
+        import salt.client
+        import salt.config
+
+        options = salt.config.minion_config(str(self.config_dir / "minion"))
+        options["file_client"] = "local"
+        return salt.client.Caller(mopts=options)
+
+    def _copy_formula(self, checkout: Path) -> None:
+        # Not the checkout itself: Salt would walk the virtual environment and the tests' data as well.
+        self.file_root.mkdir(parents=True, exist_ok=True)
+        for part in FORMULA_PARTS:
+            if (checkout / part).is_dir():
+                no_bytecode = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(checkout / part, self.file_root / part, ignore=no_bytecode)
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "id": self.minion_id,
+            "file_client": "local",
+            "root_dir": str(self.root),
+            "pki_dir": str(self.root / "pki"),
+            "cachedir": str(self.root / "cache"),
+            "sock_dir": str(self.root / "run"),
+            "log_file": str(self.root / "minion.log"),
+            "log_level_logfile": "quiet",
+            "file_roots": {"base": [str(self.file_root)]},
+            "pillar_roots": {"base": [str(self.pillar_root)]},
+            # A name server asked for every address is a time-out where there is none.
+            "enable_fqdns_grains": False,
+        }
+
+
+def salt_call() -> str:
+    """Return the `salt-call` that belongs to this Python, or else the one on PATH."""
+    beside = Path(sys.executable).with_name("salt-call")
+    found = str(beside) if os.access(beside, os.X_OK) else shutil.which("salt-call")
+    assert found is not None, "no salt-call"
+    return found
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def _as_argument(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _local_value(stdout: str) -> Any:
+    try:
+        return json.loads(stdout)["local"]
+    except (ValueError, KeyError, TypeError):
+        return None
