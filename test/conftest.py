@@ -1,4 +1,4 @@
-"""Fixtures every test may use: empty registries on loopback, and tools that are there or skip the test by name."""
+"""Fixtures every test may use: empty registries, minions, and tools without which a test skips."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from saltfactories.plugins.event_listener import EventListener
+
 from support.images import static_busybox
 from support.registries import Distribution, registry_binary
 from support.salt_minion import Minion
@@ -48,13 +48,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def skip_without(*tools: str) -> None:
     """Skip the running test unless all tools are installed."""
     for tool in tools:
-        if not PROBES.get(tool, lambda: shutil.which(tool))():
+        probe = PROBES.get(tool)
+        if not (probe() if probe else shutil.which(tool)):
             pytest.skip(f"needs {tool}")
 
 
 @pytest.fixture(scope="session")
 def event_listener() -> Iterator[EventListener]:
-    """Keep the listener that pytest-salt-factories starts for every run off the machine's other addresses."""
+    """Keep the listener that pytest-salt-factories starts for every run on loopback."""
     listener = EventListener()
     listener.host = "127.0.0.1"
     listener.address = f"tcp://{listener.host}:{listener.port}"
@@ -75,8 +76,13 @@ def checkout() -> Path:
 
 
 @pytest.fixture
-def start_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Distribution]]:
-    """Return a function that starts an empty registry (keywords as `Distribution`'s), which ends with the test."""
+def start_registry(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., Distribution]]:
+    """Return a function that starts an empty registry, which ends with the test.
+
+    It takes `Distribution`'s keywords.
+    """
     yield from _registry_starter(tmp_path_factory)
 
 
@@ -89,9 +95,7 @@ def start_module_registry(
 
 
 @pytest.fixture
-def make_minion(
-    tmp_path_factory: pytest.TempPathFactory, checkout: Path
-) -> Callable[..., Minion]:
+def make_minion(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Callable[..., Minion]:
     """Return a function that makes a throw-away masterless minion (keywords as `Minion`'s)."""
 
     def make(**keywords: Any) -> Minion:

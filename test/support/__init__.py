@@ -1,1 +1,1 @@
-"""What the tests and the bench share: real registries, real images, a line that can be bad, a throw-away minion."""
+"""What tests and bench share: real registries and images, bad lines, a throw-away minion."""

@@ -1,7 +1,7 @@
 """Real images, made and pushed without a container engine.
 
-Layers are genuine gzip tars, so every tool that unpacks can unpack them. The same arguments give the same digests, on
-every machine with the same zlib.
+Layers are genuine gzip tars, so every tool that unpacks can unpack them. The same arguments give
+the same digests, on every machine with the same zlib.
 """
 
 from __future__ import annotations
@@ -282,9 +282,7 @@ def runnable_image(
     """Return an image `FROM scratch` with a static busybox, which runs the script in its shell."""
     binary = busybox or static_busybox()
     assert binary is not None, "busybox-static is not installed"
-    base = FileLayer(
-        {"bin/busybox": Path(binary).read_bytes()}, links={"bin/sh": "/bin/busybox"}
-    )
+    base = FileLayer({"bin/busybox": Path(binary).read_bytes()}, links={"bin/sh": "/bin/busybox"})
     layers = [base, FileLayer({"seed": seed.encode()})] if seed else [base]
     return docker_image(layers, command=["/bin/busybox", "sh", "-c", script])
 
@@ -329,7 +327,7 @@ def _image(
     architecture: str,
     operating_system: str,
 ) -> Image:
-    # What has URLs lives elsewhere, as a foreign layer does: it is named in the manifest and never pushed.
+    # What has URLs lives elsewhere: a foreign layer is named in the manifest and never pushed.
     pushed = tuple(layer for layer in layers if not getattr(layer, "urls", ()))
     platform = {"architecture": architecture, "os": operating_system}
     return Image(media_type, _json(body), blobs=(config, *pushed), platform=platform)
@@ -459,19 +457,19 @@ def _put_manifest(
 
 
 def digest_of(url: str, repository: str, tag: str) -> str | None:
-    """Return the digest a tag has according to skopeo, which shares no code with us; None if there is no such tag."""
+    """Return the digest a tag has, None if there is no such tag; read by skopeo, not our code."""
     answer = _skopeo("inspect", "--tls-verify=false", "--raw", _reference(url, repository, tag))
     return sha256(answer.stdout) if answer.returncode == 0 else None
 
 
 def tags_of(url: str, repository: str) -> list[str]:
-    """Return a repository's tags according to skopeo, sorted; empty if there is no such repository."""
+    """Return a repository's tags, sorted, empty without the repository; read by skopeo."""
     answer = _skopeo("list-tags", "--tls-verify=false", _reference(url, repository))
     return sorted(json.loads(answer.stdout)["Tags"] or []) if answer.returncode == 0 else []
 
 
 def pull_whole(url: str, repository: str, tag: str, directory: Path | str) -> None:
-    """Let skopeo fetch a tag with every blob of every platform into a directory; raise if anything is missing."""
+    """Let skopeo fetch a tag, every platform and blob of it; raise if anything is missing."""
     answer = _skopeo(
         "copy",
         "--all",

@@ -1,4 +1,4 @@
-"""A hostile line: an HTTP proxy in front of a real registry that counts requests and does what it is told to some.
+"""A hostile line: an HTTP proxy in front of a real registry that counts requests and spoils some.
 
     with FaultProxy(upstream.url) as proxy:
         proxy.on("GET", r"/blobs/", cut_after(1000), times=2)
@@ -23,7 +23,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, BinaryIO
+from io import BufferedIOBase
+from typing import Any
 from urllib.parse import urlsplit
 
 from support.registries import LOOPBACK, host_and_port
@@ -65,7 +66,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """What a client gets. `length` is what Content-Length claims; None: no such header, chunks instead."""
+    """What a client gets. `length` is what Content-Length claims; None: chunks, without it."""
 
     status: int
     headers: Headers
@@ -121,9 +122,7 @@ class Rule:
         return True
 
 
-def answer(
-    status: int, body: bytes = b"", headers: Mapping[str, str] | None = None
-) -> Action:
+def answer(status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Action:
     """Answer at once; the registry does not see the request."""
 
     def act(request: Request, pass_on: PassOn) -> Response:
@@ -167,7 +166,7 @@ def cut_upload_after(size: int) -> Action:
 
 
 def lose_response() -> Action:
-    """Let the registry carry the request out, and reset the connection instead of passing on its answer."""
+    """Let the registry carry the request out, and reset the connection instead of its answer."""
 
     def act(request: Request, pass_on: PassOn) -> Response:
         _swallow(pass_on(request).body)
@@ -284,9 +283,9 @@ class FaultProxy:
         times: int | None = 1,
         skip: int = 0,
     ) -> Rule:
-        """Apply an action to the next `times` requests (None: all) whose path has the pattern, after `skip` of them.
+        """Apply an action to the next `times` requests whose path has the pattern; None: to all.
 
-        The rule that was added last wins.
+        The first `skip` of them pass untouched. The rule that was added last wins.
         """
         rule = Rule(method, re.compile(path), action, times, skip)
         with self._lock:
@@ -538,16 +537,16 @@ def _framed(chunk: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunk else b""
 
 
-def _read(stream: BinaryIO, length: int) -> Iterator[bytes]:
+def _read(stream: BufferedIOBase, length: int) -> Iterator[bytes]:
     while length:
-        chunk = stream.read1(min(CHUNK, length))  # type: ignore[attr-defined]
+        chunk = stream.read1(min(CHUNK, length))
         if not chunk:
             raise CutError
         length -= len(chunk)
         yield chunk
 
 
-def _read_chunked(stream: BinaryIO) -> Iterator[bytes]:
+def _read_chunked(stream: BufferedIOBase) -> Iterator[bytes]:
     while size := int(stream.readline().split(b";")[0] or b"0", 16):
         yield from _read(stream, size)
         stream.readline()

@@ -20,7 +20,8 @@ import yaml
 LOOPBACK = "127.0.0.1"
 # Debian's and Ubuntu's name, then everybody else's.
 BINARY_NAMES = ("docker-registry", "registry")
-# Under the kernel's ephemeral range, so that no outgoing connection takes a port between our look and the server's bind.
+# Under the kernel's ephemeral range, so that no outgoing connection takes a port between our look
+# and the server's bind.
 PORTS_TO_LISTEN_ON = range(20000, 32000)
 SECONDS_TO_START = 20.0
 SECONDS_TO_STOP = 10.0
@@ -79,8 +80,8 @@ def host_and_port(host: str, port: int) -> str:
 class Distribution:
     """One docker-distribution server, which starts on `with` or `start()`.
 
-    `config` is merged over a default that allows deletes and survives a restart in mid-upload (`http.secret`). An
-    `http.tls` in it makes `.url` an https one.
+    `config` is merged over a default that allows deletes and survives a restart in mid-upload
+    (`http.secret`). An `http.tls` in it makes `.url` an https one.
     """
 
     def __init__(
@@ -218,7 +219,7 @@ class Distribution:
         while time.monotonic() < deadline:
             self._raise_if_ended(log_offset)
             if _answers(f"{self.url}/v2/"):
-                # Somebody else's server on our port would answer as well, while ours is about to fail.
+                # Somebody else's server on our port answers as well, while ours is about to fail.
                 self._raise_if_ended(log_offset)
                 return
             time.sleep(0.01)

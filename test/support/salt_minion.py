@@ -31,8 +31,9 @@ class Answer:
 class Minion:
     """A throw-away minion below `directory`.
 
-    It serves itself a copy of the formula from `checkout`, and `pillar` as its pillar. `config` is merged into the
-    minion's configuration, `states` are further files of the file roots: name to text.
+    It serves itself a copy of the formula from `checkout`, and `pillar` as its pillar. `config` is
+    merged into the minion's configuration, `states` are further files of the file roots: name to
+    text.
     """
 
     def __init__(
@@ -92,9 +93,10 @@ class Minion:
         return [salt_call(), f"--config-dir={self.config_dir}", *options, function]
 
     def caller(self) -> Any:
-        """Return a `salt.client.Caller` in this process: `.cmd("test.ping")`. Much faster than `call`.
+        """Return a `salt.client.Caller` in this process: `.cmd("test.ping")`.
 
-        What it loads stays loaded, so one process should use it for one version of the modules.
+        It is much faster than `call`. What it loads stays loaded, so one process should use it
+        for one version of the modules.
         """
         import salt.client
         import salt.config
@@ -104,7 +106,7 @@ class Minion:
         return salt.client.Caller(mopts=options)
 
     def _copy_formula(self, checkout: Path) -> None:
-        # Not the checkout itself: Salt would walk the virtual environment and the tests' data as well.
+        # Not the checkout itself: Salt would walk the virtual environment and the tests' data too.
         self.file_root.mkdir(parents=True, exist_ok=True)
         for part in FORMULA_PARTS:
             if (checkout / part).is_dir():

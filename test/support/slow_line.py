@@ -1,8 +1,8 @@
-"""A long, thin line on loopback: what passes is delayed and its rate limited, connection by connection.
+"""A long, thin line on loopback: what passes is late, and each connection has its top rate.
 
-It is a process of its own (`python slow_line.py --help`), so that carrying hundreds of MB/s takes no time from whatever
-is measured in the test's process. It passes bytes on without looking at them. What it does not imitate: loss, jitter
-and TCP's slow start.
+It is a process of its own (`python slow_line.py --help`), so that carrying hundreds of MB/s takes
+no time from whatever is measured in the test's process. It passes bytes on without looking at
+them. What it does not imitate: loss, jitter and TCP's slow start.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Stats:
 
 
 class _Direction:
-    """One way of one connection: takes bytes, hands them on at the line's rate, half a round-trip later."""
+    """One way of one connection: hands bytes on at the line's rate, half a round-trip later."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, rate: float | None, delay: float) -> None:
         self._loop = loop
@@ -204,12 +204,12 @@ class _Line:
         self._tasks: set[asyncio.Future[None]] = set()
 
     def keep(self, task: asyncio.Future[None]) -> None:
-        """The loop alone holds a task weakly."""
+        """Hold a task until it is done; the loop alone holds it weakly."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def serve(self, port: int) -> None:
-        """Say the port, then answer each line of standard input with the statistics, until it ends."""
+        """Print the port, then the statistics for each line of standard input, until it ends."""
         loop = asyncio.get_running_loop()
         server = await loop.create_server(lambda: _ClientEnd(self), LOOPBACK, port, backlog=512)
         print(server.sockets[0].getsockname()[1], flush=True)
@@ -219,10 +219,10 @@ class _Line:
 
 
 class SlowLine:
-    """A slow line to a server on loopback, while in `with`: connect to `.address` or `.url` instead.
+    """A slow line to a server on loopback, while in `with`: connect to `.address` instead.
 
-    `rtt` is in seconds and also delays the first byte of each connection, as a handshake would; `rate` is in bytes a
-    second, for each connection and each way.
+    `rtt` is in seconds and also delays the first byte of each connection, as a handshake would;
+    `rate` is in bytes a second, for each connection and each way.
     """
 
     def __init__(
@@ -262,7 +262,8 @@ class SlowLine:
     def __exit__(self, *exception: Any) -> None:
         if self._process is None:
             return
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         try:
             self._process.wait(5)
@@ -273,13 +274,15 @@ class SlowLine:
         self._process = None
 
     def _ask(self) -> str:
-        assert self._process is not None and self._process.stdin is not None
+        assert self._process is not None
+        assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
         return self._read()
 
     def _read(self) -> str:
-        assert self._process is not None and self._process.stdout is not None
+        assert self._process is not None
+        assert self._process.stdout is not None
         return self._process.stdout.readline()
 
 
