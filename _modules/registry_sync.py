@@ -1,0 +1,173 @@
+"""Mirror container images from one registry into another.
+
+What is mirrored, from where and into which registry stands in the pillar ``docker_registry``; see
+``pillar.example``.
+
+``check``, ``plan`` and ``sync`` return the same report:
+
+``registry``
+    the local one: ``url``, ``up``, ``repositories`` and ``tags`` (how many it holds), ``error``.
+``images``
+    ``repository:tag`` as it stands locally → ``status`` (``current``, ``missing``, ``stale``,
+    ``extra``, ``unreadable``; after a sync ``current``, ``copied``, ``failed``), ``upstream`` and
+    ``local`` (digests), ``bytes`` (to move or moved for this tag; a blob that several need is counted
+    once; ``check`` does not read manifests and gives 0), ``cause`` (``auth``, ``absent``, ``rate``,
+    ``network``, ``space``, ``digest``, ``unsupported``, ``internal`` or empty) and ``error`` (one
+    sentence or empty).
+``summary``
+    how many tags have each status, and ``tags`` (wanted), ``blobs`` and ``bytes`` (to move or moved),
+    ``blobs_copied``, ``blobs_mounted``, ``seconds``.
+
+The return code, kept by ``salt-call --retcode-passthrough``: 0 in step, 1 something failed, 2 the
+mirror lags.
+"""
+
+from salt.exceptions import CommandExecutionError
+
+import _registry_mirror as mirror
+from _registry_errors import RegistryError
+from _registry_settings import SettingsError, read_settings
+
+__func_alias__ = {"list_": "list"}
+__virtualname__ = "registry_sync"
+
+
+def __virtual__():
+    return __virtualname__
+
+
+def check():
+    """Read both registries and change nothing: what is missing, stale or extra here.
+
+    Returns:
+        The report. ``extra`` are tags that the local registry holds and the list does not want.
+
+    Raises:
+        CommandExecutionError: a mistake in the pillar, named by its key.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call registry_sync.check
+        salt-call registry_sync.check --out=json --retcode-passthrough
+    """
+    return _coded(mirror.check(_settings()))
+
+
+def plan(fresh=False):
+    """Say what a sync would do, with the blobs and bytes that it would move; nothing is written.
+
+    Args:
+        fresh: take a local registry that cannot be read for one that is still empty, as before the
+            formula's first run.
+
+    Returns:
+        The report.
+
+    Raises:
+        CommandExecutionError: a mistake in the pillar, named by its key.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_sync.plan
+    """
+    return _coded(mirror.plan(_settings(), fresh=fresh))
+
+
+def sync():
+    """Bring the local registry in step with the list; what cannot be copied does not stop the rest.
+
+    With ``docker_registry:sync: false`` nothing is copied and the report is that of ``check``.
+
+    Returns:
+        The report.
+
+    Raises:
+        CommandExecutionError: a mistake in the pillar, named by its key.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_sync.sync
+    """
+    settings = _settings()
+    return _coded(mirror.sync(settings) if settings.sync else mirror.check(settings))
+
+
+def list_():
+    """List what the local registry holds.
+
+    Returns:
+        Repository → tag → digest.
+
+    Raises:
+        CommandExecutionError: the registry cannot be read, or a mistake in the pillar.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call registry_sync.list
+    """
+    try:
+        return mirror.holdings(_settings())
+    except RegistryError as failure:
+        raise CommandExecutionError(str(failure)) from failure
+
+
+def registry():
+    """The local registry in short.
+
+    Returns:
+        ``url``, ``up``, ``repositories``, ``tags`` and ``error``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call registry_sync.registry
+    """
+    return mirror.registry(_settings())
+
+
+def populated():
+    """Whether the local registry answers and holds a repository; an unreachable one does not.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call registry_sync.populated
+    """
+    return mirror.populated(_settings())
+
+
+def sync_enabled():
+    """Whether the pillar lets images be copied (``docker_registry:sync``).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call registry_sync.sync_enabled
+    """
+    return _settings().sync
+
+
+def _settings():
+    pillar = __salt__["pillar.get"]("docker_registry", {})
+    host = __grains__.get("fqdn") or __grains__.get("host") or "localhost"
+    undercloud = isinstance(pillar, dict) and pillar.get("undercloud") is True
+    try:
+        return read_settings(pillar, host=host, undercloud=undercloud)
+    except SettingsError as mistake:
+        raise CommandExecutionError(str(mistake)) from None
+
+
+def _coded(report):
+    __context__["retcode"] = mirror.return_code(report)
+    return report

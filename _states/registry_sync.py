@@ -1,0 +1,163 @@
+"""States of a mirror: its images are in step, its registry serves.
+
+Both take what they need from the pillar ``docker_registry``.
+"""
+
+from salt.exceptions import CommandExecutionError
+
+__virtualname__ = "registry_sync"
+
+# How many failures a comment spells out; all of them stand in registry_sync.check.
+FAILURES_SHOWN = 5
+
+
+def __virtual__():
+    return __virtualname__
+
+
+def synced(name):
+    """Keep the images of the list in step with upstream.
+
+    With ``docker_registry:sync: false`` nothing is copied and the comment says what the registry
+    holds. In test mode nothing is written and the comment says how many tags and bytes would move.
+
+    Args:
+        name: free text.
+
+    Returns:
+        Changes are the tags that moved, each with its old and new digest.
+
+    .. code-block:: yaml
+
+        Images are in step with upstream:
+          registry_sync.synced
+    """
+    try:
+        if not __salt__["registry_sync.sync_enabled"]():
+            return _held(name)
+        plan = __salt__["registry_sync.plan"](fresh=__opts__["test"])
+        moving = _with_status(plan, "missing", "stale")
+        if __opts__["test"]:
+            return _foretold(name, plan, moving)
+        if not moving:
+            return _told(name, plan)
+        return _told(name, __salt__["registry_sync.sync"](), before=plan)
+    except CommandExecutionError as failure:
+        return _state(name, False, str(failure))
+
+
+def serving(name):
+    """Be sure that the local registry answers and is not empty.
+
+    Args:
+        name: free text.
+
+    Returns:
+        False, and the address that was tried, where it does not.
+
+    .. code-block:: yaml
+
+        Registry serves images:
+          registry_sync.serving
+    """
+    try:
+        registry = __salt__["registry_sync.registry"]()
+    except CommandExecutionError as failure:
+        return _state(name, False, str(failure))
+    url = registry["url"]
+    if registry["up"] and registry["tags"]:
+        return _state(name, True, f"{url} serves {_contents(registry)}")
+    if __opts__["test"]:
+        return _state(name, None, f"Would ask {url} whether it serves images")
+    if registry["up"]:
+        return _state(name, False, f"{url} answers but holds no image")
+    return _state(name, False, f"No registry answers at {url}: {registry['error']}")
+
+
+def _held(name):
+    registry = __salt__["registry_sync.registry"]()
+    off = "docker_registry:sync is false, nothing is copied"
+    if registry["up"]:
+        return _state(name, True, f"{off}; {registry['url']} holds {_contents(registry)}")
+    result = None if __opts__["test"] else False
+    return _state(name, result, f"{off}; no registry answers at {registry['url']}: {registry['error']}")
+
+
+def _foretold(name, plan, moving):
+    unreadable = _with_status(plan, "unreadable")
+    comment = _all_current(plan)
+    if moving:
+        comment = f"Would copy {len(moving)} of {_tags(plan)} ({_volume(plan)})"
+    changes = {key: {"old": image["local"], "new": image["upstream"]} for key, image in moving.items()}
+    result = False if unreadable else None if moving else True
+    return _state(name, result, comment + _failures("cannot be read", unreadable), changes)
+
+
+def _told(name, report, before=None):
+    copied = _with_status(report, "copied")
+    failed = _with_status(report, "failed", "unreadable")
+    changes = {
+        key: {"old": before["images"].get(key, {}).get("local", ""), "new": image["upstream"]}
+        for key, image in copied.items()
+    }
+    comment = _all_current(report)
+    if copied:
+        comment = f"Mirrored {len(copied)} of {_tags(report)} ({_volume(report)}, {_seconds(report)})"
+    return _state(name, not failed, comment + _failures("failed", failed), changes)
+
+
+def _state(name, result, comment, changes=None):
+    return {"name": name, "result": result, "comment": comment, "changes": changes or {}}
+
+
+def _with_status(report, *statuses):
+    return {key: image for key, image in report["images"].items() if image["status"] in statuses}
+
+
+def _all_current(report):
+    current = report["summary"]["current"]
+    if current == report["summary"]["tags"]:
+        return f"All {_tags(report)} are current"
+    return f"{current} of {_tags(report)} are current"
+
+
+def _failures(verb, images):
+    if not images:
+        return ""
+    told = [
+        f"{key} ({image['cause']}: {image['error']})" for key, image in list(images.items())[:FAILURES_SHOWN]
+    ]
+    if len(images) > FAILURES_SHOWN:
+        told.append("…; registry_sync.check names all")
+    return f"; {len(images)} {verb}: {'; '.join(told)}"
+
+
+def _contents(registry):
+    return f"{_count(registry['repositories'], 'repository', 'repositories')}, " + _count(
+        registry["tags"], "tag", "tags"
+    )
+
+
+def _tags(report):
+    return _count(report["summary"]["tags"], "tag", "tags")
+
+
+def _volume(report):
+    summary = report["summary"]
+    return f"{_bytes(summary['bytes'])} in {_count(summary['blobs'], 'blob', 'blobs')}"
+
+
+def _seconds(report):
+    return f"{report['summary']['seconds']:.1f} s"
+
+
+def _count(number, one, many):
+    return f"{number} {one if number == 1 else many}"
+
+
+def _bytes(size):
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"

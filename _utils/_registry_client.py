@@ -1,0 +1,415 @@
+"""One registry over HTTP, as the distribution-spec has it.
+
+https://github.com/opencontainers/distribution-spec/blob/main/spec.md
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urljoin, urlsplit
+
+from _registry_auth import Authorizer, find_credentials
+from _registry_errors import (
+    Absent,
+    Busy,
+    NoSpace,
+    RegistryError,
+    Unauthorized,
+    Unreachable,
+    Unsupported,
+    WrongContent,
+)
+from _registry_http import CHUNK, Answer, Http, Stream, retry_after
+from _registry_model import (
+    ACCEPTED,
+    MANIFEST_LIMIT,
+    Descriptor,
+    Manifest,
+    ModelError,
+    digest_of,
+    is_digest,
+    read_manifest,
+)
+from _registry_pace import Pace
+from _registry_settings import Endpoint
+
+ACCEPT = {"Accept": ", ".join(ACCEPTED)}
+# docker-distribution refuses more than 1000 from 2.8.2 on, and gives 100 where nothing is said.
+PAGE = 1000
+PAGES = 10_000
+LIST_LIMIT = 64 * 1024 * 1024
+# A commit to an object store copies the blob once more before it answers.
+COMMIT_SECONDS = 600.0
+ENOSPC = 28
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a registry says of a manifest without sending it."""
+
+    digest: str
+    media_type: str
+
+
+class Registry:
+    """One registry.
+
+    Args:
+        endpoint: where it is and who we are there.
+        pace: how fast it may be asked.
+        connections: how many are kept open.
+    """
+
+    def __init__(self, endpoint: Endpoint, pace: Pace, *, connections: int = 8) -> None:
+        self.endpoint = endpoint
+        self.pace = pace
+        self._http = Http(endpoint, connections=connections)
+        self._authorizer = Authorizer(endpoint, find_credentials(endpoint), self._http)
+
+    def __str__(self) -> str:
+        return f"{self.endpoint.side} {self.endpoint.name}"
+
+    def ping(self) -> None:
+        """Ask whether this is a registry at all, and how it wants to be asked.
+
+        Raises:
+            RegistryError: it is not reachable, or is something else.
+        """
+        self.pace.attempt(self._ping)
+
+    def _ping(self) -> None:
+        answer = self._http.ask("GET", self._url(""), {})
+        if answer.status == 401:
+            self._authorizer.challenged(answer.headers.get("WWW-Authenticate", ""), (), {})
+        elif answer.status >= 500 or answer.status == 429:
+            raise Unreachable(f"{self} answered {answer.status}", retry_after(answer.headers))
+        elif answer.status != 200:
+            raise Unsupported(f"{self} is no registry: {answer.status} at {self._url('')}")
+
+    def catalog(self) -> list[str]:
+        """Every repository, sorted.
+
+        Raises:
+            RegistryError: also where the registry keeps no catalog, as many upstreams do.
+        """
+        return sorted(
+            self._pages(f"_catalog?n={PAGE}", ("registry:catalog:*",), "repositories", "its catalog")
+        )
+
+    def first_repository(self) -> str:
+        """One repository's name, or an empty string where there is none."""
+        answer = self._ask("GET", self._url("_catalog?n=1"), ("registry:catalog:*",), "its catalog")
+        names = self._strings(answer, "repositories")
+        return names[0] if names else ""
+
+    def tags(self, repository: str) -> list[str]:
+        """Every tag of a repository, sorted.
+
+        Raises:
+            Absent: there is no such repository.
+            RegistryError: anything else.
+        """
+        path = f"{repository}/tags/list?n={PAGE}"
+        return sorted(set(self._pages(path, _pull(repository), "tags", repository)))
+
+    def head(self, repository: str, reference: str) -> Head:
+        """The digest of a tag, without counting as a pull.
+
+        Args:
+            repository: its name.
+            reference: a tag or digest.
+
+        Raises:
+            Absent: it is not there.
+            RegistryError: anything else.
+        """
+        path, what = f"{repository}/manifests/{reference}", _named(repository, reference)
+        answer = self._ask("HEAD", self._url(path), _pull(repository), what, ACCEPT)
+        digest = answer.headers.get("Docker-Content-Digest", "")
+        if not is_digest(digest):
+            # The header is optional in the spec; the body is what it would name.
+            manifest = self.manifest(repository, reference)
+            return Head(manifest.digest, manifest.media_type)
+        return Head(digest, answer.headers.get("Content-Type", ""))
+
+    def manifest(self, repository: str, reference: str) -> Manifest:
+        """A manifest, byte for byte, its digest checked where the reference or the registry gives one.
+
+        Raises:
+            Absent: it is not there.
+            WrongContent: the bytes are others than named.
+            Unsupported: it is of a kind that cannot be mirrored.
+            RegistryError: anything else.
+        """
+        path, what = f"{repository}/manifests/{reference}", _named(repository, reference)
+        try:
+            answer = self._ask("GET", self._url(path), _pull(repository), what, ACCEPT, limit=MANIFEST_LIMIT)
+            manifest = read_manifest(answer.body, answer.headers.get("Content-Type", ""))
+        except ModelError as failure:
+            raise Unsupported(f"{self}: {what}: {failure}") from None
+        named = reference if is_digest(reference) else answer.headers.get("Docker-Content-Digest", "")
+        if is_digest(named) and digest_of(answer.body) != named:
+            raise WrongContent(f"{self}: the manifest of {what} is not what its digest {named} says")
+        return manifest
+
+    def put_manifest(self, repository: str, reference: str, manifest: Manifest) -> None:
+        """Store a manifest; what it needs must be there.
+
+        Raises:
+            Unsupported: the registry knows no such kind of manifest.
+            WrongContent: it stored something else.
+            RegistryError: anything else.
+        """
+        what = _named(repository, reference)
+        answer = self._ask(
+            "PUT",
+            self._url(f"{repository}/manifests/{reference}"),
+            _push(repository),
+            what,
+            {"Content-Type": manifest.media_type, "Content-Length": str(len(manifest.body))},
+            manifest.body,
+        )
+        stored = answer.headers.get("Docker-Content-Digest", manifest.digest)
+        if stored != manifest.digest:
+            raise WrongContent(f"{self} stored {what} as {stored} instead of {manifest.digest}")
+
+    def has_blob(self, repository: str, digest: str) -> bool:
+        """Whether a blob is in a repository.
+
+        Raises:
+            RegistryError: it could not be told.
+        """
+        try:
+            self._ask("HEAD", self._url(f"{repository}/blobs/{digest}"), _pull(repository), digest)
+        except Absent:
+            return False
+        return True
+
+    def open_blob(self, repository: str, digest: str, offset: int = 0) -> Stream:
+        """A blob's bytes from an offset on.
+
+        Returns:
+            A stream with status 200 (from the start, whatever was asked) or 206.
+
+        Raises:
+            Absent: there is no such blob.
+            RegistryError: anything else.
+        """
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        what = f"blob {digest} of {repository}"
+        return self.pace.attempt(
+            lambda: self._open(
+                "GET", self._url(f"{repository}/blobs/{digest}"), _pull(repository), what, headers
+            )
+        )
+
+    def mount_blob(self, repository: str, digest: str, origin: str) -> str:
+        """Make a blob of one repository known in another, without sending it.
+
+        Returns:
+            An empty string where it is done, else the URL of an upload that the registry began
+            instead, as the spec allows.
+
+        Raises:
+            RegistryError: neither happened.
+        """
+        path = f"{repository}/blobs/uploads/?mount={quote(digest)}&from={quote(origin, safe='')}"
+        scopes = (*_push(repository), *_pull(origin))
+        answer = self._ask(
+            "POST",
+            self._url(path),
+            scopes,
+            f"blob {digest} of {repository}",
+            {"Content-Length": "0"},
+        )
+        return "" if answer.status == 201 else self._upload_url(answer)
+
+    def start_upload(self, repository: str) -> str:
+        """Begin an upload.
+
+        Returns:
+            The URL to send to.
+        """
+        path = f"{repository}/blobs/uploads/"
+        headers = {"Content-Length": "0"}
+        return self._upload_url(self._ask("POST", self._url(path), _push(repository), repository, headers))
+
+    def finish_upload(self, repository: str, url: str, blob: Descriptor, chunks: Iterable[bytes]) -> None:
+        """Send a whole blob into an upload and have it verified by the registry.
+
+        Args:
+            repository: where the upload was begun.
+            url: of the upload.
+            blob: digest and size in bytes.
+            chunks: exactly so many bytes.
+
+        Raises:
+            WrongContent: the registry found another digest.
+            NoSpace: its disk is full.
+            RegistryError: anything else.
+        """
+        joint = "&" if urlsplit(url).query else "?"
+        self._open(
+            "PUT",
+            f"{url}{joint}digest={quote(blob.digest)}",
+            _push(repository),
+            f"blob {blob.digest} of {repository}",
+            {"Content-Type": "application/octet-stream", "Content-Length": str(blob.size)},
+            chunks if blob.size else b"",
+            patience=COMMIT_SECONDS,
+        ).whole(CHUNK)
+
+    def cancel_upload(self, repository: str, url: str) -> None:
+        """Tell the registry to forget an upload; it is no harm where it cannot."""
+        # The registry purges forgotten uploads by itself, docker-distribution after a week.
+        with contextlib.suppress(RegistryError):
+            self._open("DELETE", url, _push(repository), "upload", {}).whole(CHUNK)
+
+    def _url(self, path: str) -> str:
+        return f"{self.endpoint.url}/v2/{path}"
+
+    def _upload_url(self, answer: Answer) -> str:
+        """The Location of an upload; it may be relative and has a query string of its own."""
+        location = answer.headers.get("Location", "")
+        if not location:
+            raise Unsupported(f"{self} began an upload but did not say where")
+        url = urljoin(answer.url, location)
+        if urlsplit(url)[:2] != urlsplit(answer.url)[:2]:
+            raise Unsupported(f"{self} wants uploads sent to another host; refused")
+        return url
+
+    def _ask(
+        self,
+        method: str,
+        url: str,
+        scopes: tuple[str, ...],
+        what: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        *,
+        limit: int = CHUNK,
+    ) -> Answer:
+        """A request that is tried again where that may help, and its whole answer."""
+        return self.pace.attempt(
+            lambda: self._open(method, url, scopes, what, headers or {}, body).whole(limit)
+        )
+
+    def _open(
+        self,
+        method: str,
+        url: str,
+        scopes: tuple[str, ...],
+        what: str,
+        headers: Mapping[str, str],
+        body: bytes | Iterable[bytes] | None = None,
+        **options: float,
+    ) -> Stream:
+        """One request, after authorization, with every status that is no success raised."""
+        for _ in range(2):
+            known = self._authorizer.header(scopes)
+            stream = self._http.open(method, url, {**headers, **known}, body, **options)
+            if stream.status != 401:
+                break
+            challenge = stream.headers.get("WWW-Authenticate", "")
+            stream.close()
+            # What has been sent from a generator cannot be sent again: its caller begins anew.
+            replayable = body is None or isinstance(body, bytes)
+            if not self._authorizer.challenged(challenge, scopes, known) or not replayable:
+                break
+        if stream.status < 300:
+            return stream
+        raise self._failure(stream, method, what)
+
+    def _failure(self, stream: Stream, method: str, what: str) -> RegistryError:
+        """The error that an answer means."""
+        errors = _errors_of(stream) if method != "HEAD" else []
+        status, wait = stream.status, retry_after(stream.headers)
+        stream.close()
+        codes = {str(error.get("code", "")) for error in errors}
+        said = _said(errors)
+        if status in (401, 403):
+            return Unauthorized(
+                f"{self} refused {self._authorizer.credentials} for {what}{said}; it may also not exist"
+            )
+        if codes & {"BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN"}:
+            return Unreachable(f"{self} lost the upload of {what}")
+        if status == 404:
+            return Absent(f"{self} has no {what}")
+        if status == 429:
+            return Busy(f"{self} asks for a slower pace", wait)
+        if status == 507 or any(_is_full_disk(error) for error in errors):
+            return NoSpace(f"{self} has no space left")
+        if status >= 500 or status == 408:
+            return Unreachable(f"{self} answered {status} for {what}{said}", wait)
+        if "DIGEST_INVALID" in codes or "SIZE_INVALID" in codes:
+            return WrongContent(f"{self} found another digest in {what}")
+        return Unsupported(f"{self} answered {status} to {method} of {what}{said}")
+
+    def _pages(self, path: str, scopes: tuple[str, ...], key: str, what: str) -> Iterator[str]:
+        """All entries of a list that comes in pages, each linking to the next (RFC 5988)."""
+        url = self._url(path)
+        for _ in range(PAGES):
+            answer = self._ask("GET", url, scopes, what, limit=LIST_LIMIT)
+            yield from self._strings(answer, key)
+            following = _next_link(answer.headers.get("Link", ""))
+            if not following:
+                return
+            before, url = url, urljoin(url, following)
+            if urlsplit(url)[:2] != urlsplit(before)[:2] or url == before:
+                raise Unsupported(f"{self} continues the list of {what} elsewhere; refused")
+        raise Unsupported(f"{self} gives an endless list of {what}")
+
+    def _strings(self, answer: Answer, key: str) -> list[str]:
+        try:
+            entries = json.loads(answer.body).get(key) or []
+        except (ValueError, AttributeError):
+            raise Unsupported(f"{self} answered no list of {key}; is it a registry?") from None
+        return [entry for entry in entries if isinstance(entry, str)]
+
+
+def _pull(repository: str) -> tuple[str, ...]:
+    return (f"repository:{repository}:pull",)
+
+
+def _push(repository: str) -> tuple[str, ...]:
+    return (f"repository:{repository}:pull,push",)
+
+
+def _named(repository: str, reference: str) -> str:
+    return f"{repository}{'@' if is_digest(reference) else ':'}{reference}"
+
+
+def _next_link(header: str) -> str:
+    """The target of ``<…>; rel="next"``."""
+    target, _, parameters = header.partition(">")
+    return target.strip().lstrip("<") if "next" in parameters else ""
+
+
+def _errors_of(stream: Stream) -> list[Mapping[str, Any]]:
+    """The errors a registry gives as JSON; none where its answer is something else.
+
+    https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes
+    """
+    try:
+        errors = json.loads(stream.whole(CHUNK).body).get("errors")
+    except (ValueError, AttributeError, Unreachable):
+        return []
+    return [error for error in errors or [] if isinstance(error, dict)]
+
+
+def _said(errors: list[Mapping[str, Any]]) -> str:
+    """The registry's own words, short and printable."""
+    words = "; ".join(str(error.get("message") or error.get("code") or "") for error in errors)
+    plain = "".join(character for character in words if character.isprintable())
+    return f" ({plain[:200]})" if plain.strip("; ") else ""
+
+
+def _is_full_disk(error: Mapping[str, Any]) -> bool:
+    """Whether docker-distribution's storage driver reports ENOSPC: ``detail.Enclosed.Err`` is 28."""
+    detail = error.get("detail")
+    enclosed = detail.get("Enclosed") if isinstance(detail, dict) else None
+    return isinstance(enclosed, dict) and enclosed.get("Err") == ENOSPC

@@ -1,0 +1,83 @@
+"""What can go wrong with a registry, as exceptions that carry the ``cause`` of the returns.
+
+::
+
+    RegistryError            internal
+    ├── Unauthorized         auth         401 or 403
+    ├── Absent               absent       404
+    ├── Busy                 rate         429, when waiting did not help
+    ├── Unreachable          network      no connection, a cut line, 5xx, a deadline
+    │   └── Distrusted       network      the certificate or its name does not fit; never retried
+    ├── NoSpace              space        507, or a full disk behind the registry
+    ├── WrongContent         digest       bytes that are not what their digest says
+    ├── Unsupported          unsupported  what this registry cannot hold or say
+    └── Stopped              internal     the run was asked to stop
+
+The text of each is one sentence that names the side and the registry; nothing is recognised by it.
+"""
+
+from __future__ import annotations
+
+
+class RegistryError(Exception):
+    """Any failure with a registry; ``cause`` is one of the words that returns use."""
+
+    cause = "internal"
+
+
+class Unauthorized(RegistryError):
+    """The registry wants other credentials, or hides what does not exist behind that answer."""
+
+    cause = "auth"
+
+
+class Absent(RegistryError):
+    """The repository, tag, manifest or blob is not there."""
+
+    cause = "absent"
+
+
+class Busy(RegistryError):
+    """The registry asks for a slower pace."""
+
+    cause = "rate"
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Unreachable(RegistryError):
+    """The line or the registry failed in a way that may pass."""
+
+    cause = "network"
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Distrusted(Unreachable):
+    """The registry's certificate is not one that may be trusted."""
+
+
+class NoSpace(RegistryError):
+    """The registry cannot store more."""
+
+    cause = "space"
+
+
+class WrongContent(RegistryError):
+    """Content does not have the digest or size that names it."""
+
+    cause = "digest"
+
+
+class Unsupported(RegistryError):
+    """The registry, or this program, knows no such thing."""
+
+    cause = "unsupported"
+
+
+class Stopped(RegistryError):
+    """The run was asked to stop before this was done."""

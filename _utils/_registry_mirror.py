@@ -1,0 +1,169 @@
+"""The four things an operator asks for, each one function: settings in, plain JSON data out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from _registry_copy import Tally, carry_out
+from _registry_errors import RegistryError
+from _registry_jobs import in_parallel
+from _registry_pace import Run
+from _registry_plan import (
+    LOOKUPS_NEAR,
+    Comparison,
+    Holdings,
+    Plan,
+    Registries,
+    Tag,
+    compare,
+    find_extras,
+    look,
+    make_plan,
+)
+from _registry_settings import Settings
+
+STATUSES = ("current", "missing", "stale", "extra", "unreadable", "copied", "failed")
+CAUSES = ("auth", "absent", "rate", "network", "space", "digest", "unsupported", "internal")
+IN_STEP, FAILED, LAGS = 0, 1, 2
+
+Report = dict[str, Any]
+
+
+def check(settings: Settings) -> Report:
+    """Read both sides and change nothing.
+
+    Returns:
+        The report; see the execution module for its keys.
+    """
+    began = time.monotonic()
+    registries = Registries(settings, Run(settings.transfer))
+    comparison = compare(settings, registries)
+    extras = find_extras(comparison, registries)
+    return _report(settings, comparison, extras, began)
+
+
+def plan(settings: Settings, *, fresh: bool = False) -> Report:
+    """Say what a sync would do, with the blobs and bytes that it would move.
+
+    Args:
+        settings: the list and the two sides.
+        fresh: take a local registry that cannot be read for one that is still empty.
+    """
+    began = time.monotonic()
+    registries = Registries(settings, Run(settings.transfer))
+    comparison = compare(settings, registries, fresh=fresh)
+    planned = make_plan(comparison, registries)
+    extras = find_extras(comparison, registries)
+    return _report(settings, comparison, extras, began, planned=planned)
+
+
+def sync(settings: Settings) -> Report:
+    """Bring the local registry in step."""
+    began = time.monotonic()
+    registries = Registries(settings, Run(settings.transfer))
+    comparison = compare(settings, registries)
+    planned = make_plan(comparison, registries)
+    tally = carry_out(planned, registries, settings.transfer)
+    return _report(settings, comparison, (), began, tally=tally)
+
+
+def holdings(settings: Settings) -> dict[str, dict[str, str]]:
+    """Every tag that the local registry holds.
+
+    Returns:
+        Repository → tag → digest.
+
+    Raises:
+        RegistryError: the local registry cannot be read.
+    """
+    registries = Registries(settings, Run(settings.transfer))
+    found = _readable(settings, registries)
+    pairs = [(name, tag) for name, tags in sorted(found.tags.items()) for tag in sorted(tags)]
+    digests = in_parallel(lambda pair: registries.local.head(*pair).digest, pairs, LOOKUPS_NEAR)
+    listing: dict[str, dict[str, str]] = {}
+    for (name, tag), digest in zip(pairs, digests, strict=True):
+        listing.setdefault(name, {})[tag] = digest
+    return listing
+
+
+def registry(settings: Settings) -> dict[str, Any]:
+    """The local registry in short: url, up, repositories, tags, error."""
+    registries = Registries(settings, Run(settings.transfer))
+    targets = [image.target for image in settings.images]
+    return _registry(settings, look(registries.local, targets, LOOKUPS_NEAR))
+
+
+def populated(settings: Settings) -> bool:
+    """Whether the local registry answers and names at least one repository."""
+    registries = Registries(settings, Run(settings.transfer))
+    try:
+        registries.local.ping()
+        return bool(registries.local.first_repository())
+    except RegistryError:
+        return False
+
+
+def return_code(report: Report) -> int:
+    """What a script is told: 0 in step, 1 something failed, 2 the mirror lags."""
+    summary = report["summary"]
+    if summary["unreadable"] or summary["failed"] or not report["registry"]["up"]:
+        return FAILED
+    return LAGS if summary["missing"] or summary["stale"] else IN_STEP
+
+
+def _readable(settings: Settings, registries: Registries) -> Holdings:
+    targets = [image.target for image in settings.images]
+    found = look(registries.local, targets, LOOKUPS_NEAR)
+    for failure in (found.error, *found.unread.values()):
+        if failure:
+            raise failure
+    return found
+
+
+def _report(
+    settings: Settings,
+    comparison: Comparison,
+    extras: Iterable[Tag],
+    began: float,
+    *,
+    planned: Plan | None = None,
+    tally: Tally | None = None,
+) -> Report:
+    tags = [*comparison.tags, *extras]
+    summary: dict[str, Any] = dict.fromkeys(STATUSES, 0)
+    for tag in tags:
+        summary[tag.status] += 1
+    summary["tags"] = len(comparison.tags)
+    summary["blobs"] = planned.blobs_to_copy if planned else tally.copied if tally else 0
+    summary["bytes"] = planned.bytes_to_move if planned else tally.size if tally else 0
+    summary["blobs_copied"] = tally.copied if tally else 0
+    summary["blobs_mounted"] = tally.mounted if tally else 0
+    summary["seconds"] = round(time.monotonic() - began, 3)
+    return {
+        "registry": _registry(settings, comparison.holdings),
+        "images": {tag.name: _entry(tag) for tag in tags},
+        "summary": summary,
+    }
+
+
+def _registry(settings: Settings, found: Holdings) -> dict[str, Any]:
+    return {
+        "url": settings.local.url,
+        "up": found.up,
+        "repositories": found.repositories,
+        "tags": sum(len(names) for names in found.tags.values()),
+        "error": str(found.error or ""),
+    }
+
+
+def _entry(tag: Tag) -> dict[str, Any]:
+    return {
+        "status": tag.status,
+        "upstream": tag.upstream,
+        "local": tag.local,
+        "bytes": tag.size,
+        "cause": tag.cause,
+        "error": tag.error,
+    }
