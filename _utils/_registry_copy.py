@@ -10,6 +10,7 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from _registry_client import Registry
 from _registry_errors import RegistryError, Unauthorized, Unreachable, WrongContent
@@ -104,7 +105,7 @@ class _Graph:
         for target in lack.targets:
             copies = first is None and not lack.origin
             job = Job(
-                lambda target=target: placement.place(target),
+                partial(placement.place, target),
                 (1, -lack.blob.size) if copies else SOON,
                 after=[first] if first else [],
             )

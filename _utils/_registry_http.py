@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-import requests.certs
 import requests.utils
 import urllib3
 from urllib3.exceptions import HTTPError, SSLError
@@ -275,7 +274,7 @@ def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=bundle)
         if bundle is None:
             # Salt's own Python may know no system store; a site's CA stands only in that.
-            context.load_verify_locations(requests.certs.where())
+            context.load_verify_locations(requests.utils.DEFAULT_CA_BUNDLE_PATH)
         if endpoint.verify is False:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE

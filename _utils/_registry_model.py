@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -238,13 +239,13 @@ def select_tags(rule: TagRule, there: Iterable[str]) -> list[str]:
 
 _VERSION = re.compile(r"v?(\d+(?:\.\d+)*)(?:[-+._]?(.*))?")
 _COMPARISON = re.compile(r"(>=|<=|!=|==|=|>|<|\^|~)?\s*v?(\d+(?:\.\d+)*(?:[-+].*)?)")
-_OPERATORS = {
-    ">=": lambda left, right: left >= right,
-    "<=": lambda left, right: left <= right,
-    ">": lambda left, right: left > right,
-    "<": lambda left, right: left < right,
-    "==": lambda left, right: left == right,
-    "!=": lambda left, right: left != right,
+_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+    "==": operator.eq,
+    "!=": operator.ne,
 }
 
 
@@ -283,11 +284,11 @@ def _holds(version: tuple[int, ...], word: str) -> bool:
     match = _COMPARISON.fullmatch(word)
     if match is None:
         return False
-    operator, bound = match.group(1) or "==", _numbers(match.group(2)) or ()
-    if operator in "^~":
-        fixed = bound[:1] if operator == "^" else bound[: max(1, len(bound) - 1)]
+    sign, bound = match.group(1) or "==", _numbers(match.group(2)) or ()
+    if sign in "^~":
+        fixed = bound[:1] if sign == "^" else bound[: max(1, len(bound) - 1)]
         return _padded(version) >= _padded(bound) and version[: len(fixed)] == fixed
-    return _OPERATORS["==" if operator == "=" else operator](_padded(version), _padded(bound))
+    return _OPERATORS["==" if sign == "=" else sign](_padded(version), _padded(bound))
 
 
 def _padded(numbers: tuple[int, ...]) -> tuple[int, ...]:

@@ -222,7 +222,7 @@ def read_settings(pillar: Any, *, host: str, undercloud: bool = False) -> Settin
 def _image(
     entry: str | Mapping[str, Any], key: str, defaults: Mapping[str, Any], upstream: Endpoint
 ) -> Image:
-    own = {"name": entry} if isinstance(entry, str) else entry
+    own: Mapping[str, Any] = {"name": entry} if isinstance(entry, str) else entry
     if "name" not in own:
         raise SettingsError(f"{key}: an image needs a name")
     name_key = key if isinstance(entry, str) else f"{key}:name"
