@@ -1,0 +1,7 @@
+include:
+  - .modules
+
+Registry serves the images:
+  registry_sync.serving:
+    - require:
+      - test: Modules of the formula are loaded

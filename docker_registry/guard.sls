@@ -1,0 +1,11 @@
+{%- from 'docker_registry/map.jinja' import names with context %}
+
+include:
+  - .modules
+
+Registry is left alone unless forced:
+  registry_host.guarded:
+    - config: {{ names.config | json }}
+    - storage: {{ names.storage | json }}
+    - require:
+      - test: Modules of the formula are loaded

@@ -1,0 +1,12 @@
+{%- from 'docker_registry/map.jinja' import names with context %}
+
+include:
+  - .config
+
+Registry is running:
+  registry_host.running:
+    - name: {{ names.service | json }}
+    - require:
+      - registry_host: Registry has a place for its images
+    - watch:
+      - file: Registry is configured
