@@ -331,6 +331,15 @@ def _list_of(item: Checker, example: str) -> Checker:
     return check
 
 
+def _filled(items: Checker, example: str) -> Checker:
+    def check(value: Any, key: str) -> Any:
+        if not value:
+            raise SettingsError(f"{key}: is empty; give a list, e.g. {example}")
+        return items(value, key)
+
+    return check
+
+
 def _one_of(*choices: Any) -> Checker:
     def check(value: Any, key: str) -> Any:
         # 1 == True in Python, but a pillar that says 1 for auto|true|false is a mistake.
@@ -518,17 +527,18 @@ def _quoted(value: Any) -> str:
 
 _TAGS_EXAMPLE = "['13.0']"
 _tag_list = _list_of(_tag, _TAGS_EXAMPLE)
+_wanted_tags = _filled(_tag_list, _TAGS_EXAMPLE)
 _platforms = _list_of(_platform, "[linux/amd64]")
 _tags = _either(
     _mapping(
         {
-            "include": _tag_list,
+            "include": _wanted_tags,
             "exclude": _tag_list,
             "semver": _semver,
             "newest": _number(0, 10_000),
         }
     ),
-    _tag_list,
+    _wanted_tags,
 )
 _ENDPOINT: dict[str, Checker] = {
     "host": _host,
