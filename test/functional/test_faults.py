@@ -1,0 +1,194 @@
+"""A hostile line in front of a real registry: each fault fails its image alone, with its cause."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import pytest
+
+import _registry_mirror as mirror
+from support import proxy
+from support.images import Layer, digest_of, docker_image, push
+from support.pillar import settings_of
+from support.proxy import FaultProxy
+
+pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
+
+LAYER = Layer("bad", 3_000_000)
+BAD = docker_image([LAYER])
+GOOD = docker_image([Layer("good", 50_000)])
+IMAGES = [{"name": "bad/image", "tags": ["1"]}, {"name": "good/image", "tags": ["1"]}]
+BLOB = rf"/bad/image/blobs/{LAYER.digest}"
+
+
+@pytest.fixture
+def line(upstream):
+    push(upstream.url, "bad/image", "1", BAD)
+    push(upstream.url, "good/image", "1", GOOD)
+    with FaultProxy(upstream.url) as line:
+        yield line
+
+
+def sync(upstream, local, **transfer):
+    return mirror.sync(settings_of(upstream, local, IMAGES, transfer={"retries": 3, **transfer}))
+
+
+def entry(report):
+    """Return the bad image's entry, having seen that the good one was not harmed."""
+    assert report["images"]["good/image:1"]["status"] == "copied"
+    return report["images"]["bad/image:1"]
+
+
+def nothing_stands_under_the_tag(local):
+    assert digest_of(local.url, "bad/image", "1") is None
+    assert digest_of(local.url, "good/image", "1") == GOOD.digest
+
+
+@pytest.mark.parametrize(
+    ("action", "times"),
+    [
+        (proxy.cut_after(1_000_000), 3),
+        (proxy.truncate(1_500_000), 1),
+        (proxy.answer(500), 2),
+        (proxy.answer(503, headers={"Retry-After": "1"}), 1),
+        (proxy.answer(429, headers={"Retry-After": "1"}), 1),
+        (proxy.reset(), 2),
+        (proxy.change_byte(2_000_000), 1),
+    ],
+    ids=["cut", "truncated", "500", "503", "429", "reset", "changed-once"],
+)
+def test_what_passes_is_waited_for(line, local, action, times):
+    line.on("GET", BLOB, action, times=times)
+    assert entry(sync(line, local))["status"] == "copied"
+    assert digest_of(local.url, "bad/image", "1") == BAD.digest
+
+
+def test_a_cut_layer_goes_on_where_it_was_cut(line, local):
+    line.on("GET", BLOB, proxy.cut_after(2_000_000), times=1)
+    assert entry(sync(line, local))["status"] == "copied"
+    first, second = (request for request in line.requests("GET blobs") if LAYER.digest in request.path)
+    assert first.header("Range") is None
+    offset = int(second.header("Range").removeprefix("bytes=").rstrip("-"))
+    assert 0 < offset <= 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("action", "cause"),
+    [
+        (proxy.answer(500), "network"),
+        (proxy.answer(429), "rate"),
+        (proxy.answer(403), "auth"),
+        (proxy.answer(404), "absent"),
+        (proxy.answer(400), "unsupported"),
+        (proxy.change_byte(100), "digest"),
+        (proxy.reset(), "network"),
+        (proxy.cut_after(0), "network"),
+    ],
+    ids=["500", "429", "403", "404", "400", "changed", "reset", "cut"],
+)
+def test_what_stays_fails_with_its_cause(line, local, action, cause):
+    line.on("GET", BLOB, action, times=None)
+    bad = entry(sync(line, local))
+    assert (bad["status"], bad["cause"]) == ("failed", cause)
+    assert bad["error"].startswith(f"upstream {line.address}")
+    nothing_stands_under_the_tag(local)
+
+
+@pytest.mark.parametrize("code", [403, 404, 400])
+def test_what_cannot_get_better_is_asked_once(line, local, code):
+    rule = line.on("GET", BLOB, proxy.answer(code), times=None)
+    entry(sync(line, local))
+    assert rule.used == 1
+
+
+def test_a_garbled_layer_is_read_once_more(line, local):
+    rule = line.on("GET", BLOB, proxy.change_byte(100), times=None)
+    entry(sync(line, local))
+    assert rule.used == 2
+
+
+@pytest.mark.parametrize(
+    ("action", "cause"),
+    [
+        (proxy.answer(500), "network"),
+        (proxy.answer(200, b"<html>"), "unsupported"),
+        (proxy.answer(200, b'{"schemaVersion": 1}'), "unsupported"),
+        (proxy.change_byte(5), "unsupported"),
+        (proxy.answer(200, b" " * (5 * 1024 * 1024)), "unsupported"),
+    ],
+    ids=["500", "html", "schema1", "changed", "huge"],
+)
+def test_a_bad_manifest_fails_its_image_alone(line, local, action, cause):
+    line.on("GET", "/bad/image/manifests/", action, times=None)
+    bad = entry(sync(line, local))
+    assert (bad["status"], bad["cause"]) == ("failed", cause)
+    nothing_stands_under_the_tag(local)
+
+
+def test_redirects_without_end_end(line, local):
+    line.on("GET", BLOB, proxy.redirect(lambda request: request.path), times=None)
+    bad = entry(sync(line, local, retries=0))
+    assert (bad["cause"], bad["error"]) == ("network", f"upstream {line.address}: redirects without end")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "cause"),
+    [
+        ("POST", "/bad/image/blobs/uploads/", "network"),
+        ("PUT", "/bad/image/blobs/uploads/", "network"),
+        ("PUT", "/bad/image/manifests/1", "network"),
+    ],
+)
+def test_a_failing_local_side_is_told_as_such(line, local, method, path, cause):
+    with FaultProxy(local.url) as near:
+        near.on(method, path, proxy.answer(500), times=None)
+        bad = entry(sync(line, near))
+        assert (bad["status"], bad["cause"]) == ("failed", cause)
+        assert bad["error"].startswith(f"local {near.address}")
+    nothing_stands_under_the_tag(local)
+
+
+def test_an_upload_that_breaks_is_begun_anew(line, local):
+    with FaultProxy(local.url) as near:
+        near.on("PUT", "/bad/image/blobs/uploads/", proxy.cut_upload_after(1_000_000), times=1)
+        near.on("PUT", "/bad/image/manifests/1", proxy.reset(), times=1)
+        assert entry(sync(line, near))["status"] == "copied"
+    assert digest_of(local.url, "bad/image", "1") == BAD.digest
+
+
+def test_a_full_disk_is_told_as_space(line, local):
+    body = (
+        b'{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":'
+        b'{"DriverName":"filesystem","Enclosed":{"Op":"write","Path":"/x","Err":28}}}]}'
+    )
+    with FaultProxy(local.url) as near:
+        near.on("PUT", "/bad/image/blobs/uploads/", proxy.answer(500, body), times=None)
+        bad = entry(sync(line, near))
+    assert (bad["cause"], bad["error"]) == ("space", f"local {near.address} has no space left")
+
+
+def upload_instead(request, pass_on):
+    """Act as a registry that knows no mounts: it begins an upload, as the spec allows."""
+    return pass_on(dataclasses.replace(request, path=request.path.split("?")[0]))
+
+
+@pytest.mark.parametrize("refusal", [proxy.answer(401), proxy.answer(403), upload_instead])
+def test_a_mount_that_is_refused_becomes_a_copy(upstream, local, refusal):
+    base = Layer("base", 100_000)
+    for name in ("bad/image", "good/image"):
+        push(upstream.url, name, "1", docker_image([base, Layer(name)]))
+    with FaultProxy(local.url) as near:
+        rule = near.on("POST", "mount=", refusal, times=None)
+        report = sync(upstream, near)
+    assert rule.used == 1
+    assert entry(report)["status"] == "copied"
+    assert report["summary"]["blobs_copied"] == 6
+    assert report["summary"]["blobs_mounted"] == 0
+
+
+def test_one_pause_is_for_all_workers(line, local):
+    line.on("GET", "/blobs/", proxy.answer(429, headers={"Retry-After": "1"}), times=1)
+    began = time.monotonic()
+    assert entry(sync(line, local))["status"] == "copied"
+    assert time.monotonic() - began >= 1
