@@ -29,6 +29,7 @@ from _registry_errors import RegistryError
 from _registry_settings import SettingsError, read_settings
 
 __func_alias__ = {"list_": "list"}
+__outputter__ = dict.fromkeys(("check", "plan", "sync", "list_"), "registry_sync")
 __virtualname__ = "registry_sync"
 
 
@@ -159,7 +160,8 @@ def sync_enabled():
 
 
 def _settings():
-    pillar = __salt__["pillar.get"]("docker_registry", {})
+    # Not pillar.get: from 3008 on it gives modules asterisks for values.
+    pillar = __salt__["pillar.raw"]("docker_registry")
     host = __grains__.get("fqdn") or __grains__.get("host") or "localhost"
     undercloud = isinstance(pillar, dict) and pillar.get("undercloud") is True
     try:

@@ -1,0 +1,361 @@
+"""Reports of the mirror as lines that a person reads; plain data in, text out.
+
+It lies beside the outputter because outputters run where the command was typed: on a master that has
+synced nothing but outputters, a file of ``_utils`` would not be there.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+# What needs attention stands nearest to the prompt.
+ORDER = ("current", "copied", "extra", "stale", "missing", "unreadable", "failed")
+FAILURES = ("unreadable", "failed")
+DIGITS_OF_A_DIGEST = 12
+MARGIN = "  "
+GAP = "  "
+BY_DIGEST = "by digest"
+# Below these a name or a tag says nothing any more.
+NARROWEST_NAME = 20
+NARROWEST_TAGS = 12
+# Sentences are wrapped here where nothing else says how wide the output is.
+WIDTH_OF_PROSE = 100
+
+Paint = Callable[[str, str], str]
+"""Takes text and a style (a status, ``title``, ``up`` or ``down``); adds nothing that takes up room."""
+
+
+def unpainted(text: str, style: str) -> str:
+    """Leave text as it is, for pipes and files."""
+    return text
+
+
+def report_lines(report: Mapping[str, Any], *, width: int = 0, paint: Paint = unpainted) -> list[str]:
+    """A report of ``check``, ``plan`` or ``sync``.
+
+    Args:
+        report: as the execution module returns it.
+        width: columns that there are; 0 = no limit, so that a pipe gets every name whole.
+        paint: puts colours on.
+    """
+    registry, summary = report["registry"], report["summary"]
+    rows, failures = _grouped(report["images"])
+    blocks = [
+        _headline(registry, width, paint),
+        _table(rows, width, paint),
+        _failures(failures, registry["error"], width, paint),
+        _summary(summary, width, paint),
+    ]
+    return _spaced(blocks)
+
+
+def listing_lines(
+    listing: Mapping[str, Mapping[str, str]], *, width: int = 0, paint: Paint = unpainted
+) -> list[str]:
+    """What ``list`` returns: repository → tag → digest.
+
+    Args:
+        listing: as the execution module returns it.
+        width: columns that there are; 0 = no limit.
+        paint: puts colours on.
+    """
+    rows: dict[tuple[str, str], Row] = {}
+    for repository, tags in listing.items():
+        for tag, digest in tags.items():
+            row = rows.setdefault((repository, digest), Row(clean(repository), [], digest=digest))
+            row.tags.append(clean(tag))
+    count = sum(len(tags) for tags in listing.values())
+    total = f"{counted(len(listing), 'repository', 'repositories')}, {counted(count, 'tag', 'tags')}"
+    return _spaced([_table(list(rows.values()), width, paint), [paint(total, "title")]])
+
+
+class Row(NamedTuple):
+    """Tags of one repository that share a digest and a fate."""
+
+    repository: str
+    tags: list[str]
+    status: str = ""
+    digest: str = ""
+    here: str = ""
+    size: int = 0
+
+
+class Failure(NamedTuple):
+    """Tags that failed for one reason."""
+
+    status: str
+    cause: str
+    error: str
+    tags: dict[str, list[str]]
+
+
+def _grouped(images: Mapping[str, Mapping[str, Any]]) -> tuple[list[Row], list[Failure]]:
+    rows: dict[tuple[str, ...], Row] = {}
+    failures: dict[tuple[str, ...], Failure] = {}
+    for name, image in images.items():
+        repository, tag = split_name(clean(name))
+        status = image["status"]
+        if status in FAILURES:
+            reason = (status, image["cause"], clean(image["error"]))
+            failure = failures.setdefault(reason, Failure(*reason, {}))
+            failure.tags.setdefault(repository, []).append(tag)
+        else:
+            fate = (repository, status, image["upstream"], image["local"])
+            row = rows.get(fate) or Row(
+                repository,
+                [],
+                status,
+                image["upstream"] or image["local"],
+                image["local"] if status == "stale" else "",
+            )
+            row.tags.append(tag)
+            rows[fate] = row._replace(size=row.size + image["bytes"])
+    # Sorting is stable: within a status the order of the list stays.
+    return sorted(rows.values(), key=lambda row: _rank(row.status)), list(failures.values())
+
+
+def _rank(status: str) -> int:
+    return ORDER.index(status) if status in ORDER else len(ORDER)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Repository and tag of ``repository:tag``; a pinned ``repository@sha256:…`` has no tag."""
+    if "@" in name:
+        return name.partition("@")[0], BY_DIGEST
+    repository, _, tag = name.rpartition(":")
+    return repository, tag
+
+
+def _headline(registry: Mapping[str, Any], width: int, paint: Paint) -> list[str]:
+    name = clean(registry["url"]).partition("://")[2]
+    title = paint(name, "title")
+    if not registry["up"]:
+        return [f"{title}  {paint('down', 'down')}", *_prose(clean(registry["error"]), width, MARGIN)]
+    held = (
+        f"{counted(registry['repositories'], 'repository', 'repositories')}, "
+        f"{counted(registry['tags'], 'tag', 'tags')}"
+    )
+    return [f"{title}  {paint('up', 'up')}, {held}"]
+
+
+def _table(rows: list[Row], width: int, paint: Paint) -> list[str]:
+    if not rows:
+        return []
+    layout = Layout(rows, width)
+    return [layout.heading(), *(line for row in rows for line in layout.lines(row, paint))]
+
+
+class Layout:
+    """How wide each column is, and what gives way where there is no room for all.
+
+    In this order of harm: the old digest of a stale tag moves to a line below, the start that most
+    names share moves into the heading, long names are elided in the middle, tags wrap.
+
+    Args:
+        rows: all rows of the table, at least one.
+        width: columns that there are; 0 = no limit.
+    """
+
+    def __init__(self, rows: list[Row], width: int) -> None:
+        self.shared = ""
+        self.here_below = False
+        self.sizes = _widest(map(_size, rows))
+        self.statuses = _widest(map(_status, rows))
+        self.tags = _widest(["tags", *(" ".join(row.tags) for row in rows)])
+        self.names = _widest(["repository", *(row.repository for row in rows)])
+        if width and self._width() > width:
+            self.here_below = True
+            self.statuses = _widest(row.status for row in rows)
+        if width and self._width() > width:
+            self.shared = shared_start([row.repository for row in rows])
+            self.names = _widest(map(self._name, [self.shared, *(row.repository for row in rows)]))
+        if width and self._width() > width:
+            self._squeeze(self.names + self.tags - self._width() + width)
+
+    def _columns(self) -> list[int]:
+        return [self.names, self.tags, DIGITS_OF_A_DIGEST, self.sizes, self.statuses]
+
+    def _width(self) -> int:
+        shown = [width for width in self._columns() if width]
+        return len(MARGIN) + sum(shown) + len(GAP) * (len(shown) - 1)
+
+    def _squeeze(self, room: int) -> None:
+        """Share out what room there is for names and tags: a line more on every row costs most."""
+        self.tags = min(self.tags, max(room - self.names, room // 2))
+        self.names = max(room - self.tags, NARROWEST_NAME)
+        self.tags = max(room - self.names, NARROWEST_TAGS)
+
+    def heading(self) -> str:
+        """What each column is."""
+        name = f"{self.shared}…" if self.shared else "repository"
+        return self._line(
+            [elide(name, self.names), "tags", "digest", "size" if self.sizes else "", self._status_heading]
+        )
+
+    @property
+    def _status_heading(self) -> str:
+        return "status" if self.statuses else ""
+
+    def lines(self, row: Row, paint: Paint) -> list[str]:
+        """A row of the table, on as many lines as its tags need."""
+        tags = _wrapped(row.tags, self.tags)
+        status = row.status if self.here_below else _status(row)
+        name = elide(self._name(row.repository), self.names)
+        cells = [name, tags[0], _short(row.digest), _size(row), paint(status, row.status) if status else ""]
+        lines = [self._line(cells), *(self._line(["", line, "", "", ""]) for line in tags[1:])]
+        if row.here and self.here_below:
+            at_digest = len(MARGIN) + self.names + len(GAP) + self.tags + len(GAP)
+            lines.append(paint(f"here {_short(row.here)}".rjust(at_digest + DIGITS_OF_A_DIGEST), row.status))
+        return lines
+
+    def _name(self, repository: str) -> str:
+        if self.shared and repository.startswith(self.shared):
+            return f"…{repository[len(self.shared) :]}"
+        return repository
+
+    def _line(self, cells: list[str]) -> str:
+        widths = self._columns()
+        cells[3] = cells[3].rjust(self.sizes)
+        shown = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True) if width]
+        return (MARGIN + GAP.join(shown)).rstrip()
+
+
+def _widest(texts: Iterable[str]) -> int:
+    return max(map(len, texts), default=0)
+
+
+def shared_start(names: list[str]) -> str:
+    """The start, up to a separator, that saves most where it is left out; most names must have it."""
+    different = set(names)
+    starts = Counter(
+        name[: end.end()] for name in different for end in re.finditer(r"[/._-]+", name) if end.end() > 1
+    )
+    shared = {start: count for start, count in starts.items() if count > max(2, len(different) / 2)}
+    return max(shared, key=lambda start: (len(start) - 1) * shared[start], default="")
+
+
+def _status(row: Row) -> str:
+    return f"{row.status} (here {_short(row.here)})" if row.here else row.status
+
+
+def _size(row: Row) -> str:
+    return sized(row.size) if row.size else ""
+
+
+def _short(digest: str) -> str:
+    return clean(digest).partition(":")[2][:DIGITS_OF_A_DIGEST]
+
+
+def _wrapped(tags: list[str], width: int) -> list[str]:
+    text = " ".join(elide(tag, width) for tag in tags)
+    return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
+
+
+def _failures(failures: list[Failure], known: str, width: int, paint: Paint) -> list[str]:
+    """Every failure in full; what the headline says already is not said again of each tag."""
+    lines = []
+    for failure in failures:
+        if known and failure.error == clean(known):
+            lines.append(f"{MARGIN}{_count_of(failure)} {paint(failure.status, failure.status)}")
+        else:
+            lines += _failure(failure, width, paint)
+    return lines
+
+
+def _failure(failure: Failure, width: int, paint: Paint) -> list[str]:
+    several = len(failure.tags) > 1
+    subject = _count_of(failure) if several else _names_of(failure)[0]
+    told = f"{subject}  {failure.status}: {failure.cause}; {failure.error}"
+    lines = _prose(told, width, MARGIN, MARGIN * 3)
+    lines[0] = lines[0].replace(f"  {failure.status}:", f"  {paint(failure.status, failure.status)}:", 1)
+    if several:
+        lines += [line for name in _names_of(failure) for line in _prose(name, width, MARGIN * 3, MARGIN * 5)]
+    return lines
+
+
+def _names_of(failure: Failure) -> list[str]:
+    return [
+        f"{repository}{' ' if len(tags) > 1 or tags == [BY_DIGEST] else ':'}{' '.join(tags)}"
+        for repository, tags in failure.tags.items()
+    ]
+
+
+def _count_of(failure: Failure) -> str:
+    tags = sum(len(names) for names in failure.tags.values())
+    repositories = counted(len(failure.tags), "repository", "repositories")
+    return f"{counted(tags, 'tag', 'tags')} of {repositories}"
+
+
+def _summary(summary: Mapping[str, Any], width: int, paint: Paint) -> list[str]:
+    parts = [(f"{summary[status]} {status}", status) for status in ORDER if summary[status]]
+    plain = ", ".join(text for text, _ in parts) or "the list is empty"
+    painted = ", ".join(paint(text, status) for text, status in parts) or plain
+    volume = _volume(summary)
+    seconds = f"{summary['seconds']:.1f} s"
+    if not width or len(plain) + len(volume) + len(GAP) + len(seconds) <= width:
+        return [f"{painted}{volume}{GAP}{seconds}"]
+    return [f"{painted}", f"{volume.lstrip('; ')}{GAP}{seconds}".strip()]
+
+
+def _volume(summary: Mapping[str, Any]) -> str:
+    blobs = counted(summary["blobs"], "blob", "blobs")
+    if summary["copied"] or summary["blobs_copied"] or summary["blobs_mounted"]:
+        mounted = f", {summary['blobs_mounted']} mounted" if summary["blobs_mounted"] else ""
+        return f"; moved {sized(summary['bytes'])} in {blobs}{mounted}"
+    return f"; {sized(summary['bytes'])} in {blobs} to move" if summary["blobs"] else ""
+
+
+def _prose(text: str, width: int, indent: str, hanging: str = "") -> list[str]:
+    """A sentence in lines; addresses and digests are never broken."""
+    return textwrap.wrap(
+        text,
+        min(width or WIDTH_OF_PROSE, WIDTH_OF_PROSE),
+        initial_indent=indent,
+        subsequent_indent=hanging or indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _spaced(blocks: Iterable[list[str]]) -> list[str]:
+    """Blocks with an empty line between them."""
+    lines: list[str] = []
+    for block in filter(None, blocks):
+        lines += ["", *block] if lines else block
+    return lines
+
+
+def elide(text: str, width: int) -> str:
+    """Shorten a name in its middle: its namespace and its end tell it from others."""
+    if len(text) <= width:
+        return text
+    head = text.find("/") + 1
+    if not 0 < head <= width // 2:
+        head = (width - 1) // 3
+    return f"{text[:head]}…{text[len(text) - width + head + 1 :]}"
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+
+
+def clean(text: str) -> str:
+    """Take out what would move the cursor: a registry's words end up on a terminal."""
+    return _CONTROL.sub(" ", str(text))
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """A number and its noun."""
+    return f"{number} {one if number == 1 else many}"
+
+
+def sized(size: float) -> str:
+    """Bytes in the unit that a person would choose, powers of 1000; at most six characters."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 9.95 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

@@ -1,0 +1,111 @@
+"""Show what ``registry_sync`` returns as a table; anything else as ``nested`` shows it.
+
+``check``, ``plan``, ``sync`` and ``list`` choose it by themselves. It runs where the command was
+typed: a minion has it after ``saltutil.sync_all``, a master after ``salt-run saltutil.sync_output``.
+Where it is not, Salt shows nested output. ``--out=json`` gives the plain data.
+
+Colours follow ``--no-color``, ``--force-color`` and ``color_theme``; the width is that of the
+terminal (or ``COLUMNS``); a pipe or ``--out-file`` gets every name whole, one row a line.
+"""
+
+import shutil
+import sys
+
+import salt.utils.color
+
+import _registry_table as table
+
+__virtualname__ = "registry_sync"
+
+# How salt-call names the one minion that it is.
+SALT_CALL = "local"
+COLORS = {
+    "title": "CYAN",
+    "up": "GREEN",
+    "down": "LIGHT_RED",
+    "current": "GREEN",
+    "copied": "LIGHT_GREEN",
+    "extra": "BLUE",
+    "stale": "YELLOW",
+    "missing": "YELLOW",
+    "unreadable": "LIGHT_RED",
+    "failed": "LIGHT_RED",
+}
+
+
+def __virtual__():
+    return __virtualname__
+
+
+def output(data, **kwargs):
+    """Show the returns of minions, one after the other.
+
+    Args:
+        data: minion → what the function returned.
+        kwargs: what Salt gives every outputter; not used.
+
+    Returns:
+        Lines of text.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_sync.check
+        salt '*' registry_sync.check --out=registry_sync --no-color
+    """
+    if not isinstance(data, dict):
+        return _nested(data)
+    return _encodable("\n".join(_shown(minion, value) for minion, value in data.items()))
+
+
+def _shown(minion, value):
+    lines = _lines(value)
+    if lines is not None:
+        return "\n".join(lines if minion == SALT_CALL else [_paint(f"{minion}:", "title"), *lines, ""])
+    if isinstance(value, str) and value and "\n" not in value:
+        return table.clean(value) if minion == SALT_CALL else f"{minion}: {table.clean(value)}"
+    return _nested({minion: value})
+
+
+def _lines(value):
+    show = {"width": _width(), "paint": _paint}
+    if _is_report(value):
+        return table.report_lines(value, **show)
+    if _is_listing(value):
+        return table.listing_lines(value, **show)
+    return None
+
+
+def _is_report(value):
+    return isinstance(value, dict) and {"registry", "images", "summary"} <= value.keys()
+
+
+def _is_listing(value):
+    return isinstance(value, dict) and all(
+        isinstance(tags, dict) and all(isinstance(digest, str) for digest in tags.values())
+        for tags in value.values()
+    )
+
+
+def _nested(data):
+    return __salt__["nested"](data)
+
+
+def _paint(text, style):
+    colors = salt.utils.color.get_colors(__opts__.get("color"), __opts__.get("color_theme"))
+    return f"{colors[COLORS[style]]}{text}{colors['ENDC']}" if style in COLORS else text
+
+
+def _width():
+    return 0 if __opts__.get("output_file") else shutil.get_terminal_size((0, 0)).columns
+
+
+def _encodable(text):
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        # One column for one column, so that the table stays straight.
+        return text.replace("…", "~").encode(encoding, "replace").decode(encoding)
+    return text
