@@ -1,7 +1,9 @@
-"""What the states of ``docker_registry`` ask about the host they run on.
+"""
+What the states of ``docker_registry`` ask about the host they run on, and what they write to it.
 
-The states hand these functions to Salt as slots and as conditions, so that they are called when a
-state runs: https://docs.saltproject.io/en/latest/topics/slots/index.html
+The states name most of these functions as slots and as conditions, so that they are called when a
+state runs, not when a file is rendered: by then the modules may not have been synced.
+https://docs.saltproject.io/en/latest/topics/slots/index.html
 """
 
 from __future__ import annotations
@@ -9,14 +11,23 @@ from __future__ import annotations
 import secrets
 import socket
 import time
+from pathlib import PurePosixPath
 
 import salt.utils.systemd
 from salt.exceptions import CommandExecutionError
 
-import _registry_host
+import _registry_host as host
 from _registry_settings import SettingsError, read_settings
 
-_LEFT_ALONE = "registry_host.left_alone"
+_CONFIGURING = ("package", "config", "service", "engine", "firewall")
+_IMAGE = "docker.io/library/registry:2"
+# Files that an installation of the undercloud leaves. Its services and the user's directory also stand on
+# overcloud nodes, whose registry is another one.
+_UNDERCLOUD_FILES = (
+    "/home/stack/undercloud.conf",
+    "/home/stack/stackrc",
+    "/usr/bin/instack-install-undercloud",
+)
 
 
 def left_alone():
@@ -36,14 +47,67 @@ def left_alone():
 
         salt '*' registry_host.left_alone
     """
-    if _LEFT_ALONE not in __context__:
-        settings = _settings()
-        __context__[_LEFT_ALONE] = (
-            not settings.force
-            and _is_here(settings.local.host)
-            and bool(__salt__["registry_sync.populated"]())
-        )
-    return __context__[_LEFT_ALONE]
+    return _once("left_alone", _left_alone)
+
+
+def configures(what):
+    """
+    Whether a state that configures has something to do on this host.
+
+    Args:
+        what (str): ``package``, ``container``, ``quadlet`` or ``unit`` (ways to install the registry),
+            ``service``, or a file of it: ``certificate``, ``key``, ``htpasswd``.
+
+    Returns:
+        bool: true if the state should run.
+
+    Raises:
+        CommandExecutionError: the pillar has a mistake.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_host.configures package
+    """
+    wanted = not left_alone() and _CONDITIONS[what]()
+    # Salt takes a condition for failed when a command has failed anywhere before, and asking whether a
+    # service runs is one: https://github.com/saltstack/salt/blob/master/salt/state.py (_run_check_onlyif)
+    __context__["retcode"] = 0
+    return wanted
+
+
+def forced_changes(config, storage_default):
+    """
+    What ``docker_registry:force: true`` would change, found by trying it in test mode.
+
+    Args:
+        config (str): path of the registry's configuration file.
+        storage_default (str): where the system's package keeps the images.
+
+    Returns:
+        list: phrases that stand after *would*.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_host.forced_changes /etc/docker/registry/config.yml /var/lib/docker-registry
+    """
+    ran = __salt__["state.sls"](
+        ",".join(f"docker_registry.{name}" for name in _CONFIGURING),
+        test=True,
+        concurrent=True,
+        pillar={"docker_registry": {**_pillar(), "force": True}},
+    )
+    if not isinstance(ran, dict):
+        return [f"fail: {'; '.join(map(str, ran))}"]
+    # The file holds secrets, so its state shows no difference that could be counted.
+    lines = {
+        config: host.config_lines_changed(_text(config), service_config(config, storage_default)),
+    }
+    ordered = sorted(ran.items(), key=lambda item: item[1]["__run_num__"])
+    return [host.foretold(tag, ret, lines) for tag, ret in ordered if ret["result"] is not True]
 
 
 def storage(default):
@@ -62,7 +126,7 @@ def storage(default):
 
         salt '*' registry_host.storage /var/lib/registry
     """
-    config = service_config("", default)
+    config = service_config("/", default)
     return config["storage"].get("filesystem", {}).get("rootdirectory", "")
 
 
@@ -87,14 +151,103 @@ def service_config(file, storage_default):
 
         salt '*' registry_host.service_config /etc/docker/registry/config.yml /var/lib/docker-registry
     """
-    settings = _settings()
-    site = __salt__["pillar.get"]("docker_registry:registry", {})
-    return _registry_host.service_config(
-        site.get("config", {}),
-        storage=site.get("storage") or storage_default,
-        port=settings.local.port,
-        secret=_registry_host.secret_in(_text(file)) or secrets.token_hex(32),
+    port = _settings().local.port
+    registry = _pillar("registry")
+    return host.service_config(
+        host.Site(
+            config=registry.get("config", {}),
+            storage=registry.get("storage") or storage_default,
+            port=port,
+            secret=host.secret_in(_text(file)) or secrets.token_hex(32),
+            certificate=_tls_path("certificate", file),
+            key=_tls_path("key", file),
+            htpasswd=_beside(file, "htpasswd") if registry.get("htpasswd") else "",
+            token=registry.get("token"),
+        )
     )
+
+
+def text(of):
+    """
+    What a file of the registry says whose text stands in the pillar.
+
+    Args:
+        of (str): ``certificate``, ``key`` or ``htpasswd``.
+
+    Returns:
+        str: the whole text.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_host.text htpasswd
+    """
+    return _TEXTS[of]()
+
+
+def container_unit(kind, name, config, storage_default):
+    """
+    The unit that runs the registry's image under podman.
+
+    Args:
+        kind (str): ``quadlet``, or ``unit`` for a podman before 4.4.
+        name (str): the service.
+        config (str): path of the registry's configuration file.
+        storage_default (str): where the images lie unless the pillar says.
+
+    Returns:
+        str: the unit's text.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_host.container_unit unit registry /etc/registry/config.yml /var/lib/registry
+    """
+    container = host.Container(
+        name=name,
+        image=_pillar("registry").get("image") or _IMAGE,
+        config=config,
+        storage=storage(storage_default),
+        files=tuple(filter(None, (_tls_path(part, config) for part in ("certificate", "key")))),
+    )
+    return host.quadlet(container) if kind == "quadlet" else host.unit(container)
+
+
+def is_our_unit(file):
+    """
+    Whether ``container_unit`` wrote a unit.
+
+    Args:
+        file (str): path of the unit.
+
+    Returns:
+        bool: true if it did.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_host.is_our_unit /etc/systemd/system/registry.service
+    """
+    return _text(file).startswith(host.UNIT_MARK)
+
+
+def purges():
+    """
+    Whether ``docker_registry.clean`` removes the images, too.
+
+    Returns:
+        bool: the pillar's ``registry:purge``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_host.purges
+    """
+    return _pillar("registry").get("purge") is True
 
 
 def answers(patience=0):
@@ -113,8 +266,13 @@ def answers(patience=0):
 
         salt '*' registry_host.answers patience=5
     """
-    address = _registry_host.listen_address(service_config("", ""))
-    return _wait(lambda: _accepts(address), patience)
+    address = host.listen_address(service_config("/", ""))
+    deadline = time.monotonic() + patience
+    while not _accepts(address):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def service(name, action):
@@ -125,7 +283,7 @@ def service(name, action):
 
     Args:
         name (str): the service.
-        action (str): start, stop, status, enable, disable or enabled.
+        action (str): start, stop, status, enable or enabled.
 
     Returns:
         bool: true if it was done, or if it is so.
@@ -138,41 +296,129 @@ def service(name, action):
     """
     if salt.utils.systemd.booted(__context__):
         return __salt__[f"service.{action}"](name)
-    if action in ("enable", "disable", "enabled"):
+    if action in ("enable", "enabled"):
         # The package does it; Salt needs insserv for it, which Debian has given up.
-        return action != "disable"
+        return True
     if "service.offline" in __salt__ and __salt__["service.offline"]():
         command = ["service", name, action]
         return __salt__["cmd.retcode"](command, python_shell=False, ignore_retcode=True) == 0
     return __salt__[f"service.{action}"](name)
 
 
+def insecure():
+    """
+    The registries of the pillar, upstream and local, that speak plain HTTP or are not verified.
+
+    Returns:
+        list: ``host:port`` of each.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_host.insecure
+    """
+    settings = _settings()
+    endpoints = (settings.local, *settings.upstreams)
+    return list(dict.fromkeys(each.name for each in endpoints if not each.tls or each.verify is False))
+
+
+def authorities():
+    """
+    The certificate authorities that engines need to trust our registries.
+
+    Returns:
+        dict: ``host:port`` → PEM.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_host.authorities
+    """
+    settings = _settings()
+    ours = _pillar("registry", "tls").get("ca", "")
+    found = {settings.local.name: ours} if settings.local.tls and ours else {}
+    for endpoint in (settings.local, *settings.upstreams):
+        if endpoint.tls and isinstance(endpoint.verify, str):
+            found.setdefault(endpoint.name, endpoint.verify)
+    return {name: text if host.is_pem(text) else _text(text) for name, text in found.items()}
+
+
+def port():
+    """
+    The port that the registry listens on.
+
+    Returns:
+        int: a TCP port.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_host.port
+    """
+    return _settings().local.port
+
+
+def undercloud():
+    """
+    Whether this host is an OpenStack undercloud, whose registry listens on 8787.
+
+    Returns:
+        bool: what ``docker_registry:undercloud`` says; where it does not, whether files of an
+        undercloud lie here.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_host.undercloud
+    """
+    choice = _pillar().get("undercloud", "auto")
+    return choice if isinstance(choice, bool) else any(map(__salt__["file.file_exists"], _UNDERCLOUD_FILES))
+
+
+def _left_alone():
+    settings = _settings()
+    return (
+        not settings.force and _is_here(settings.local.host) and bool(__salt__["registry_sync.populated"]())
+    )
+
+
+def _once(name, find):
+    """What was found first in this state run; later, what the run itself has done would show."""
+    key = f"registry_host.{name}"
+    if key not in __context__:
+        __context__[key] = find()
+    return __context__[key]
+
+
+def _pillar(*path):
+    """A mapping of our pillar; the settings are checked elsewhere."""
+    tree = __salt__["pillar.get"](":".join(("docker_registry", *path)), {})
+    return tree if isinstance(tree, dict) else {}
+
+
 def _settings():
+    name = __grains__.get("fqdn") or __grains__.get("host") or "localhost"
+    tree = __salt__["pillar.get"]("docker_registry", {})
     try:
-        return read_settings(__salt__["pillar.get"]("docker_registry"), host=__grains__["fqdn"])
+        return read_settings(tree, host=name, undercloud=undercloud())
     except SettingsError as mistake:
         raise CommandExecutionError(str(mistake)) from mistake
 
 
-def _is_here(host):
+def _is_here(name):
     """Whether a name stands for this host; with ``ip_nonlocal_bind`` a bind would not tell."""
     try:
-        found = {info[4][0] for info in socket.getaddrinfo(host, None)}
+        found = {str(info[4][0]) for info in socket.getaddrinfo(name, None)}
     except OSError:
         return False
     own = __salt__["network.ip_addrs"](include_loopback=True)
     own += __salt__["network.ip_addrs6"](include_loopback=True)
     # Debian gives the host's own name 127.0.1.1, which no interface lists.
     return any(address.startswith("127.") or address in own for address in found)
-
-
-def _wait(condition, patience):
-    deadline = time.monotonic() + patience
-    while not condition():
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def _accepts(address):
@@ -185,3 +431,55 @@ def _accepts(address):
 
 def _text(path):
     return __salt__["file.read"](path) if path and __salt__["file.file_exists"](path) else ""
+
+
+# How the registry is installed
+
+
+def _way():
+    choice = _pillar("registry").get("install", "auto")
+    return _once("way", _found_way) if choice == "auto" else choice
+
+
+def _found_way():
+    """Enterprise Linux from 8 on has no package, newer Fedoras may have none."""
+    if __grains__["os_family"] != "RedHat" or __grains__["osmajorrelease"] < 8:
+        return "package"
+    return "package" if _version("docker-distribution") else "container"
+
+
+def _has_quadlet():
+    version = _version("podman")
+    return bool(version) and __salt__["pkg.version_cmp"](version, "4.4") >= 0
+
+
+def _version(package):
+    """The version that is installed or that an installation would bring; empty if there is none."""
+    return __salt__["pkg.version"](package) or __salt__["pkg.latest_version"](package)
+
+
+def _tls_path(part, config):
+    """Where the registry finds its certificate or key: the pillar has a path, or the text itself."""
+    value = _pillar("registry", "tls").get(part, "")
+    return _beside(config, f"tls-{part}.pem") if host.is_pem(value) else value
+
+
+def _beside(config, name):
+    return str(PurePosixPath(config).with_name(name))
+
+
+_TEXTS = {
+    "certificate": lambda: _pillar("registry", "tls")["certificate"],
+    "key": lambda: _pillar("registry", "tls")["key"],
+    "htpasswd": lambda: host.htpasswd(_pillar("registry", "htpasswd")),
+}
+_CONDITIONS = {
+    "package": lambda: _way() == "package",
+    "quadlet": lambda: _way() == "container" and _has_quadlet(),
+    "unit": lambda: _way() == "container" and not _has_quadlet(),
+    "container": lambda: _way() == "container",
+    "service": lambda: _way() != "none",
+    "certificate": lambda: host.is_pem(_pillar("registry", "tls").get("certificate", "")),
+    "key": lambda: host.is_pem(_pillar("registry", "tls").get("key", "")),
+    "htpasswd": lambda: bool(_pillar("registry", "htpasswd")),
+}

@@ -1,14 +1,17 @@
-"""What the files of a registry host say, as transformations of text and data; no I/O, nothing of Salt."""
+"""What the files of the registry service say, made from plain values; no I/O, nothing of Salt."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
-# What docker-distribution ships: https://distribution.github.io/distribution/about/configuration/#storage
+UNIT_MARK = "# Written by the Salt formula docker_registry.\n"
+# Keys of `storage` that are no driver: https://distribution.github.io/distribution/about/configuration/#storage
 _STORAGE_OPTIONS = ("cache", "delete", "maintenance", "redirect", "tag")
 
 
@@ -22,19 +25,37 @@ def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
-def service_config(
-    site: Mapping[str, Any], *, storage: str, port: int, secret: str
-) -> dict[str, Any]:
-    """The configuration of docker-distribution.
+# The registry's own configuration
+
+
+@dataclass(frozen=True)
+class Site:
+    """What the pillar says of the registry service.
 
     Args:
-        site: what the pillar says, merged over the defaults. A storage driver in it replaces the
-            filesystem, as the server accepts only one.
+        config: merged over the defaults; it has the last word.
         storage: directory of the images.
         port: TCP port, on all addresses.
         secret: signs the state of uploads in flight, so that they survive a restart and may go
             through any of several registries.
+        certificate: path; with ``key`` the server speaks TLS.
+        key: path.
+        htpasswd: path of a file of users.
+        token: settings of ``auth.token``.
     """
+
+    config: Mapping[str, Any]
+    storage: str
+    port: int
+    secret: str
+    certificate: str = ""
+    key: str = ""
+    htpasswd: str = ""
+    token: Mapping[str, Any] | None = None
+
+
+def service_config(site: Site) -> dict[str, Any]:
+    """The configuration of docker-distribution."""
     default: dict[str, Any] = {
         "version": 0.1,
         "log": {"fields": {"service": "registry"}},
@@ -43,21 +64,35 @@ def service_config(
             "delete": {"enabled": True},
         },
         "http": {
-            "addr": f":{port}",
-            "secret": secret,
+            "addr": f":{site.port}",
+            "secret": site.secret,
             "headers": {"X-Content-Type-Options": ["nosniff"]},
         },
         "health": {"storagedriver": {"enabled": True, "interval": "10s", "threshold": 3}},
     }
-    if storage_driver(site) == "filesystem":
-        default["storage"]["filesystem"] = {"rootdirectory": storage}
-    return merge(default, site)
+    # The server accepts one driver only.
+    if storage_driver(site.config) == "filesystem":
+        default["storage"]["filesystem"] = {"rootdirectory": site.storage}
+    if site.certificate:
+        default["http"]["tls"] = {"certificate": site.certificate, "key": site.key}
+    if site.htpasswd:
+        default["auth"] = {"htpasswd": {"realm": "registry", "path": site.htpasswd}}
+    if site.token:
+        default["auth"] = {"token": dict(site.token)}
+    return merge(default, site.config)
 
 
-def storage_driver(site: Mapping[str, Any]) -> str:
-    """The storage driver that the pillar's configuration asks for."""
-    drivers = [name for name in site.get("storage", {}) if name not in _STORAGE_OPTIONS]
+def storage_driver(config: Mapping[str, Any]) -> str:
+    """The storage driver that a configuration from the pillar asks for."""
+    drivers = [name for name in config.get("storage", {}) if name not in _STORAGE_OPTIONS]
     return drivers[0] if drivers else "filesystem"
+
+
+def listen_address(config: Mapping[str, Any]) -> tuple[str, int]:
+    """Where a client on the same host reaches a registry with this configuration."""
+    host, _, port = config["http"]["addr"].rpartition(":")
+    host = host.strip("[]")
+    return (host if host not in ("", "0.0.0.0", "::") else "localhost"), int(port)
 
 
 def secret_in(config_text: str) -> str:
@@ -71,14 +106,150 @@ def secret_in(config_text: str) -> str:
     return secret if isinstance(secret, str) else ""
 
 
-def listen_address(config: Mapping[str, Any]) -> tuple[str, int]:
-    """Where a client on the same host reaches a registry with this configuration."""
-    host, _, port = config["http"]["addr"].rpartition(":")
-    host = host.strip("[]")
-    return (host if host not in ("", "0.0.0.0", "::") else "localhost"), int(port)
+def config_lines_changed(old_text: str, new: Mapping[str, Any]) -> int:
+    """How many lines of a configuration file would change, its layout left aside."""
+    try:
+        old = yaml.safe_load(old_text)
+    except yaml.YAMLError:
+        return old_text.count("\n")
+    old_lines = yaml.safe_dump(old).splitlines() if old else []
+    return _changed(old_lines, yaml.safe_dump(dict(new)).splitlines())
 
 
-def changed_lines(old: str, new: str) -> int:
-    """How many lines of a file change; a line that is replaced counts once."""
-    opcodes = difflib.SequenceMatcher(None, old.splitlines(), new.splitlines()).get_opcodes()
-    return sum(max(i2 - i1, j2 - j1) for tag, i1, i2, j1, j2 in opcodes if tag != "equal")
+def diff_lines_changed(diff: str) -> int:
+    """How many lines a unified diff changes; a line that is replaced counts once."""
+    lines = diff.splitlines()
+    old = [line[1:] for line in lines if line[:1] in "- " and line[:4] != "--- "]
+    new = [line[1:] for line in lines if line[:1] in "+ " and line[:4] != "+++ "]
+    return _changed(old, new)
+
+
+def _changed(old: Sequence[str], new: Sequence[str]) -> int:
+    steps = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    return sum(max(i2 - i1, j2 - j1) for tag, i1, i2, j1, j2 in steps if tag != "equal")
+
+
+def foretold(tag: str, ret: Mapping[str, Any], lines: Mapping[str, int]) -> str:
+    """What a state would do, as a phrase.
+
+    Args:
+        tag: its key in the return of a state run.
+        ret: its return in test mode, with changes.
+        lines: how many lines change in files whose difference is not shown.
+    """
+    module, name = tag.split("_|-")[0], str(ret["name"])
+    if ret["result"] is False:
+        return f"fail: {ret['comment']}"
+    if module == "pkg":
+        return f"install {name}"
+    if module == "file":
+        count = lines.get(name) or diff_lines_changed(str(ret["changes"].get("diff", "")))
+        return f"change {name}" + (f" ({count} line{'s' if count > 1 else ''})" if count else "")
+    return str(ret["comment"]).removeprefix("Would ")
+
+
+def is_pem(text: str) -> bool:
+    """Whether a text is a certificate or key itself, not the path of one."""
+    return "-----BEGIN " in text
+
+
+def htpasswd(users: Mapping[str, str]) -> str:
+    """A file of users and their bcrypt hashes."""
+    return "".join(f"{user}:{hashed}\n" for user, hashed in sorted(users.items()))
+
+
+# The registry as a container
+
+
+@dataclass(frozen=True)
+class Container:
+    """The registry's image run by podman.
+
+    Args:
+        name: of the container and of its unit.
+        image: whole reference.
+        config: path of the configuration file, the same inside.
+        storage: directory of the images, the same inside; empty where they lie elsewhere.
+        files: other paths that the configuration names.
+    """
+
+    name: str
+    image: str
+    config: str
+    storage: str = ""
+    files: tuple[str, ...] = ()
+
+    @property
+    def volumes(self) -> list[str]:
+        """Bind mounts; ``z`` lets a container read them under SELinux."""
+        directory = self.config.rpartition("/")[0]
+        outside = [path for path in self.files if not path.startswith(f"{directory}/")]
+        mounts = [f"{path}:{path}:ro,z" for path in (directory, *outside)]
+        # Relabelling a tree of images at each start would take minutes; the storage has its context already.
+        return mounts + [f"{self.storage}:{self.storage}"] * bool(self.storage)
+
+
+def quadlet(container: Container) -> str:
+    """A ``.container`` file, which systemd's generator turns into a unit.
+
+    https://docs.podman.io/en/latest/markdown/podman-systemd.unit.5.html
+    """
+    settings = [
+        ("Image", container.image),
+        ("ContainerName", container.name),
+        ("Network", "host"),
+        *(("Volume", volume) for volume in container.volumes),
+        ("Exec", f"serve {container.config}"),
+    ]
+    return _unit_file({"Container": settings, "Service": [("Restart", "always"), ("TimeoutStartSec", "900")]})
+
+
+def unit(container: Container) -> str:
+    """A systemd unit for a podman that has no quadlet (before 4.4)."""
+    run = ["/usr/bin/podman", "run", "--rm", "--name", container.name, "--network", "host"]
+    for volume in container.volumes:
+        run += ["--volume", volume]
+    run += [container.image, "serve", container.config]
+    settings = [
+        ("ExecStartPre", f"-/usr/bin/podman rm --force {container.name}"),
+        ("ExecStart", shlex.join(run)),
+        ("ExecStop", f"/usr/bin/podman stop --time 10 {container.name}"),
+        ("Restart", "always"),
+    ]
+    return _unit_file({"Service": settings})
+
+
+def _unit_file(sections: Mapping[str, Sequence[tuple[str, str]]]) -> str:
+    whole = {
+        "Unit": [
+            ("Description", "Registry of container images"),
+            ("Wants", "network-online.target"),
+            ("After", "network-online.target"),
+        ],
+        **sections,
+        "Install": [("WantedBy", "multi-user.target")],
+    }
+    return UNIT_MARK + "\n".join(
+        f"[{section}]\n" + "".join(f"{key}={value.replace('%', '%%')}\n" for key, value in settings)
+        for section, settings in whole.items()
+    )
+
+
+# Rules that are loaded at boot
+
+
+def insert_saved_rule(text: str, rule: str) -> str:
+    """A file of ``iptables-save`` with a rule before all others of INPUT; the same where it has it."""
+    lines = text.splitlines(keepends=True)
+    line = f"-A INPUT {rule}\n"
+    if line in lines or "*filter\n" not in lines:
+        return text
+    table = lines.index("*filter\n")
+    ends = (at for at in range(table, len(lines)) if lines[at].startswith(("-A ", "COMMIT")))
+    lines.insert(next(ends, len(lines)), line)
+    return "".join(lines)
+
+
+def drop_saved_rule(text: str, rule: str) -> str:
+    """A file of ``iptables-save`` without a rule."""
+    return "".join(line for line in text.splitlines(keepends=True) if line != f"-A INPUT {rule}\n")

@@ -1,3 +1,5 @@
+# Nothing is changed: the registry is asked whether it answers and holds images.
+
 include:
   - .modules
 

@@ -1,5 +1,6 @@
-# Undoes what the other states did. The images stay.
+# Undoes what the other states did, and only that. The images stay unless docker_registry:registry:purge is true.
 {%- from 'docker_registry/map.jinja' import names with context %}
+{%- set directory = names.config.rpartition('/')[0] %}
 
 include:
   - .modules
@@ -30,8 +31,64 @@ Registry package is removed:
     - require:
       - registry_host: Registry is stopped
 
+Registry has no unit:
+  registry_host.unit_absent:
+    - names:
+      - /etc/containers/systemd/{{ names.service }}.container
+      - /etc/systemd/system/{{ names.service }}.service
+    - require:
+      - registry_host: Registry is stopped
+
 Registry is not configured:
   file.absent:
-    - name: {{ names.config | json }}
+    - names:
+      - {{ names.config | json }}
+      - {{ directory }}/tls-certificate.pem
+      - {{ directory }}/tls-key.pem
+      - {{ directory }}/htpasswd
     - require:
       - pkg: Registry package is removed
+
+Registry keeps its images unless they are to be purged:
+  registry_host.images_kept:
+    - default: {{ names.storage | json }}
+    - require:
+      - registry_host: Registry is stopped
+
+Registry's port is closed:
+  registry_host.port_closed:
+    - require:
+      - test: Modules of the formula are loaded
+
+Docker's sysconfig forgot the registries:
+  registry_host.engine_file_clean:
+    - name: /etc/sysconfig/docker
+    - of: sysconfig
+    - require:
+      - test: Modules of the formula are loaded
+
+Docker's daemon.json forgot the registries:
+  registry_host.engine_file_clean:
+    - name: /etc/docker/daemon.json
+    - of: daemon
+    - require:
+      - test: Modules of the formula are loaded
+
+Docker forgot the registries:
+  registry_host.engine:
+    - name: {{ names.docker_service | json }}
+    - watch:
+      - registry_host: Docker's sysconfig forgot the registries
+      - registry_host: Docker's daemon.json forgot the registries
+
+Podman forgot the registries:
+  file.absent:
+    - name: /etc/containers/registries.conf.d/docker_registry.conf
+
+Engines forgot the authorities of the registries:
+  registry_host.authorities_absent:
+    - names:
+      - /etc/docker/certs.d
+      - /etc/containers/certs.d
+    - require:
+      - test: Modules of the formula are loaded

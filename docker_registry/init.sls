@@ -1,7 +1,11 @@
+# The whole way: a registry that runs, is trusted and reachable, and holds the images of the list.
+
 include:
   - .package
   - .config
   - .service
+  - .engine
+  - .firewall
   - .sync
   - .check
 

@@ -1,3 +1,4 @@
+# docker-distribution as the system's package, or as a container of podman where there is none.
 {%- from 'docker_registry/map.jinja' import names with context %}
 
 include:
@@ -6,7 +7,41 @@ include:
 Registry package is installed:
   pkg.installed:
     - name: {{ names.package | json }}
-    - unless:
-      - fun: registry_host.left_alone
+    - onlyif:
+      - fun: registry_host.configures
+        what: package
     - require:
       - registry_host: Registry is left alone unless forced
+
+Podman is installed:
+  pkg.installed:
+    - name: podman
+    - onlyif:
+      - fun: registry_host.configures
+        what: container
+    - require:
+      - registry_host: Registry is left alone unless forced
+
+
+Registry has a quadlet:
+  file.managed:
+    - name: /etc/containers/systemd/{{ names.service }}.container
+    - contents: __slot__:salt:registry_host.container_unit(quadlet, {{ names.service }}, {{ names.config }}, {{ names.storage }})
+    - makedirs: true
+    - mode: '0644'
+    - onlyif:
+      - fun: registry_host.configures
+        what: quadlet
+    - require:
+      - pkg: Podman is installed
+
+Registry has a unit:
+  file.managed:
+    - name: /etc/systemd/system/{{ names.service }}.service
+    - contents: __slot__:salt:registry_host.container_unit(unit, {{ names.service }}, {{ names.config }}, {{ names.storage }})
+    - mode: '0644'
+    - onlyif:
+      - fun: registry_host.configures
+        what: unit
+    - require:
+      - pkg: Podman is installed

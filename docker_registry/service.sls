@@ -1,3 +1,4 @@
+# The registry runs, and restarts when a file that it reads has changed.
 {%- from 'docker_registry/map.jinja' import names with context %}
 
 include:
@@ -10,3 +11,7 @@ Registry is running:
       - registry_host: Registry has a place for its images
     - watch:
       - file: Registry is configured
+      - file: Registry has a certificate
+      - file: Registry has a key
+      - file: Registry has a quadlet
+      - file: Registry has a unit

@@ -1,3 +1,5 @@
+# The images of the list are copied into the registry, wherever it runs.
+
 include:
   - .modules
 

@@ -1,0 +1,141 @@
+"""What the states of ``docker_registry`` ask about the container engines of this host: docker and podman."""
+
+from __future__ import annotations
+
+import salt.utils.path
+from salt.exceptions import CommandExecutionError
+
+import _registry_engines as engines
+
+_SYSCONFIG = "/etc/sysconfig/docker"
+_DAEMON_JSON = "/etc/docker/daemon.json"
+_PROGRAMS = {"docker": "dockerd", "podman": "podman"}
+
+
+def manages(engine):
+    """
+    Whether an engine is ours to configure.
+
+    Args:
+        engine (str): ``docker`` or ``podman``.
+
+    Returns:
+        bool: true if the pillar's ``engine:manage`` names it, or says ``auto`` and it is installed or
+        will be.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_engine.manages docker
+    """
+    choice = _pillar("manage", "auto")
+    if choice != "auto":
+        return choice == engine
+    return bool(salt.utils.path.which(_PROGRAMS[engine])) or (engine == "docker" and installs())
+
+
+def installs():
+    """
+    Whether docker is to be installed.
+
+    Returns:
+        bool: the pillar's ``engine:install``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_engine.installs
+    """
+    return bool(_pillar("install", False)) and _pillar("manage", "auto") in ("auto", "docker")
+
+
+def configures(what):
+    """
+    Whether a state that configures an engine has something to do on this host.
+
+    Args:
+        what (str): ``package`` (docker's), ``sysconfig`` or ``daemon`` (files of docker; only one of them
+            names registries), ``podman``.
+
+    Returns:
+        bool: true if the state should run.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_engine.configures daemon
+    """
+    wanted = not __salt__["registry_host.left_alone"]() and _CONDITIONS[what]()
+    # See registry_host.configures.
+    __context__["retcode"] = 0
+    return wanted
+
+
+def text(of, clean=False):
+    """
+    What a file should say.
+
+    Args:
+        of (str): ``sysconfig`` (/etc/sysconfig/docker), ``daemon`` (/etc/docker/daemon.json) or ``podman``
+            (our file in registries.conf.d).
+        clean (bool): what it should say without us.
+
+    Returns:
+        str: the whole text; empty where nothing is left to say.
+
+    Raises:
+        CommandExecutionError: the file that is there cannot be added to.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_engine.text daemon
+    """
+    try:
+        return _TEXTS[of](clean)
+    except engines.EngineFileError as error:
+        raise CommandExecutionError(str(error)) from error
+
+
+def _pillar(key, default):
+    return __salt__["pillar.get"](f"docker_registry:engine:{key}", default)
+
+
+def _docker_file():
+    """Docker refuses the same setting in both places, so one that is in daemon.json stays there."""
+    if not manages("docker") or not __salt__["registry_host.insecure"]():
+        return ""
+    if not __salt__["file.file_exists"](_SYSCONFIG):
+        return "daemon"
+    return "daemon" if engines.names_insecure_registries(_read(_DAEMON_JSON)) else "sysconfig"
+
+
+def _sysconfig(clean):
+    change = engines.drop_from_sysconfig if clean else engines.add_to_sysconfig
+    return change(_read(_SYSCONFIG), __salt__["registry_host.insecure"]())
+
+
+def _daemon(clean):
+    change = engines.drop_from_daemon_json if clean else engines.add_to_daemon_json
+    return change(_read(_DAEMON_JSON), __salt__["registry_host.insecure"]())
+
+
+def _podman(clean):
+    return "" if clean else engines.registries_conf(__salt__["registry_host.insecure"]())
+
+
+def _read(path):
+    return __salt__["file.read"](path) if __salt__["file.file_exists"](path) else ""
+
+
+_TEXTS = {"sysconfig": _sysconfig, "daemon": _daemon, "podman": _podman}
+_CONDITIONS = {
+    "package": installs,
+    "sysconfig": lambda: _docker_file() == "sysconfig",
+    "daemon": lambda: _docker_file() == "daemon",
+    "podman": lambda: manages("podman") and bool(__salt__["registry_host.insecure"]()),
+}

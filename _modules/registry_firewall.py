@@ -1,0 +1,189 @@
+"""The registry's port in the firewall of this host, firewalld or iptables: one rule of our own."""
+
+from __future__ import annotations
+
+import salt.utils.path
+from salt.exceptions import CommandExecutionError
+
+from _registry_host import drop_saved_rule, insert_saved_rule
+
+__func_alias__ = {"open_": "open"}
+
+# A service of its own, so that taking it away takes nothing that somebody else has opened.
+_SERVICE = "salt-docker-registry"
+_SAVED_RULES = {"RedHat": "/etc/sysconfig/iptables", "Debian": "/etc/iptables/rules.v4"}
+
+
+def kind():
+    """
+    The firewall that lets the registry's port in.
+
+    Returns:
+        str: ``firewalld``, ``iptables`` or ``none``: the pillar's ``firewall``, or what runs here.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_firewall.kind
+    """
+    choice = __salt__["pillar.get"]("docker_registry:firewall", "auto")
+    if choice != "auto":
+        return choice
+    which = salt.utils.path.which
+    if which("firewall-cmd") and __salt__["registry_host.service"]("firewalld", "status"):
+        return "firewalld"
+    return "iptables" if which("iptables") and _filters() else "none"
+
+
+def is_open():
+    """
+    Whether our rule is there, now and after a boot.
+
+    Returns:
+        bool: true if nothing is to be done.
+
+    Raises:
+        CommandExecutionError: the firewall cannot be asked.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_firewall.is_open
+    """
+    return _call(_IS_OPEN)
+
+
+def open_():
+    """
+    Let the registry's port in, now and after a boot.
+
+    Raises:
+        CommandExecutionError: the firewall refuses.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_firewall.open
+    """
+    _call(_OPEN)
+
+
+def close():
+    """
+    Take our rule away; what others have opened stays open.
+
+    Raises:
+        CommandExecutionError: the firewall refuses.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_firewall.close
+    """
+    _call(_CLOSE)
+
+
+def _call(functions):
+    name = kind()
+    probe = {"firewalld": "firewalld.version", "iptables": "iptables.version"}.get(name)
+    if probe and probe not in __salt__:
+        raise CommandExecutionError(f"docker_registry:firewall: {name} is not installed here")
+    return functions[name]() if name in functions else True
+
+
+# firewalld
+
+
+def _firewalld_is_open():
+    known = _SERVICE in __salt__["firewalld.get_services"]()
+    return (
+        known
+        and __salt__["firewalld.get_service_ports"](_SERVICE) == [_port()]
+        and _SERVICE in __salt__["firewalld.list_services"](_zone())
+    )
+
+
+def _open_firewalld():
+    if _SERVICE not in __salt__["firewalld.get_services"]():
+        __salt__["firewalld.new_service"](_SERVICE, restart=False)
+    for stale in set(__salt__["firewalld.get_service_ports"](_SERVICE)) - {_port()}:
+        __salt__["firewalld.remove_service_port"](_SERVICE, stale)
+    __salt__["firewalld.add_service_port"](_SERVICE, _port())
+    __salt__["firewalld.add_service"](_SERVICE, _zone())
+    __salt__["firewalld.reload_rules"]()
+
+
+def _close_firewalld():
+    if _SERVICE in __salt__["firewalld.list_services"](_zone()):
+        __salt__["firewalld.remove_service"](_SERVICE, _zone())
+    if _SERVICE in __salt__["firewalld.get_services"]():
+        __salt__["firewalld.delete_service"](_SERVICE, restart=False)
+    __salt__["firewalld.reload_rules"]()
+
+
+def _zone():
+    return __salt__["firewalld.default_zone"]()
+
+
+def _port():
+    return f"{__salt__['registry_host.port']()}/tcp"
+
+
+# iptables
+
+
+def _filters():
+    """Whether iptables lets in less than everything; on a host without rules there is nothing to open."""
+    rules = __salt__["cmd.run_stdout"](["iptables", "-S", "INPUT"], python_shell=False, ignore_retcode=True)
+    return bool(set(rules.splitlines()) - {"-P INPUT ACCEPT"})
+
+
+def _iptables_is_open():
+    path, saved = _saved_rules()
+    return __salt__["iptables.check"]("filter", "INPUT", _rule()) and (
+        not path or insert_saved_rule(saved, _rule()) == saved
+    )
+
+
+def _open_iptables():
+    # In front, as the chain's last rule rejects what came so far on Enterprise Linux.
+    error = __salt__["iptables.insert"]("filter", "INPUT", 1, _rule())
+    if error:
+        raise CommandExecutionError(f"iptables: {error}")
+    path, saved = _saved_rules()
+    if path:
+        __salt__["file.write"](path, insert_saved_rule(saved, _rule()))
+
+
+def _close_iptables():
+    if __salt__["iptables.check"]("filter", "INPUT", _rule()):
+        __salt__["iptables.delete"]("filter", "INPUT", rule=_rule())
+    path, saved = _saved_rules()
+    if path:
+        __salt__["file.write"](path, drop_saved_rule(saved, _rule()))
+
+
+def _rule():
+    # In the order in which iptables-save writes it, so that one saved by others is recognised.
+    port = __salt__["registry_host.port"]()
+    return f"-p tcp -m tcp --dport {port} -m comment --comment {_SERVICE} -j ACCEPT"
+
+
+def _saved_rules():
+    """
+    The file that the host's own service loads at boot, and its text. Salt's ``save`` would write into it
+    all that runs, with the rules that docker and others have made for the moment.
+    """
+    path = _SAVED_RULES.get(__grains__["os_family"], "")
+    if not path or not __salt__["file.file_exists"](path):
+        return "", ""
+    return path, __salt__["file.read"](path)
+
+
+_IS_OPEN = {"firewalld": _firewalld_is_open, "iptables": _iptables_is_open}
+_OPEN = {"firewalld": _open_firewalld, "iptables": _open_iptables}
+_CLOSE = {"firewalld": _close_firewalld, "iptables": _close_iptables}

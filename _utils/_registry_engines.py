@@ -1,0 +1,204 @@
+"""Files by which container engines trust a registry without TLS, as transformations of their text.
+
+What a site has put into them stays. No I/O, nothing of Salt.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+_FLAG = "--insecure-registry"
+_JSON_KEY = "insecure-registries"
+_ASSIGNMENT = re.compile(r"\s*([A-Za-z_]\w*)=(.*)", re.DOTALL)
+_COMMENTED = re.compile(r"\s*#+\s*INSECURE_REGISTRY=")
+
+
+class EngineFileError(ValueError):
+    """A file says something that cannot be added to."""
+
+
+def add_to_sysconfig(text: str, wanted: Iterable[str]) -> str:
+    """Have ``/etc/sysconfig/docker`` name registries as insecure.
+
+    Args:
+        text: the file as it is.
+        wanted: ``host:port`` of each registry.
+
+    Returns:
+        The same text where any setting names them all, be it ``OPTIONS``; else ``INSECURE_REGISTRY`` has
+        them behind those that it had.
+    """
+    named = {registry for value in _settings(text).values() for registry in _registries(value)}
+    missing = [registry for registry in dict.fromkeys(wanted) if registry not in named]
+    if not missing:
+        return text
+    words = _words_without_gaps(_settings(text).get("INSECURE_REGISTRY", ""))
+    return _with_setting(text, words + [f"{_FLAG} {registry}" for registry in missing])
+
+
+def drop_from_sysconfig(text: str, unwanted: Iterable[str]) -> str:
+    """Have ``INSECURE_REGISTRY`` of ``/etc/sysconfig/docker`` no longer name registries.
+
+    Args:
+        text: the file as it is.
+        unwanted: ``host:port`` of each registry.
+
+    Returns:
+        The same text where it names none of them; no empty assignment stays behind.
+    """
+    value = _settings(text).get("INSECURE_REGISTRY", "")
+    gone = set(unwanted)
+    if gone.isdisjoint(_registries(value)):
+        return text
+    return _with_setting(
+        text, [word for word in _words_without_gaps(value) if _registry_of(word) not in gone]
+    )
+
+
+def _with_setting(text: str, words: list[str]) -> str:
+    lines = list(_logical_lines(text))
+    places = [at for at, line in enumerate(lines) if _name_of(line) == "INSECURE_REGISTRY"]
+    setting = f'INSECURE_REGISTRY="{" ".join(words)}"\n'
+    if not words and len(places) == 1:
+        del lines[places[0]]
+    elif places:
+        # Of two assignments the last one wins.
+        lines[places[-1]] = setting
+    else:
+        templates = [at for at, line in enumerate(lines) if _COMMENTED.match(line)]
+        if lines and not lines[-1].endswith("\n"):
+            lines[-1] += "\n"
+        lines.insert(templates[-1] + 1 if templates else len(lines), setting)
+    return "".join(lines)
+
+
+def _logical_lines(text: str) -> Iterator[str]:
+    """Lines with their ends, one that a backslash continues taken with the next."""
+    held = ""
+    for line in text.splitlines(keepends=True):
+        held += line
+        if held.lstrip().startswith("#") or not line.rstrip("\n").endswith("\\"):
+            yield held
+            held = ""
+    if held:
+        yield held
+
+
+def _name_of(line: str) -> str:
+    match = _ASSIGNMENT.match(line)
+    return match.group(1) if match else ""
+
+
+def _settings(text: str) -> dict[str, str]:
+    """The assignments that count, without the outer quotes."""
+    matches = filter(None, map(_ASSIGNMENT.match, _logical_lines(text)))
+    return {match.group(1): " ".join(_split(match.group(2).replace("\\\n", ""))) for match in matches}
+
+
+def _split(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.replace('"', "").replace("'", "").split()
+
+
+def _words(value: str) -> Iterator[str]:
+    """Options of a command line, each ``--insecure-registry`` with its value."""
+    words = deque(_split(value))
+    while words:
+        word = words.popleft()
+        takes_next = word == _FLAG and words and not words[0].startswith("--")
+        yield f"{word} {words.popleft()}" if takes_next else word
+
+
+def _words_without_gaps(value: str) -> list[str]:
+    """The options without an ``--insecure-registry`` that names nothing, which keeps docker from starting."""
+    return [word for word in _words(value) if not word.startswith(_FLAG) or _registry_of(word)]
+
+
+def _registry_of(word: str) -> str:
+    return word[len(_FLAG) + 1 :].strip() if word.startswith(_FLAG) else ""
+
+
+def _registries(value: str) -> list[str]:
+    return [registry for registry in map(_registry_of, _words(value)) if registry]
+
+
+def add_to_daemon_json(text: str, wanted: Iterable[str]) -> str:
+    """Have ``/etc/docker/daemon.json`` name registries as insecure.
+
+    Args:
+        text: the file as it is, empty where there is none.
+        wanted: ``host:port`` of each registry.
+
+    Returns:
+        The same text where it names them all; else all that it had, and them.
+
+    Raises:
+        EngineFileError: the file is no JSON object.
+    """
+    daemon = daemon_settings(text)
+    named = list(daemon.get(_JSON_KEY) or [])
+    missing = [registry for registry in dict.fromkeys(wanted) if registry not in named]
+    return _daemon_json(text, {**daemon, _JSON_KEY: named + missing}) if missing else text
+
+
+def drop_from_daemon_json(text: str, unwanted: Iterable[str]) -> str:
+    """Have ``/etc/docker/daemon.json`` no longer name registries.
+
+    Args:
+        text: the file as it is, empty where there is none.
+        unwanted: ``host:port`` of each registry.
+
+    Returns:
+        The same text where it names none of them; empty where nothing else is left.
+
+    Raises:
+        EngineFileError: the file is no JSON object.
+    """
+    daemon = daemon_settings(text)
+    named = list(daemon.get(_JSON_KEY) or [])
+    kept = [registry for registry in named if registry not in set(unwanted)]
+    if kept == named:
+        return text
+    rest = {**daemon, _JSON_KEY: kept}
+    if not kept:
+        del rest[_JSON_KEY]
+    return _daemon_json(text, rest) if rest else ""
+
+
+def daemon_settings(text: str) -> dict[str, Any]:
+    """What a ``daemon.json`` says.
+
+    Raises:
+        EngineFileError: it is no JSON object.
+    """
+    try:
+        daemon = json.loads(text) if text.strip() else {}
+    except ValueError as error:
+        raise EngineFileError(f"/etc/docker/daemon.json is no JSON ({error}); mend it first") from error
+    if not isinstance(daemon, dict):
+        raise EngineFileError("/etc/docker/daemon.json is no JSON object; mend it first")
+    return daemon
+
+
+def names_insecure_registries(daemon_text: str) -> bool:
+    """Whether a ``daemon.json`` has the key at all: docker refuses it there and on its command line."""
+    return _JSON_KEY in daemon_settings(daemon_text)
+
+
+def _daemon_json(old_text: str, daemon: Mapping[str, Any]) -> str:
+    indentation = re.search(r"\n([ \t]+)\"", old_text)
+    return json.dumps(daemon, indent=indentation.group(1) if indentation else 2, ensure_ascii=False) + "\n"
+
+
+def registries_conf(insecure: Iterable[str]) -> str:
+    """A file for ``registries.conf.d``, version 2 of the format."""
+    return "\n".join(
+        f"[[registry]]\nlocation = {json.dumps(registry)}\ninsecure = true\n" for registry in insecure
+    )

@@ -1,0 +1,72 @@
+# The container engines of this host trust the registries of the pillar. Alone it makes any host a client.
+{%- from 'docker_registry/map.jinja' import names with context %}
+
+include:
+  - .guard
+
+Docker is installed:
+  pkg.installed:
+    - name: {{ names.docker_package | json }}
+    - onlyif:
+      - fun: registry_engine.configures
+        what: package
+    - require:
+      - registry_host: Registry is left alone unless forced
+
+Docker trusts the registries through its sysconfig:
+  file.managed:
+    - name: /etc/sysconfig/docker
+    - contents: __slot__:salt:registry_engine.text(sysconfig)
+    # A file that names them already stays as it is, byte by byte.
+    - contents_newline: false
+    - onlyif:
+      - fun: registry_engine.configures
+        what: sysconfig
+    - require:
+      - pkg: Docker is installed
+
+Docker trusts the registries through its daemon.json:
+  file.managed:
+    - name: /etc/docker/daemon.json
+    - contents: __slot__:salt:registry_engine.text(daemon)
+    - contents_newline: false
+    - makedirs: true
+    - onlyif:
+      - fun: registry_engine.configures
+        what: daemon
+    - require:
+      - pkg: Docker is installed
+
+Docker has read its settings:
+  registry_host.engine:
+    - name: {{ names.docker_service | json }}
+    - start: __slot__:salt:registry_engine.installs()
+    - watch:
+      - file: Docker trusts the registries through its sysconfig
+      - file: Docker trusts the registries through its daemon.json
+
+Docker knows the authorities of the registries:
+  registry_host.authorities:
+    - name: /etc/docker/certs.d
+    - engine: docker
+    - require:
+      - pkg: Docker is installed
+
+Podman trusts the registries:
+  file.managed:
+    - name: /etc/containers/registries.conf.d/docker_registry.conf
+    - contents: __slot__:salt:registry_engine.text(podman)
+    - makedirs: true
+    - mode: '0644'
+    - onlyif:
+      - fun: registry_engine.configures
+        what: podman
+    - require:
+      - registry_host: Registry is left alone unless forced
+
+Podman knows the authorities of the registries:
+  registry_host.authorities:
+    - name: /etc/containers/certs.d
+    - engine: podman
+    - require:
+      - registry_host: Registry is left alone unless forced

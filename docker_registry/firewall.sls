@@ -1,0 +1,9 @@
+# The registry's port is open in the firewall that runs here.
+
+include:
+  - .guard
+
+Registry's port is open:
+  registry_host.port_open:
+    - require:
+      - registry_host: Registry is left alone unless forced
