@@ -26,9 +26,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
 
 def pytest_configure(config: pytest.Config) -> None:
     """Announce our markers."""
-    config.addinivalue_line(
-        "markers", "needs(*tools): skip, naming the tool, where one is not installed"
-    )
+    config.addinivalue_line("markers", "needs(*tools): skip, naming the tool, where one is not installed")
 
 
 @pytest.hookimpl(tryfirst=True)

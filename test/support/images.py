@@ -276,9 +276,7 @@ def oci_index(images: Sequence[Image]) -> Image:
     return _index(OCI_INDEX, images)
 
 
-def runnable_image(
-    script: str = "echo hello", *, busybox: str | Path | None = None, seed: str = ""
-) -> Image:
+def runnable_image(script: str = "echo hello", *, busybox: str | Path | None = None, seed: str = "") -> Image:
     """Return an image `FROM scratch` with a static busybox, which runs the script in its shell."""
     binary = busybox or static_busybox()
     assert binary is not None, "busybox-static is not installed"
@@ -337,9 +335,7 @@ def _index(media_type: str, images: Sequence[Image]) -> Image:
     body = {
         "schemaVersion": 2,
         "mediaType": media_type,
-        "manifests": [
-            _manifest_descriptor(image) | {"platform": dict(image.platform)} for image in images
-        ],
+        "manifests": [_manifest_descriptor(image) | {"platform": dict(image.platform)} for image in images],
     }
     return Image(media_type, _json(body), children=tuple(images))
 
@@ -382,9 +378,7 @@ def push(
     return image.digest
 
 
-def push_blob(
-    url: str, repository: str, blob: Blob, *, session: requests.Session | None = None
-) -> str:
+def push_blob(url: str, repository: str, blob: Blob, *, session: requests.Session | None = None) -> str:
     """Push one blob unless the repository has it; return its digest."""
     with _session_or_new(session) as http:
         here = http.head(f"{url}/v2/{repository}/blobs/{blob.digest}")
@@ -444,9 +438,7 @@ def _upload(http: requests.Session, url: str, repository: str, blob: Blob) -> No
     finished.raise_for_status()
 
 
-def _put_manifest(
-    http: requests.Session, url: str, repository: str, reference: str, image: Image
-) -> None:
+def _put_manifest(http: requests.Session, url: str, repository: str, reference: str, image: Image) -> None:
     answer = http.put(
         f"{url}/v2/{repository}/manifests/{reference}",
         data=image.manifest,

@@ -218,16 +218,12 @@ def delay(seconds: float) -> Action:
 
 def stall_after(size: int, seconds: float) -> Action:
     """Send `size` bytes of the body, then nothing for some time, then the rest."""
-    return _on_response(
-        lambda response: replace(response, body=_stall(response.body, size, seconds))
-    )
+    return _on_response(lambda response: replace(response, body=_stall(response.body, size, seconds)))
 
 
 def limit_rate(bytes_per_second: float) -> Action:
     """Send the body no faster than this."""
-    return _on_response(
-        lambda response: replace(response, body=_paced(response.body, bytes_per_second))
-    )
+    return _on_response(lambda response: replace(response, body=_paced(response.body, bytes_per_second)))
 
 
 def both(first: Action, second: Action) -> Action:
@@ -451,9 +447,7 @@ class _Connection(socketserver.StreamRequestHandler):
 
     def _ask(self, request: Request) -> Response:
         self.behind = self.behind or self._dial()
-        self.behind.putrequest(
-            request.method, request.path, skip_host=True, skip_accept_encoding=True
-        )
+        self.behind.putrequest(request.method, request.path, skip_host=True, skip_accept_encoding=True)
         for name, value in _without_own(request.headers):
             self.behind.putheader(name, value)
         if request.length is None:

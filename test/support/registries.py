@@ -176,10 +176,15 @@ class Distribution:
         self._extra_config = config
         self.restart()
 
-    def access_log(self) -> Iterator[str]:
-        """Yield the lines of the log that stand for a request."""
+    def access_log(self, since: int = 0) -> Iterator[str]:
+        """Yield the lines of the log that stand for a request, from a `log_position` on."""
         with self.log.open(encoding="utf-8", errors="replace") as lines:
+            lines.seek(since)
             yield from (line for line in lines if '"' in line and " HTTP/1." in line)
+
+    def log_position(self) -> int:
+        """Return where the log ends now."""
+        return self.log.stat().st_size if self.log.exists() else 0
 
     def disk_usage(self) -> int:
         """Return the bytes the storage holds."""
@@ -203,7 +208,7 @@ class Distribution:
         self.directory.mkdir(parents=True, exist_ok=True)
         config_file = self.directory / "config.yml"
         config_file.write_text(yaml.safe_dump(self.config()), encoding="utf-8")
-        log_offset = self.log.stat().st_size if self.log.exists() else 0
+        log_offset = self.log_position()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [binary, "serve", str(config_file)],

@@ -225,9 +225,7 @@ class SlowLine:
     `rate` is in bytes a second, for each connection and each way.
     """
 
-    def __init__(
-        self, address: str, *, rtt: float = 0.04, rate: float | None = 25e6, port: int = 0
-    ) -> None:
+    def __init__(self, address: str, *, rtt: float = 0.04, rate: float | None = 25e6, port: int = 0) -> None:
         self.target = address.rpartition("://")[2]
         self.rtt = rtt
         self.rate = rate
@@ -253,9 +251,7 @@ class SlowLine:
         command = [sys.executable, __file__, self.target, "--rtt", str(self.rtt)]
         command += ["--port", str(self.port)]
         command += ["--rate", str(self.rate)] if self.rate else []
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.port = int(self._read())
         return self
 

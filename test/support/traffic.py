@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 _ENDPOINTS = (
     (re.compile(r"[?&]mount="), "mounts"),
@@ -15,7 +16,19 @@ _ENDPOINTS = (
     (re.compile(r"/v2/_catalog"), "catalog"),
     (re.compile(r"/v2/?$"), "base"),
 )
-_ACCESS_LOG_REQUEST = re.compile(r'"(?P<method>[A-Z]+) (?P<path>\S+) HTTP/1\.\d" (?P<status>\d{3})')
+_ACCESS_LOG_LINE = re.compile(
+    r'"(?P<method>[A-Z]+) (?P<path>\S+) HTTP/1\.\d" (?P<status>\d{3}) (?P<size>\d+)'
+)
+
+
+@dataclass(frozen=True)
+class LoggedRequest:
+    """A line of a docker-distribution access log; `size` is the response's body."""
+
+    kind: str
+    path: str
+    status: int
+    size: int
 
 
 def kind_of(method: str, path: str) -> str:
@@ -24,7 +37,13 @@ def kind_of(method: str, path: str) -> str:
     return f"{method} {endpoint}"
 
 
+def read_access_log(lines: Iterable[str]) -> Iterator[LoggedRequest]:
+    """Yield the requests of a docker-distribution access log."""
+    for line in filter(None, map(_ACCESS_LOG_LINE.search, lines)):
+        kind = kind_of(line["method"], line["path"])
+        yield LoggedRequest(kind, line["path"], int(line["status"]), int(line["size"]))
+
+
 def count_access_log(lines: Iterable[str]) -> Counter[str]:
     """Count the requests of a docker-distribution access log by kind."""
-    requests = filter(None, map(_ACCESS_LOG_REQUEST.search, lines))
-    return Counter(kind_of(request["method"], request["path"]) for request in requests)
+    return Counter(request.kind for request in read_access_log(lines))

@@ -1,0 +1,25 @@
+"""Ours without Salt: sync what a pillar in a JSON file says, and print the summary."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from _registry_mirror import return_code, sync
+from _registry_settings import read_settings
+
+
+def main() -> int:
+    """Sync, and return what a script is told."""
+    pillar = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    report = sync(read_settings(pillar, host="127.0.0.1"))
+    print(json.dumps(report["summary"]))
+    for name, entry in report["images"].items():
+        if entry["error"]:
+            print(name, entry["cause"], entry["error"])
+    return return_code(report)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

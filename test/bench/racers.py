@@ -1,0 +1,154 @@
+"""Who races: each tool told to bring one registry in step with another, in its own words."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from support.salt_minion import Minion
+
+BENCH = Path(__file__).resolve().parent
+
+Command = list[str]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be brought in step.
+
+    Args:
+        upstream: `host:port`.
+        local: `host:port`.
+        images: repository to tags; `['*']` = all.
+        blobs: files that hold the unique blobs, for those who race without an upstream.
+        directory: where a racer may keep its files.
+        transfer: ours alone: the pillar's `transfer`.
+        formula: ours alone: the checkout to race.
+    """
+
+    upstream: str
+    local: str
+    images: Mapping[str, Sequence[str]]
+    blobs: Sequence[Path]
+    directory: Path
+    transfer: Mapping[str, Any]
+    formula: Path
+
+
+@dataclass(frozen=True)
+class Racer:
+    """A tool: `prepare` writes its configuration, outside of what is timed, and returns its command.
+
+    Args:
+        name: as in the table.
+        prepare: from a job to a command.
+        program: what must be installed.
+        copies_only: whether it has no notion of being in step, so that only the cold run makes sense.
+    """
+
+    name: str
+    prepare: Callable[[Job], Command]
+    program: str | None = None
+    copies_only: bool = False
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it can run on this machine."""
+        return self.program is None or shutil.which(self.program) is not None
+
+
+def pillar(job: Job) -> dict[str, Any]:
+    """Say the job as a pillar."""
+    upstream_host, upstream_port = job.upstream.split(":")
+    local_host, local_port = job.local.split(":")
+    return {
+        "upstream": {"host": upstream_host, "port": int(upstream_port), "tls": False},
+        "local": {"host": local_host, "port": int(local_port)},
+        "images": [{"name": name, "tags": list(tags)} for name, tags in job.images.items()],
+        "transfer": dict(job.transfer),
+    }
+
+
+def ours_engine(job: Job) -> Command:
+    """Ours as a library in a fresh Python, without Salt."""
+    file = job.directory / "pillar.json"
+    file.write_text(json.dumps(pillar(job)), encoding="utf-8")
+    return [
+        "env",
+        f"PYTHONPATH={job.formula / '_utils'}",
+        sys.executable,
+        str(BENCH / "engine.py"),
+        str(file),
+    ]
+
+
+def ours_salt(job: Job) -> Command:
+    """Ours as a user runs it, Salt's own start included."""
+    minion = Minion(job.directory / "minion", job.formula, pillar={"docker_registry": pillar(job)})
+    synced = minion.sync()
+    assert synced.retcode == 0, synced.stderr
+    return minion.command("registry_sync.sync")
+
+
+def skopeo_sync(job: Job) -> Command:
+    """`skopeo sync`, which keeps only the last part of a repository's name: all must have one parent."""
+    (parent,) = {name.rpartition("/")[0] for name in job.images}
+    source = {"tls-verify": False, "images": {name: _tags_or_all(tags) for name, tags in job.images.items()}}
+    file = job.directory / "skopeo.yaml"
+    file.write_text(yaml.safe_dump({job.upstream: source}), encoding="utf-8")
+    command = ["skopeo", "--insecure-policy", "sync", "--src", "yaml", "--dest", "docker"]
+    return [*command, "--dest-tls-verify=false", str(file), f"{job.local}/{parent}"]
+
+
+def regsync(job: Job) -> Command:
+    """`regsync once`, eight at a time."""
+    config = {
+        "version": 1,
+        "creds": [{"registry": side, "tls": "disabled"} for side in (job.upstream, job.local)],
+        "defaults": {"parallel": 8},
+        "sync": [
+            {
+                "source": f"{job.upstream}/{name}",
+                "target": f"{job.local}/{name}",
+                "type": "repository",
+                "tags": {"allow": [f"^{tag}$".replace(".", r"\.") for tag in _tags_or_all(tags)]},
+            }
+            for name, tags in job.images.items()
+        ],
+    }
+    file = job.directory / "regsync.yaml"
+    file.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return ["regsync", "once", "--config", str(file)]
+
+
+def crane(job: Job) -> Command:
+    """`crane copy --all-tags -j 8`, a process for each repository."""
+    script = "set -e; for name; do crane copy --insecure --all-tags -j 8 $0/$name %s/$name; done"
+    return ["sh", "-c", script % shlex.quote(job.local), job.upstream, *job.images]
+
+
+def push_limit(job: Job) -> Command:
+    """The same blobs from local files by four curl at a time: what the local registry can take at all."""
+    return [sys.executable, str(BENCH / "push_files.py"), job.local, *map(str, job.blobs)]
+
+
+RACERS = (
+    Racer("engine", ours_engine),
+    Racer("salt-call", ours_salt),
+    Racer("skopeo", skopeo_sync, program="skopeo"),
+    Racer("regsync", regsync, program="regsync"),
+    Racer("crane", crane, program="crane"),
+    Racer("push-limit", push_limit, program="curl", copies_only=True),
+)
+
+
+def _tags_or_all(tags: Sequence[str]) -> list[str]:
+    return [] if list(tags) == ["*"] else list(tags)
