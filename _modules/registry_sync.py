@@ -22,11 +22,18 @@ The return code, kept by ``salt-call --retcode-passthrough``: 0 in step, 1 somet
 mirror lags.
 """
 
+import logging
+import sys
+from pathlib import Path
+
 from salt.exceptions import CommandExecutionError
 
 import _registry_mirror as mirror
 from _registry_errors import RegistryError
+from _registry_progress import Events, Progress, in_log, on_terminal
 from _registry_settings import SettingsError, read_settings
+
+log = logging.getLogger(__name__)
 
 __func_alias__ = {"list_": "list"}
 __outputter__ = dict.fromkeys(("check", "plan", "sync", "list_"), "registry_sync")
@@ -83,11 +90,14 @@ def sync():
 
     With ``docker_registry:sync: false`` nothing is copied and the report is that of ``check``.
 
+    A run that is killed leaves whole images; the next one goes on with a large blob where the
+    registry's last answer left it. SIGINT and SIGTERM end a run within two seconds, with its report.
+
     Returns:
         The report.
 
     Raises:
-        CommandExecutionError: a mistake in the pillar, named by its key.
+        CommandExecutionError: another sync into the same registry runs, or a mistake in the pillar.
 
     CLI Example:
 
@@ -96,7 +106,13 @@ def sync():
         salt '*' registry_sync.sync
     """
     settings = _settings()
-    return _coded(mirror.sync(settings) if settings.sync else mirror.check(settings))
+    if not settings.sync:
+        return _coded(mirror.check(settings))
+    directory = str(Path(__opts__["cachedir"]) / "registry_sync")
+    try:
+        return _coded(mirror.sync(settings, directory=directory, progress=_progress()))
+    except RegistryError as failure:
+        raise CommandExecutionError(str(failure)) from None
 
 
 def list_():
@@ -168,6 +184,28 @@ def _settings():
         return read_settings(pillar, host=host, undercloud=undercloud)
     except SettingsError as mistake:
         raise CommandExecutionError(str(mistake)) from None
+
+
+def _progress():
+    """Where a run tells how far it has come: to whoever typed the command, and to the master."""
+    typed = __opts__.get("__cli") == "salt-call" and sys.stderr.isatty()
+    sinks = [on_terminal(sys.stderr) if typed else in_log(log.info)]
+    if _has_master():
+        # Taken out of __salt__ here, which is empty in the thread that sends.
+        sinks.append(Events(__salt__["event.send"], f"salt/registry_sync/{__opts__['id']}"))
+    return Progress(sinks)
+
+
+def _has_master():
+    if __opts__.get("use_master_when_local"):
+        return True
+    alone = (
+        __opts__.get("local"),
+        __opts__.get("file_client") == "local",
+        __opts__.get("master_type") == "disable",
+        __opts__.get("__role") == "master",
+    )
+    return not any(alone)
 
 
 def _coded(report):

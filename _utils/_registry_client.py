@@ -67,6 +67,7 @@ class Registry:
     def __init__(self, endpoint: Endpoint, pace: Pace, *, connections: int = 8) -> None:
         self.endpoint = endpoint
         self.pace = pace
+        self.sends_ranges = True
         self._http = Http(endpoint, connections=connections)
         self._authorizer = Authorizer(endpoint, find_credentials(endpoint), self._http)
 
@@ -189,23 +190,29 @@ class Registry:
             return False
         return True
 
-    def open_blob(self, repository: str, digest: str, offset: int = 0) -> Stream:
-        """A blob's bytes from an offset on.
+    def open_blob(self, repository: str, digest: str, first: int = 0, last: int | None = None) -> Stream:
+        """A blob's bytes, or those from one offset to another.
+
+        Args:
+            repository: where it is.
+            digest: of the whole blob.
+            first: offset of the first byte.
+            last: offset of the last byte; None = to the end.
 
         Returns:
-            A stream with status 200 (from the start, whatever was asked) or 206.
+            A stream with status 206, or 200 where the registry sends everything whatever was asked.
 
         Raises:
             Absent: there is no such blob.
             RegistryError: anything else.
         """
-        headers = {"Range": f"bytes={offset}-"} if offset else {}
-        what = f"blob {digest} of {repository}"
-        return self.pace.attempt(
-            lambda: self._open(
-                "GET", self._url(f"{repository}/blobs/{digest}"), _pull(repository), what, headers
-            )
-        )
+        asks_for_part = bool(first) or last is not None
+        headers = {"Range": f"bytes={first}-{'' if last is None else last}"} if asks_for_part else {}
+        url, what = self._url(f"{repository}/blobs/{digest}"), f"blob {digest} of {repository}"
+        stream = self.pace.attempt(lambda: self._open("GET", url, _pull(repository), what, headers))
+        if asks_for_part:
+            self.sends_ranges = stream.status == 206
+        return stream
 
     def mount_blob(self, repository: str, digest: str, origin: str) -> str:
         """Make a blob of one repository known in another, without sending it.
@@ -238,14 +245,46 @@ class Registry:
         headers = {"Content-Length": "0"}
         return self._upload_url(self._ask("POST", self._url(path), _push(repository), repository, headers))
 
-    def finish_upload(self, repository: str, url: str, blob: Descriptor, chunks: Iterable[bytes]) -> None:
-        """Send a whole blob into an upload and have it verified by the registry.
+    def append_to_upload(self, repository: str, url: str, piece: list[bytes], offset: int) -> str:
+        """Send the next bytes of an upload; what comes later goes into another request.
+
+        Args:
+            repository: where the upload was begun.
+            url: of the upload, as the last answer gave it.
+            piece: the bytes, in chunks.
+            offset: how many the registry has already.
+
+        Returns:
+            The URL to go on with.
+        """
+        size = sum(map(len, piece))
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(size),
+            "Content-Range": f"{offset}-{offset + size - 1}",
+        }
+        what = f"a blob of {repository}"
+        stream = self._open("PATCH", url, _push(repository), what, headers, piece)
+        return self._upload_url(stream.whole(CHUNK))
+
+    def upload_offset(self, repository: str, url: str) -> int:
+        """How many bytes the registry has of an upload; -1 where it knows no such upload any more."""
+        try:
+            answer = self._open("GET", url, _push(repository), "upload", {}).whole(CHUNK)
+            return int(answer.headers.get("Range", "").rpartition("-")[2]) + 1
+        except (RegistryError, ValueError):
+            return -1
+
+    def finish_upload(
+        self, repository: str, url: str, blob: Descriptor, chunks: Iterable[bytes] | None
+    ) -> None:
+        """Have an upload verified by the registry and kept.
 
         Args:
             repository: where the upload was begun.
             url: of the upload.
             blob: digest and size in bytes.
-            chunks: exactly so many bytes.
+            chunks: all bytes of the blob; None where they have been sent before.
 
         Raises:
             WrongContent: the registry found another digest.
@@ -253,13 +292,14 @@ class Registry:
             RegistryError: anything else.
         """
         joint = "&" if urlsplit(url).query else "?"
+        size = 0 if chunks is None else blob.size
         self._open(
             "PUT",
             f"{url}{joint}digest={quote(blob.digest)}",
             _push(repository),
             f"blob {blob.digest} of {repository}",
-            {"Content-Type": "application/octet-stream", "Content-Length": str(blob.size)},
-            chunks if blob.size else b"",
+            {"Content-Type": "application/octet-stream", "Content-Length": str(size)},
+            chunks if size else b"",
             patience=COMMIT_SECONDS,
         ).whole(CHUNK)
 
@@ -317,7 +357,7 @@ class Registry:
             challenge = stream.headers.get("WWW-Authenticate", "")
             stream.close()
             # What has been sent from a generator cannot be sent again: its caller begins anew.
-            replayable = body is None or isinstance(body, bytes)
+            replayable = body is None or isinstance(body, (bytes, list))
             if not self._authorizer.challenged(challenge, scopes, known) or not replayable:
                 break
         if stream.status < 300:

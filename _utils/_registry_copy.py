@@ -6,21 +6,21 @@ follows as soon as its own blobs are there, so an interrupted run leaves whole i
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from _registry_client import Registry
-from _registry_errors import RegistryError, Unauthorized, Unreachable, WrongContent
+from _registry_errors import Unauthorized
 from _registry_jobs import Job, run_jobs
-from _registry_model import Descriptor, Manifest
+from _registry_model import Manifest
 from _registry_plan import Lack, Plan, Registries, Tag
-from _registry_settings import Transfer
+from _registry_progress import Progress
+from _registry_transfer import Carrier
 
 # On loopback or a fast LAN the registries' own disks and hashes are the limit: more workers only cost.
 WORKERS_NEAR = 4
+# Bytes a second that one more worker is worth where the bandwidth has a cap.
+BANDWIDTH_A_WORKER = 10_000_000
 # Small work that completes an image goes before the next large blob.
 SOON = (0, 0)
 
@@ -52,41 +52,59 @@ class Tally:
             self.mounted += 1
 
 
-def carry_out(plan: Plan, registries: Registries, transfer: Transfer) -> Tally:
+def carry_out(plan: Plan, registries: Registries, progress: Progress, *, journals: str = "") -> Tally:
     """Move what the plan says; every tag of the comparison gets its final status.
 
     Args:
         plan: of ``make_plan``.
         registries: the same that the plan was made with.
-        transfer: how many blobs may be in flight.
+        progress: is told what moves and lands.
+        journals: directory for what a later run needs to go on with a large blob; empty = none.
 
     Returns:
         What was moved. Tags are then ``current``, ``copied`` or ``failed``.
     """
-    graph = _Graph(plan, registries)
-    near = min(WORKERS_NEAR, transfer.parallel)
-    run_jobs(graph.jobs, transfer.parallel if registries.far else near)
+    workers = _workers(registries)
+    carrier = Carrier(
+        registries.local, far=registries.far, workers=workers, count=progress.moved, journals=journals
+    )
+    graph = _Graph(plan, registries, carrier, progress)
+    progress.start(len(plan.moves), plan.blobs_to_copy, plan.bytes_to_move)
+    run_jobs(graph.jobs, workers, registries.run.stopping)
+    carrier.close()
     for tag, job in graph.landings:
         if job.error is None:
             tag.status, tag.local = "copied", tag.upstream
             plan.comparison.holdings.tags.setdefault(tag.target, set()).add(tag.landing)
         else:
             tag.fail("failed", job.error)
+            progress.landed(tag.name, tag.status, tag.cause, tag.error)
+    progress.finish()
     for tag in plan.comparison.tags:
         if tag.status not in ("current", "copied"):
             tag.status = "failed"
     return graph.tally
 
 
+def _workers(registries: Registries) -> int:
+    transfer = registries.run.transfer
+    if transfer.bandwidth:
+        # One connection fills a narrow line; more only make its shares uneven.
+        return min(transfer.parallel, 1 + transfer.bandwidth // BANDWIDTH_A_WORKER)
+    return transfer.parallel if registries.far else min(WORKERS_NEAR, transfer.parallel)
+
+
 class _Graph:
     """The jobs of a plan; building it does nothing yet."""
 
-    def __init__(self, plan: Plan, registries: Registries) -> None:
+    def __init__(self, plan: Plan, registries: Registries, carrier: Carrier, progress: Progress) -> None:
         self.jobs: list[Job] = []
         self.landings: list[tuple[Tag, Job]] = []
         self.tally = Tally()
         self._plan = plan
         self._registries = registries
+        self._carrier = carrier
+        self._progress = progress
         self._blobs: dict[tuple[str, str], Job] = {}
         self._manifests: dict[tuple[str, str], Job] = {}
         for lack in plan.lacks.values():
@@ -100,7 +118,7 @@ class _Graph:
 
     def _place(self, lack: Lack) -> None:
         """One job for each repository; the first copies, the others find it there to mount."""
-        placement = _Placement(lack, self._registries, self.tally)
+        placement = _Placement(lack, self._registries, self._carrier, self.tally)
         first: Job | None = None
         for target in lack.targets:
             copies = first is None and not lack.origin
@@ -132,6 +150,7 @@ class _Graph:
     def _land(self, tag: Tag, root: Manifest) -> Job:
         def put() -> None:
             self._registries.local.put_manifest(tag.target, tag.landing, root)
+            self._progress.landed(tag.name, "copied")
 
         return self._add(Job(put, SOON, needs=self._requirements(tag.target, root)))
 
@@ -139,9 +158,10 @@ class _Graph:
 class _Placement:
     """Where one blob has got to; shared by the jobs of all repositories that need it."""
 
-    def __init__(self, lack: Lack, registries: Registries, tally: Tally) -> None:
+    def __init__(self, lack: Lack, registries: Registries, carrier: Carrier, tally: Tally) -> None:
         self._lack = lack
         self._registries = registries
+        self._carrier = carrier
         self._tally = tally
         self._origin = lack.origin
 
@@ -152,9 +172,9 @@ class _Placement:
             return
         endpoint, repository = self._lack.sources[target]
         source = self._registries.upstream(endpoint)
-        copy_blob(source, repository, self._registries.local, target, self._lack.blob)
+        moved = self._carrier.carry(source, repository, target, self._lack.blob)
         self._origin = self._origin or target
-        self._tally.copy(self._lack.blob.size)
+        self._tally.copy(moved)
 
     def _mounted(self, target: str) -> bool:
         local, digest = self._registries.local, self._lack.blob.digest
@@ -166,125 +186,3 @@ class _Placement:
         if upload:
             local.cancel_upload(target, upload)
         return not upload
-
-
-def copy_blob(source: Registry, repository: str, local: Registry, target: str, blob: Descriptor) -> None:
-    """Stream a blob from one registry into another, verified on the way.
-
-    No more than a few pieces of it are ever in memory, and nothing is written to disk.
-
-    Args:
-        source: the upstream.
-        repository: where it has the blob.
-        local: the local registry.
-        target: where the blob is to be.
-        blob: digest and size in bytes.
-
-    Raises:
-        SourceFailed: upstream could not give it, with the cause of that.
-        RegistryError: the local registry could not take it.
-    """
-
-    def send() -> None:
-        reader = BlobReader(source, repository, blob)
-        upload = local.start_upload(target)
-        try:
-            local.finish_upload(target, upload, blob, reader.chunks())
-        except RegistryError as failure:
-            local.cancel_upload(target, upload)
-            if reader.failure is not None:
-                raise SourceFailed(reader.failure) from failure
-            raise
-
-    try:
-        local.pace.attempt(send)
-    except SourceFailed as failure:
-        # A line can garble bytes once; whoever sends them wrong twice has them wrong.
-        if failure.cause != WrongContent.cause:
-            raise
-        local.pace.attempt(send)
-
-
-class SourceFailed(RegistryError):
-    """Upstream could not give a blob; trying the local side again does not help."""
-
-    def __init__(self, failure: RegistryError) -> None:
-        super().__init__(str(failure))
-        self.cause = failure.cause
-
-
-class BlobReader:
-    """Reads one blob from upstream, takes up again where a line broke, and verifies it.
-
-    Args:
-        source: the upstream.
-        repository: where it has the blob.
-        blob: digest and size in bytes.
-    """
-
-    def __init__(self, source: Registry, repository: str, blob: Descriptor) -> None:
-        self.failure: RegistryError | None = None
-        self._source = source
-        self._repository = repository
-        self._blob = blob
-        self._offset = 0
-
-    def chunks(self) -> Iterator[bytes]:
-        """The blob's bytes; the last piece only after the whole has proved right.
-
-        Raises:
-            RegistryError: kept in ``failure`` too, so that one can tell which side failed.
-        """
-        try:
-            yield from self._verified()
-        except RegistryError as failure:
-            self.failure = failure
-            raise
-
-    def _verified(self) -> Iterator[bytes]:
-        sha256 = hashlib.sha256()
-        held = b""
-        for chunk in self._resumed():
-            self._source.pace.run.spend(len(chunk))
-            sha256.update(chunk)
-            if held:
-                yield held
-            held = chunk
-        if f"sha256:{sha256.hexdigest()}" != self._blob.digest:
-            raise WrongContent(f"{self._named} is not what its digest says")
-        if held:
-            yield held
-
-    def _resumed(self) -> Iterator[bytes]:
-        """The bytes in order, over as many connections as it takes."""
-        idle = 0
-        while self._offset < self._blob.size:
-            before = self._offset
-            try:
-                yield from self._rest()
-            except Unreachable as failure:
-                idle = 0 if self._offset > before else idle + 1
-                if idle > self._source.pace.run.transfer.retries:
-                    raise
-                self._source.pace.back_off(idle + 1, failure)
-            else:
-                if self._offset < self._blob.size:
-                    raise WrongContent(f"{self._named} is shorter than the manifest says")
-
-    def _rest(self) -> Iterator[bytes]:
-        stream = self._source.open_blob(self._repository, self._blob.digest, self._offset)
-        # A server that knows no ranges sends everything once more.
-        skip = self._offset if stream.status == 200 else 0
-        for chunk in stream.chunks():
-            self._source.pace.run.check()
-            fresh = chunk[skip:]
-            skip -= len(chunk) - len(fresh)
-            self._offset += len(fresh)
-            if self._offset > self._blob.size:
-                raise WrongContent(f"{self._named} is longer than the manifest says")
-            if fresh:
-                yield fresh
-
-    @property
-    def _named(self) -> str:
-        return f"{self._source}: blob {self._blob.digest} of {self._repository}"

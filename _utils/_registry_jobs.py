@@ -1,20 +1,29 @@
-"""A pool of threads for jobs that wait for one another.
+"""Threads: jobs that wait for one another, calls for every item of a list, and reading ahead.
 
 Planning has made the whole graph before the first job starts, so there is nothing to lock but the
-queue: no job starts another, and none waits while it holds a thread.
+queue: no job starts another, and none waits while it holds a thread. All threads are daemons: one
+that hangs in a dead connection does not keep the process when a run is stopped.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
+import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+
+from _registry_errors import Stopped
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+# What jobs get to close their uploads when a run is stopped; the process should be gone in two seconds.
+GRACE_SECONDS = 1.5
+LOOK_SECONDS = 0.1
 
 
 class Job:
@@ -29,7 +38,7 @@ class Job:
 
     def __init__(
         self,
-        work: Callable[[], None],
+        work: Callable[[], object],
         urgency: tuple[int, int] = (0, 0),
         *,
         needs: Iterable[Job] = (),
@@ -40,33 +49,35 @@ class Job:
         self.needs = tuple(needs)
         self.after = tuple(after)
         self.error: Exception | None = None
+        self.ended = False
 
     def run(self) -> None:
         """Do the work unless what it needs has failed; keeps the error."""
-        self.error = next((job.error for job in self.needs if job.error), None)
-        if self.error is None:
+        error = next((job.error for job in self.needs if job.error), None)
+        if error is None:
             try:
                 self.work()
             except Exception as failure:  # noqa: BLE001 - told by whoever reads the job
-                self.error = failure
+                error = failure
+        self.error = error
+        self.ended = True
 
 
-def run_jobs(jobs: Sequence[Job], workers: int) -> None:
+def run_jobs(jobs: Sequence[Job], workers: int, stopping: threading.Event | None = None) -> None:
     """Run all jobs and return when the last has ended; what failed stands in the jobs.
 
     Args:
         jobs: every job of the graph, in any order; the graph has no circle.
         workers: threads at most.
+        stopping: once it is set, jobs that have not ended a moment later are left behind as stopped.
     """
     pool = _Pool(jobs)
-    threads = [
-        threading.Thread(target=pool.work, name=f"registry-{number}", daemon=True)
-        for number in range(min(workers, len(jobs)))
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    for number in range(min(workers, len(jobs))):
+        threading.Thread(target=pool.work, name=f"registry-{number}", daemon=True).start()
+    pool.wait(stopping)
+    for job in jobs:
+        if not job.ended:
+            job.error = Stopped("stopped before this was done")
 
 
 class _Pool:
@@ -90,6 +101,14 @@ class _Pool:
             job.run()
             self._ended(job)
 
+    def wait(self, stopping: threading.Event | None) -> None:
+        leave_at = None
+        with self._changed:
+            while self._left and (leave_at is None or time.monotonic() < leave_at):
+                self._changed.wait(LOOK_SECONDS)
+                if leave_at is None and stopping is not None and stopping.is_set():
+                    leave_at = time.monotonic() + GRACE_SECONDS
+
     def _next(self) -> Job | None:
         with self._changed:
             while not self._ready and self._left:
@@ -109,9 +128,79 @@ class _Pool:
         heapq.heappush(self._ready, (job.urgency, next(self._order), job))
 
 
-def in_parallel(work: Callable[[Item], Result], items: Sequence[Item], workers: int) -> list[Result]:
-    """Call for every item, in threads, and give the results in the order of the items."""
-    if len(items) < 2:
-        return [work(item) for item in items]
-    with ThreadPoolExecutor(min(workers, len(items))) as pool:
-        return list(pool.map(work, items))
+def in_parallel(
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    workers: int,
+    stopping: threading.Event | None = None,
+) -> list[Result]:
+    """Call for every item, in threads, and give the results in the order of the items.
+
+    Raises:
+        Exception: the first that a call raised, once all have ended.
+    """
+    results: dict[int, Result] = {}
+
+    def keep(position: int) -> None:
+        results[position] = work(items[position])
+
+    jobs = [Job(lambda position=position: keep(position)) for position in range(len(items))]  # type: ignore[misc]
+    run_jobs(jobs, workers, stopping)
+    for job in jobs:
+        if job.error:
+            raise job.error
+    return [results[position] for position in range(len(items))]
+
+
+class ReadAhead(Generic[Result]):
+    """A few threads that fetch what will be wanted soon, with a bound on what they hold together.
+
+    Args:
+        threads: how many fetch at a time.
+        places: results that may wait, or be under way, at a time: the bound on memory.
+    """
+
+    def __init__(self, threads: int, places: int) -> None:
+        self._threads = threads
+        self._places = threading.Semaphore(places)
+        self._queue: queue.SimpleQueue[tuple[Future[Result], Callable[[], Result]] | None]
+        self._queue = queue.SimpleQueue()
+        self._started = False
+        self._lock = threading.Lock()
+
+    def begin(self, fetch: Callable[[], Result]) -> Future[Result] | None:
+        """Have something fetched, if there is a place for it; ``give_back`` must follow."""
+        if not self._places.acquire(blocking=False):
+            return None
+        self._start()
+        future: Future[Result] = Future()
+        self._queue.put((future, fetch))
+        return future
+
+    def give_back(self, future: Future[Result]) -> None:
+        """The result has been used, or is not wanted any more: its place is free once it is there."""
+        future.cancel()
+        future.add_done_callback(lambda _: self._places.release())
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._started:
+                return
+            self._started = True
+        for number in range(self._threads):
+            threading.Thread(target=self._work, name=f"registry-ahead-{number}", daemon=True).start()
+
+    def close(self) -> None:
+        """Let the threads end once they have nothing left to do."""
+        for _ in range(self._threads):
+            self._queue.put(None)
+
+    def _work(self) -> None:
+        while (wanted := self._queue.get()) is not None:
+            future, fetch = wanted
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(fetch())
+            except Exception as failure:  # noqa: BLE001 - raised again where the result is taken
+                future.set_exception(failure)

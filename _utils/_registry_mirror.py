@@ -8,10 +8,9 @@ from typing import Any
 
 from _registry_copy import Tally, carry_out
 from _registry_errors import RegistryError
-from _registry_jobs import in_parallel
+from _registry_lock import only_one, stopping_on_signals
 from _registry_pace import Run
 from _registry_plan import (
-    LOOKUPS_NEAR,
     Comparison,
     Holdings,
     Plan,
@@ -22,6 +21,7 @@ from _registry_plan import (
     look,
     make_plan,
 )
+from _registry_progress import Progress
 from _registry_settings import Settings
 
 STATUSES = ("current", "missing", "stale", "extra", "unreadable", "copied", "failed")
@@ -59,13 +59,26 @@ def plan(settings: Settings, *, fresh: bool = False) -> Report:
     return _report(settings, comparison, extras, began, planned=planned)
 
 
-def sync(settings: Settings) -> Report:
-    """Bring the local registry in step."""
+def sync(settings: Settings, *, directory: str = "", progress: Progress | None = None) -> Report:
+    """Bring the local registry in step.
+
+    Args:
+        settings: the list and the two sides.
+        directory: a directory of its own, for a lock and for what a later run needs to go on where
+            this one ended; empty = neither.
+        progress: is told what moves and lands.
+
+    Raises:
+        AlreadyRunning: another sync into the same registry.
+        Stopped: told to stop before anything was copied.
+    """
     began = time.monotonic()
-    registries = Registries(settings, Run(settings.transfer))
-    comparison = compare(settings, registries)
-    planned = make_plan(comparison, registries)
-    tally = carry_out(planned, registries, settings.transfer)
+    run = Run(settings.transfer)
+    registries = Registries(settings, run)
+    with only_one(directory, settings.local), stopping_on_signals(run):
+        comparison = compare(settings, registries)
+        planned = make_plan(comparison, registries)
+        tally = carry_out(planned, registries, progress or Progress(), journals=directory)
     return _report(settings, comparison, (), began, tally=tally)
 
 
@@ -81,7 +94,7 @@ def holdings(settings: Settings) -> dict[str, dict[str, str]]:
     registries = Registries(settings, Run(settings.transfer))
     found = _readable(settings, registries)
     pairs = [(name, tag) for name, tags in sorted(found.tags.items()) for tag in sorted(tags)]
-    digests = in_parallel(lambda pair: registries.local.head(*pair).digest, pairs, LOOKUPS_NEAR)
+    digests = registries.ask_local(lambda pair: registries.local.head(*pair).digest, pairs)
     listing: dict[str, dict[str, str]] = {}
     for (name, tag), digest in zip(pairs, digests, strict=True):
         listing.setdefault(name, {})[tag] = digest
@@ -92,7 +105,7 @@ def registry(settings: Settings) -> dict[str, Any]:
     """The local registry in short: url, up, repositories, tags, error."""
     registries = Registries(settings, Run(settings.transfer))
     targets = [image.target for image in settings.images]
-    return _registry(settings, look(registries.local, targets, LOOKUPS_NEAR))
+    return _registry(settings, look(registries, targets))
 
 
 def populated(settings: Settings) -> bool:
@@ -115,7 +128,7 @@ def return_code(report: Report) -> int:
 
 def _readable(settings: Settings, registries: Registries) -> Holdings:
     targets = [image.target for image in settings.images]
-    found = look(registries.local, targets, LOOKUPS_NEAR)
+    found = look(registries, targets)
     for failure in (found.error, *found.unread.values()):
         if failure:
             raise failure

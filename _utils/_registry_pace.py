@@ -13,6 +13,8 @@ from _registry_settings import Transfer
 
 FIRST_DELAY = 0.2
 LONGEST_DELAY = 30.0
+# What a short stall leaves unused may be made up for within this time.
+BUDGET_SECONDS = 0.25
 # A registry that never answered in this run is more likely switched off than restarting.
 TRIES_OF_A_STRANGER = 2
 
@@ -28,14 +30,14 @@ class Run:
 
     def __init__(self, transfer: Transfer) -> None:
         self.transfer = transfer
-        self._stop = threading.Event()
+        self.stopping = threading.Event()
         self._ends = time.monotonic() + transfer.deadline if transfer.deadline else None
         self._lock = threading.Lock()
         self._budget_full_at = time.monotonic()
 
     def stop(self) -> None:
         """Let every worker end at its next step."""
-        self._stop.set()
+        self.stopping.set()
 
     def check(self) -> None:
         """Raise where the run must end.
@@ -44,7 +46,7 @@ class Run:
             Stopped: it was asked to.
             Unreachable: the deadline has passed.
         """
-        if self._stop.is_set():
+        if self.stopping.is_set():
             raise Stopped("stopped before this was done")
         if self._ends is not None and time.monotonic() > self._ends:
             raise Unreachable(f"not done within transfer:deadline ({self.transfer.deadline} s)")
@@ -53,7 +55,7 @@ class Run:
         """Wait, unless the run ends meanwhile."""
         if self._ends is not None:
             seconds = min(seconds, max(0.0, self._ends - time.monotonic()))
-        self._stop.wait(seconds)
+        self.stopping.wait(seconds)
         self.check()
 
     def spend(self, size: int) -> None:
@@ -63,7 +65,7 @@ class Run:
             return
         with self._lock:
             now = time.monotonic()
-            self._budget_full_at = max(self._budget_full_at, now) + size / rate
+            self._budget_full_at = max(self._budget_full_at, now - BUDGET_SECONDS) + size / rate
             wait = self._budget_full_at - now
         if wait > 0:
             self.sleep(wait)

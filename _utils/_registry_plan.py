@@ -7,8 +7,9 @@ and yields the set of blobs that the local registry lacks; nothing is written.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from _registry_client import Registry
 from _registry_errors import Absent, RegistryError, Unsupported
@@ -26,6 +27,9 @@ from _registry_model import (
 )
 from _registry_pace import Pace, Run
 from _registry_settings import Endpoint, Image, Settings
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 # Lookups are small: on a far line they only wait, on a near one more threads only cost.
 FAR_SECONDS = 0.01
@@ -110,14 +114,22 @@ class Registries:
         self.local = Registry(settings.local, Pace(run), connections=connections)
         self.lookups = LOOKUPS_NEAR
         self.far = False
-        self._run = run
+        self.run = run
         self._connections = connections
         self._upstreams: dict[Endpoint, Registry | RegistryError] = {}
+
+    def ask(self, lookup: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """Look up every item, so many at a time as upstream's distance asks for."""
+        return in_parallel(lookup, items, self.lookups, self.run.stopping)
+
+    def ask_local(self, lookup: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """Look up every item, so many at a time as a registry near by answers best."""
+        return in_parallel(lookup, items, LOOKUPS_NEAR, self.run.stopping)
 
     def meet(self, endpoints: Iterable[Endpoint]) -> None:
         """Greet every upstream once: its distance decides how many lookups go out together."""
         fresh = [endpoint for endpoint in endpoints if endpoint not in self._upstreams]
-        for endpoint, met in zip(fresh, in_parallel(self._greet, fresh, LOOKUPS_NEAR), strict=True):
+        for endpoint, met in zip(fresh, self.ask_local(self._greet, fresh), strict=True):
             self._upstreams[endpoint] = met
 
     def upstream(self, endpoint: Endpoint) -> Registry:
@@ -133,7 +145,7 @@ class Registries:
 
     def _greet(self, endpoint: Endpoint) -> Registry | RegistryError:
         try:
-            registry = Registry(endpoint, Pace(self._run), connections=self._connections)
+            registry = Registry(endpoint, Pace(self.run), connections=self._connections)
             began = time.monotonic()
             registry.ping()
         except RegistryError as failure:
@@ -201,14 +213,14 @@ class Plan:
         return sum(1 for lack in self.lacks.values() if not lack.origin)
 
 
-def look(local: Registry, repositories: Iterable[str], lookups: int) -> Holdings:
+def look(registries: Registries, repositories: Iterable[str]) -> Holdings:
     """List what the local registry holds.
 
     Args:
-        local: the registry.
+        registries: how it is reached.
         repositories: names to ask for where it keeps no catalog.
-        lookups: requests in flight.
     """
+    local = registries.local
     try:
         local.ping()
     except RegistryError as failure:
@@ -229,7 +241,7 @@ def look(local: Registry, repositories: Iterable[str], lookups: int) -> Holdings
         except RegistryError as failure:
             holdings.unread[name] = failure
 
-    in_parallel(list_tags, list(names), lookups)
+    registries.ask_local(list_tags, list(names))
     return holdings
 
 
@@ -246,18 +258,18 @@ def compare(settings: Settings, registries: Registries, *, fresh: bool = False) 
         keeps the others from being told.
     """
     targets = [image.target for image in settings.images]
-    holdings = look(registries.local, targets, LOOKUPS_NEAR)
+    holdings = look(registries, targets)
     if fresh and (holdings.error or holdings.unread):
         holdings = Holdings(up=holdings.up)
     registries.meet(settings.upstreams)
-    found = in_parallel(lambda image: _tags_of_image(image, registries), settings.images, registries.lookups)
+    found = registries.ask(lambda image: _tags_of_image(image, registries), settings.images)
     tags = _without_collisions([tag for tags in found for tag in tags])
 
     def compare_tag(tag: Tag) -> None:
         if not tag.status:
             _compare_tag(tag, registries, holdings)
 
-    in_parallel(compare_tag, tags, registries.lookups)
+    registries.ask(compare_tag, tags)
     return Comparison(tags, holdings)
 
 
@@ -283,7 +295,7 @@ def find_extras(comparison: Comparison, registries: Registries) -> list[Tag]:
         except RegistryError as failure:
             tag.fail("unreadable", failure)
 
-    in_parallel(read, extras, LOOKUPS_NEAR)
+    registries.ask_local(read, extras)
     return extras
 
 
@@ -362,7 +374,7 @@ def _compare_tag(tag: Tag, registries: Registries, holdings: Holdings) -> None:
     try:
         tag.local = _local_digest(tag, registries.local, holdings)
         tag.upstream = _upstream_digest(tag, registries)
-    except RegistryError as failure:
+    except Exception as failure:  # noqa: BLE001 - whatever it is, the other tags go on
         tag.fail("unreadable", failure)
     else:
         if tag.local == tag.upstream:
@@ -424,6 +436,13 @@ def _image_of(tag: Tag) -> Image:
     return tag.image
 
 
+def _source_of(tag: Tag) -> tuple[Endpoint, str, str, tuple[str, ...]]:
+    """What a tag's manifest is read from and made of."""
+    image = _image_of(tag)
+    reference = tag.reference if image.platforms else tag.upstream
+    return image.source, image.repository, reference, image.platforms
+
+
 class _ManifestReader:
     """Reads the manifests of tags, then their children, wave by wave; each digest once."""
 
@@ -433,8 +452,19 @@ class _ManifestReader:
 
     def read(self, tags: Sequence[Tag]) -> list[tuple[Tag, Manifest]]:
         """The root manifest of each tag that can be read whole; the others become unreadable."""
-        roots = in_parallel(self._read_root, tags, self._registries.lookups)
-        moves = [(tag, root) for tag, root in zip(tags, roots, strict=True) if root is not None]
+        # Tags of one digest are one manifest.
+        unique = list({_source_of(tag): tag for tag in tags}.values())
+        outcomes = dict(
+            zip(map(_source_of, unique), self._registries.ask(self._read_root, unique), strict=True)
+        )
+        moves = []
+        for tag in tags:
+            outcome = outcomes[_source_of(tag)]
+            if isinstance(outcome, Manifest):
+                tag.upstream = outcome.digest
+                moves.append((tag, outcome))
+            else:
+                tag.fail("unreadable", outcome)
         wave = moves
         for _ in range(NESTING_LIMIT):
             wave = self._read_children(wave)
@@ -444,19 +474,15 @@ class _ManifestReader:
                 tag.fail("unreadable", Unsupported(deep))
         return [(tag, root) for tag, root in moves if tag.status != "unreadable"]
 
-    def _read_root(self, tag: Tag) -> Manifest | None:
+    def _read_root(self, tag: Tag) -> Manifest | Exception:
         image = _image_of(tag)
         try:
             upstream = self._registries.upstream(image.source)
             # By digest, so that a tag that moves meanwhile does not mix two images.
             reference = tag.reference if image.platforms else tag.upstream
-            manifest = upstream.manifest(image.repository, reference)
-            root = _chosen(tag, manifest)
-            if image.platforms:
-                tag.upstream = root.digest
-        except RegistryError as failure:
-            tag.fail("unreadable", failure)
-            return None
+            root = _chosen(tag, upstream.manifest(image.repository, reference))
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the other tags go on
+            return failure
         self.manifests[root.digest] = root
         return root
 
@@ -467,7 +493,7 @@ class _ManifestReader:
         failures = dict(
             zip(
                 (child.digest for _, child in fresh),
-                in_parallel(self._read_child, fresh, self._registries.lookups),
+                self._registries.ask(self._read_child, fresh),
                 strict=True,
             )
         )
@@ -480,13 +506,13 @@ class _ManifestReader:
                 below.append((tag, self.manifests[child.digest]))
         return below
 
-    def _read_child(self, pair: tuple[Tag, Descriptor]) -> RegistryError | None:
+    def _read_child(self, pair: tuple[Tag, Descriptor]) -> Exception | None:
         tag, child = pair
         image = _image_of(tag)
         try:
             upstream = self._registries.upstream(image.source)
             self.manifests[child.digest] = upstream.manifest(image.repository, child.digest)
-        except RegistryError as failure:
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the other tags go on
             return failure
         return None
 
@@ -525,7 +551,7 @@ def _blobs_there(
             # Taken as lacking: the copy then says what is wrong.
             return False
 
-    found = in_parallel(has, askable, LOOKUPS_NEAR)
+    found = registries.ask_local(has, askable)
     return {pair for pair, there in zip(askable, found, strict=True) if there}
 
 
@@ -546,7 +572,7 @@ def _find_origins(plan: Plan, there: set[tuple[str, str]], registries: Registrie
             return [blob.digest for blob in manifest.blobs]
 
         tags = list(samples.values())
-        for tag, digests in zip(tags, in_parallel(blobs_of, tags, LOOKUPS_NEAR), strict=True):
+        for tag, digests in zip(tags, registries.ask_local(blobs_of, tags), strict=True):
             for digest in digests:
                 known.setdefault(digest, tag.target)
     for digest, lack in plan.lacks.items():
