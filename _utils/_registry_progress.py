@@ -243,6 +243,8 @@ class Bar:
 
     def __call__(self, state: State, landings: Sequence[Landing]) -> None:
         """Draw the line anew."""
+        if not state.tags:
+            return
         if self._task is None:
             self._bar.start()
             self._task = self._bar.add_task("", total=state.size, done="")
