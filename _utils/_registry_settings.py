@@ -176,6 +176,8 @@ class Settings:
     upstream: Endpoint
     images: tuple[Image, ...]
     transfer: Transfer
+    # Absolute path of a file for Prometheus; empty = none is written.
+    metrics: str = ""
 
     @property
     def upstreams(self) -> tuple[Endpoint, ...]:
@@ -216,6 +218,7 @@ def read_settings(pillar: Any, *, host: str, undercloud: bool = False) -> Settin
         upstream=upstream,
         images=images,
         transfer=Transfer(**tree.get("transfer", {})),
+        metrics=tree.get("metrics", ""),
     )
 
 
@@ -508,6 +511,38 @@ def _span(value: Any, key: str) -> int:
     return int(match.group(1)) * _SPANS[match.group(2) or ""]
 
 
+_TIMES = ("minutes", "hours", "days", "cron", "when")
+
+
+def _schedule(value: Any, key: str) -> dict[str, Any]:
+    """When a minion checks or syncs by itself; Salt knows the rest of what may stand in its schedule."""
+    tree: dict[str, Any] = _mapping(_SCHEDULE)(value, key)
+    times = [name for name in _TIMES if name in tree]
+    if tree and len(times) != 1:
+        given = " and ".join(times) or "none of them"
+        raise SettingsError(f"{key}: give one of {', '.join(_TIMES)}; here is {given}")
+    return tree
+
+
+def _cron(value: Any, key: str) -> str:
+    text = _string(value, key)
+    if len(text.split()) != 5:
+        raise SettingsError(f"{key}: {text!r} has not five fields; give e.g. '30 2 * * *'")
+    return text
+
+
+def _time_of_day(value: Any, key: str) -> str:
+    # YAML reads 2:30 as 150, a number in base 60.
+    if not isinstance(value, str) or not value:
+        raise SettingsError(f"{key}: {_shown(value)}; give a time in quotes, e.g. '2:30am'")
+    return value
+
+
+def _times_of_day(value: Any, key: str) -> Any:
+    times = _list_of(_time_of_day, "['2:30am', '2:30pm']")
+    return times(value, key) if isinstance(value, (list, tuple)) else _time_of_day(value, key)
+
+
 def _shown(value: Any) -> str:
     """A value and its kind for a sentence; mappings may hold secrets and are not shown."""
     if value is None:
@@ -561,6 +596,17 @@ _IMAGE: dict[str, Checker] = {
     "upstream": _endpoint,
     "target": _repository,
 }
+_SECONDS_OF_A_DAY = _number(0, 86_400)
+_SCHEDULE: dict[str, Checker] = {
+    "function": _one_of("check", "sync"),
+    "minutes": _number(1, 100_000),
+    "hours": _number(1, 10_000),
+    "days": _number(1, 1000),
+    "cron": _cron,
+    "when": _times_of_day,
+    "range": _mapping({"start": _time_of_day, "end": _time_of_day, "invert": _boolean}),
+    "splay": _either(_mapping({"start": _SECONDS_OF_A_DAY, "end": _SECONDS_OF_A_DAY}), _SECONDS_OF_A_DAY),
+}
 _PILLAR: dict[str, Checker] = {
     "force": _boolean,
     "sync": _boolean,
@@ -601,6 +647,8 @@ _PILLAR: dict[str, Checker] = {
     ),
     "firewall": _one_of("auto", "firewalld", "iptables", "none"),
     "undercloud": _either(_free_mapping, _one_of("auto", True, False)),
+    "metrics": _path,
+    "schedule": _schedule,
 }
 
 

@@ -1,0 +1,185 @@
+"""Metrics of the last runs as a file for node_exporter's textfile collector.
+
+https://github.com/prometheus/node_exporter#textfile-collector
+https://prometheus.io/docs/practices/naming/
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from _registry_mirror import CAUSES, STATUSES
+from _registry_model import is_digest
+from _registry_settings import Settings
+
+MODE = 0o644
+# Of a tag that no image of the list asks for.
+NO_UPSTREAM = "none"
+
+RUN = "registry_sync_last_run_timestamp_seconds"
+SUCCESS = "registry_sync_last_success_timestamp_seconds"
+DURATION = "registry_sync_last_run_duration_seconds"
+BYTES = "registry_sync_last_run_moved_bytes"
+BYTES_TOTAL = "registry_sync_moved_bytes_total"
+UP = "registry_sync_up"
+TAGS = "registry_sync_tags"
+FAILURES = "registry_sync_failed_tags"
+
+METRICS = {
+    UP: ("gauge", "Whether the local registry answered the last run."),
+    TAGS: ("gauge", "Tags at the end of the last run, by upstream and status."),
+    FAILURES: ("gauge", "Tags that the last run could not read or copy, by cause."),
+    RUN: ("gauge", "When check or sync last ended, in seconds since 1970."),
+    SUCCESS: ("gauge", "When check or sync last ended with every tag in step, in seconds since 1970."),
+    DURATION: ("gauge", "How long the last check or sync took."),
+    BYTES: ("gauge", "Bytes that the last check or sync copied from upstream."),
+    BYTES_TOTAL: ("counter", "Bytes copied from upstream since this file was first written."),
+}
+# What one function's run does not say of the other's.
+OF_ONE_FUNCTION = (RUN, SUCCESS, DURATION, BYTES)
+
+Samples = dict[tuple[str, str], float]
+"""Name and labels, as text without braces → value."""
+
+
+def write_metrics(
+    path: str,
+    function: str,
+    settings: Settings,
+    report: Mapping[str, Any],
+    *,
+    success: bool,
+    clock: Callable[[], float] = time.time,
+) -> None:
+    """Write the file anew, in one step; what it told of earlier runs is kept.
+
+    Args:
+        path: the file; its directory exists.
+        function: ``check`` or ``sync``.
+        settings: which image comes from which upstream.
+        report: of that function.
+        success: everything is in step; else the time of the last success stays.
+        clock: seconds since 1970.
+
+    Raises:
+        OSError: the file cannot be written; the old one is as it was.
+    """
+    samples = _kept(path)
+    samples.update(_of_run(function, report["summary"], clock(), success=success))
+    moved = report["summary"]["bytes"] if function == "sync" else 0
+    samples[BYTES_TOTAL, ""] = samples.get((BYTES_TOTAL, ""), 0) + moved
+    samples[UP, ""] = int(report["registry"]["up"])
+    samples.update(_of_tags(settings, report["images"]))
+    _replace(path, "".join(_text(samples)))
+
+
+def _kept(path: str) -> Samples:
+    """What an older file says of the last runs."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return {}
+    return {key: value for key, value in _parsed(lines) if key[0] in OF_ONE_FUNCTION or key[0] == BYTES_TOTAL}
+
+
+_SAMPLE = re.compile(r"(\w+)(?:\{(.*)\})? ([0-9.e+-]+)")
+
+
+def _parsed(lines: Iterable[str]) -> Iterator[tuple[tuple[str, str], float]]:
+    for match in filter(None, map(_SAMPLE.fullmatch, lines)):
+        with contextlib.suppress(ValueError):
+            value = float(match[3])
+            if math.isfinite(value):
+                yield (match[1], match[2] or ""), value
+
+
+def _of_run(function: str, summary: Mapping[str, Any], now: float, *, success: bool) -> Samples:
+    labels = _labels(function=function)
+    samples: Samples = {
+        (RUN, labels): now,
+        (DURATION, labels): summary["seconds"],
+        (BYTES, labels): summary["bytes"] if function == "sync" else 0,
+    }
+    if success:
+        samples[SUCCESS, labels] = now
+    return samples
+
+
+def _of_tags(settings: Settings, images: Mapping[str, Mapping[str, Any]]) -> Samples:
+    """Every series of every upstream, at 0 where there is none: an alert can rely on it."""
+    upstreams = upstreams_of(settings, images)
+    tags = Counter((upstreams[name], image["status"]) for name, image in images.items())
+    causes = Counter(image["cause"] for image in images.values() if image["cause"])
+    names = dict.fromkeys([*(upstream.name for upstream in settings.upstreams), *upstreams.values()])
+    samples: Samples = {
+        (TAGS, _labels(upstream=name, status=status)): tags[name, status]
+        for name in names
+        for status in STATUSES
+    }
+    samples.update({(FAILURES, _labels(cause=cause)): causes[cause] for cause in CAUSES})
+    return samples
+
+
+def upstreams_of(settings: Settings, names: Iterable[str]) -> dict[str, str]:
+    """Say where each ``repository:tag`` of a report comes from.
+
+    Entries of the list that share a target differ in the tags that they name.
+
+    Returns:
+        Name → ``host:port``, or ``none`` for what is on no list.
+    """
+    targets: dict[str, str] = {}
+    exact: dict[str, str] = {}
+    for image in settings.images:
+        targets.setdefault(image.target, image.source.name)
+        for entry in image.tags.literals:
+            landing = entry.partition("@")[0]
+            exact[f"{image.target}{'@' if is_digest(landing) else ':'}{landing}"] = image.source.name
+    return {
+        name: exact.get(name) or targets.get(re.split("[:@]", name, maxsplit=1)[0], NO_UPSTREAM)
+        for name in names
+    }
+
+
+def _labels(**labels: str) -> str:
+    return ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def _text(samples: Samples) -> Iterator[str]:
+    for metric, (kind, meaning) in METRICS.items():
+        mine = {labels: value for (name, labels), value in samples.items() if name == metric}
+        if mine:
+            yield f"# HELP {metric} {meaning}\n# TYPE {metric} {kind}\n"
+        for labels, value in mine.items():
+            yield f"{metric}{f'{{{labels}}}' if labels else ''} {_number(value)}\n"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else f"{value:.3f}"
+
+
+def _replace(path: str, text: str) -> None:
+    """Put a whole file in the place of another; the collector reads only names that end in .prom."""
+    directory, name = os.path.split(path)
+    handle, draft = tempfile.mkstemp(prefix=f".{name}.", dir=directory)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            os.fchmod(file.fileno(), MODE)
+        Path(draft).replace(path)
+    except OSError:
+        Path(draft).unlink(missing_ok=True)
+        raise

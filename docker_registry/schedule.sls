@@ -1,0 +1,25 @@
+# The minion checks or mirrors by itself, as the pillar's docker_registry:schedule says; without that key it stops.
+# The job is one of Salt's own: `salt MINION schedule.list`.
+{%- set schedule = salt['pillar.get']('docker_registry:schedule', {}) %}
+
+include:
+  - .modules
+{%- if schedule %}
+
+Mirror is looked after at the hours of the site:
+  schedule.present:
+    - name: docker_registry
+    - function: registry_sync.{{ schedule.get('function', 'sync') }}
+    # A run that takes longer than the time between two is not joined by another.
+    - maxrunning: 1
+    {%- for key in ('minutes', 'hours', 'days', 'cron', 'when', 'range', 'splay') if key in schedule %}
+    - {{ key }}: {{ schedule[key] | json }}
+    {%- endfor %}
+    - require:
+      - test: Modules of the formula are loaded
+{%- else %}
+
+Mirror is looked after by nobody but the operator:
+  schedule.absent:
+    - name: docker_registry
+{%- endif %}
