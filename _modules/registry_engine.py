@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import salt.utils.data
 import salt.utils.path
 from salt.exceptions import CommandExecutionError
 
@@ -102,7 +103,8 @@ def text(of, clean=False):
 
 
 def _pillar(key, default):
-    return __salt__["pillar.get"](f"docker_registry:engine:{key}", default)
+    # Not pillar.get, which gives modules asterisks only from Salt 3008 on.
+    return salt.utils.data.traverse_dict_and_list(__pillar__, f"docker_registry:engine:{key}", default)
 
 
 def _docker_file():
@@ -135,7 +137,7 @@ def _read(path):
 _TEXTS = {"sysconfig": _sysconfig, "daemon": _daemon, "podman": _podman}
 _CONDITIONS = {
     "package": installs,
-    "sysconfig": lambda: _docker_file() == "sysconfig",
-    "daemon": lambda: _docker_file() == "daemon",
+    "sysconfig": lambda: _docker_file() == "sysconfig" and text("sysconfig") != _read(_SYSCONFIG),
+    "daemon": lambda: _docker_file() == "daemon" and text("daemon") != _read(_DAEMON_JSON),
     "podman": lambda: manages("podman") and bool(__salt__["registry_host.insecure"]()),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import salt.utils.data
 import salt.utils.path
 from salt.exceptions import CommandExecutionError
 
@@ -27,7 +28,8 @@ def kind():
 
         salt '*' registry_firewall.kind
     """
-    choice = __salt__["pillar.get"]("docker_registry:firewall", "auto")
+    # Not pillar.get, which gives modules asterisks only from Salt 3008 on.
+    choice = salt.utils.data.traverse_dict_and_list(__pillar__, "docker_registry:firewall", "auto")
     if choice != "auto":
         return choice
     which = salt.utils.path.which

@@ -13,6 +13,7 @@ import socket
 import time
 from pathlib import PurePosixPath
 
+import salt.utils.data
 import salt.utils.systemd
 from salt.exceptions import CommandExecutionError
 
@@ -47,7 +48,10 @@ def left_alone():
 
         salt '*' registry_host.left_alone
     """
-    return _once("left_alone", _left_alone)
+    settings = _settings()
+    # Asked first: forced_changes looks at a run with force inside one without, and Salt hands down what
+    # the outer run has found.
+    return not settings.force and _once("left_alone", lambda: _serves_already(settings))
 
 
 def configures(what):
@@ -379,11 +383,8 @@ def undercloud():
     return choice if isinstance(choice, bool) else any(map(__salt__["file.file_exists"], _UNDERCLOUD_FILES))
 
 
-def _left_alone():
-    settings = _settings()
-    return (
-        not settings.force and _is_here(settings.local.host) and bool(__salt__["registry_sync.populated"]())
-    )
+def _serves_already(settings):
+    return _is_here(settings.local.host) and bool(__salt__["registry_sync.populated"]())
 
 
 def _once(name, find):
@@ -395,16 +396,15 @@ def _once(name, find):
 
 
 def _pillar(*path):
-    """A mapping of our pillar; the settings are checked elsewhere."""
-    tree = __salt__["pillar.get"](":".join(("docker_registry", *path)), {})
-    return tree if isinstance(tree, dict) else {}
+    """A mapping of our pillar. From Salt 3008 on ``pillar.get`` gives modules asterisks only."""
+    tree = salt.utils.data.traverse_dict_and_list(__pillar__, ":".join(("docker_registry", *path)), {})
+    return host.plain(tree) if isinstance(tree, dict) else {}
 
 
 def _settings():
     name = __grains__.get("fqdn") or __grains__.get("host") or "localhost"
-    tree = __salt__["pillar.get"]("docker_registry", {})
     try:
-        return read_settings(tree, host=name, undercloud=undercloud())
+        return read_settings(__pillar__.get("docker_registry"), host=name, undercloud=undercloud())
     except SettingsError as mistake:
         raise CommandExecutionError(str(mistake)) from mistake
 

@@ -44,7 +44,7 @@ def guarded(name, config, storage):
         changes = __salt__["registry_host.forced_changes"](config, storage)
     except CommandExecutionError as mistake:
         return _ret(name, False, str(mistake))
-    forced = f"would {', '.join(changes)}" if changes else "would change nothing either"
+    forced = f"would {_and(changes)}" if changes else "would change nothing either"
     repositories = "1 repository" if served["repositories"] == 1 else f"{served['repositories']} repositories"
     comment = (
         f"{served['url'].partition('://')[2]} already serves {repositories}; nothing was configured. "
@@ -220,7 +220,9 @@ def engine_file_clean(name, of):
         return _ret(name, False, str(error))
     if not text:
         return __states__["file.absent"](name)
-    return __states__["file.managed"](name, contents=text, contents_newline=False)
+    if text == __salt__["file.read"](name):
+        return _ret(name, True, f"{name} does not name our registries")
+    return __states__["file.managed"](name, contents=text)
 
 
 def authorities(name, engine):
@@ -426,6 +428,10 @@ def _planned(name, changes):
 
 def _port():
     return __salt__["registry_host.port"]()
+
+
+def _and(phrases):
+    return " and ".join(filter(None, (", ".join(phrases[:-1]), phrases[-1])))
 
 
 def _joined(name, rets):

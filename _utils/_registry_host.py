@@ -25,6 +25,13 @@ def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
+def plain(value: Any) -> Any:
+    """The same in dicts and lists of Python's own, where Salt has kinds that hide what they hold."""
+    if isinstance(value, Mapping):
+        return {key: plain(entry) for key, entry in value.items()}
+    return [plain(entry) for entry in value] if isinstance(value, list) else value
+
+
 # The registry's own configuration
 
 

@@ -18,7 +18,6 @@ Docker trusts the registries through its sysconfig:
     - name: /etc/sysconfig/docker
     - contents: __slot__:salt:registry_engine.text(sysconfig)
     # A file that names them already stays as it is, byte by byte.
-    - contents_newline: false
     - onlyif:
       - fun: registry_engine.configures
         what: sysconfig
@@ -29,7 +28,6 @@ Docker trusts the registries through its daemon.json:
   file.managed:
     - name: /etc/docker/daemon.json
     - contents: __slot__:salt:registry_engine.text(daemon)
-    - contents_newline: false
     - makedirs: true
     - onlyif:
       - fun: registry_engine.configures
