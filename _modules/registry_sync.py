@@ -28,10 +28,13 @@ from pathlib import Path
 
 from salt.exceptions import CommandExecutionError
 
+# Modules, not their functions: whatever function stands here is one of registry_sync to Salt.
+import _registry_brief as nagios
+import _registry_metrics as metrics
 import _registry_mirror as mirror
+import _registry_progress as progress
+import _registry_settings as pillar_settings
 from _registry_errors import RegistryError
-from _registry_progress import Events, Progress, in_log, on_terminal
-from _registry_settings import SettingsError, read_settings
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +47,14 @@ def __virtual__():
     return __virtualname__
 
 
-def check():
+def check(brief=False):
     """Read both registries and change nothing: what is missing, stale or extra here.
+
+    Args:
+        brief: answer as a plugin of Nagios and its like would, in one line, with the return code that
+            its first word stands for there: 0 ``OK``, in step; 1 ``WARNING``, some tags could not be
+            read; 2 ``CRITICAL``, the registry is down, or tags are missing or stale; 3 ``UNKNOWN``, a
+            mistake in the pillar.
 
     Returns:
         The report. ``extra`` are tags that the local registry holds and the list does not want.
@@ -59,8 +68,16 @@ def check():
 
         salt-call registry_sync.check
         salt-call registry_sync.check --out=json --retcode-passthrough
+        salt-call registry_sync.check brief=True --retcode-passthrough
     """
-    return _coded(mirror.check(_settings()))
+    try:
+        settings = _settings()
+    except CommandExecutionError as mistake:
+        if brief:
+            return _graded(*nagios.unknown(str(mistake)))
+        raise
+    report = _check(settings)
+    return _graded(*nagios.brief(report)) if brief else _coded(report)
 
 
 def plan(fresh=False):
@@ -107,12 +124,13 @@ def sync():
     """
     settings = _settings()
     if not settings.sync:
-        return _coded(mirror.check(settings))
+        return _coded(_check(settings))
     directory = str(Path(__opts__["cachedir"]) / "registry_sync")
     try:
-        return _coded(mirror.sync(settings, directory=directory, progress=_progress()))
+        report = mirror.sync(settings, directory=directory, progress=_progress())
     except RegistryError as failure:
         raise CommandExecutionError(str(failure)) from None
+    return _coded(_measured("sync", settings, report))
 
 
 def list_():
@@ -181,19 +199,34 @@ def _settings():
     host = __grains__.get("fqdn") or __grains__.get("host") or "localhost"
     undercloud = isinstance(pillar, dict) and pillar.get("undercloud") is True
     try:
-        return read_settings(pillar, host=host, undercloud=undercloud)
-    except SettingsError as mistake:
+        return pillar_settings.read_settings(pillar, host=host, undercloud=undercloud)
+    except pillar_settings.SettingsError as mistake:
         raise CommandExecutionError(str(mistake)) from None
+
+
+def _check(settings):
+    return _measured("check", settings, mirror.check(settings))
+
+
+def _measured(function, settings, report):
+    """Pass a report on; what Prometheus is to know of it never makes a run fail."""
+    if settings.metrics:
+        success = mirror.return_code(report) == mirror.IN_STEP
+        try:
+            metrics.write_metrics(settings.metrics, function, settings, report, success=success)
+        except OSError as failure:
+            log.warning("docker_registry:metrics: not written: %s", failure)
+    return report
 
 
 def _progress():
     """Where a run tells how far it has come: to whoever typed the command, and to the master."""
     typed = __opts__.get("__cli") == "salt-call" and sys.stderr.isatty()
-    sinks = [on_terminal(sys.stderr) if typed else in_log(log.info)]
+    sinks = [progress.on_terminal(sys.stderr) if typed else progress.in_log(log.info)]
     if _has_master():
         # Taken out of __salt__ here, which is empty in the thread that sends.
-        sinks.append(Events(__salt__["event.send"], f"salt/registry_sync/{__opts__['id']}"))
-    return Progress(sinks)
+        sinks.append(progress.Events(__salt__["event.send"], f"salt/registry_sync/{__opts__['id']}"))
+    return progress.Progress(sinks)
 
 
 def _has_master():
@@ -209,5 +242,9 @@ def _has_master():
 
 
 def _coded(report):
-    __context__["retcode"] = mirror.return_code(report)
-    return report
+    return _graded(mirror.return_code(report), report)
+
+
+def _graded(code, answer):
+    __context__["retcode"] = code
+    return answer

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.25
 # What was not told so long after the run has ended is not told at all.
-LAST_WORD_SECONDS = 10.0
+LAST_WORD_SECONDS = 3.0
 EVENT_SECONDS = 2.0
 LINE_SECONDS = 5.0
 LOG_SECONDS = 30.0
