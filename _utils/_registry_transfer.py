@@ -252,7 +252,9 @@ class Carrier:
         reader = BlobReader(source, repository, blob, count=self._count, ahead=ahead)
         upload = self._local.start_upload(target)
         try:
-            self._local.finish_upload(target, upload, blob, reader.chunks())
+            # Without a byte to send nobody would read, and so verify, the chunks.
+            chunks = reader.chunks() if blob.size else list(reader.chunks())
+            self._local.finish_upload(target, upload, blob, chunks)
         except RegistryError as failure:
             self._local.cancel_upload(target, upload)
             raise _blamed(reader, failure) from failure

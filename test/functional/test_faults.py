@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
+import subprocess
+import threading
 import time
 
 import pytest
 
 import _registry_mirror as mirror
 from support import proxy
-from support.images import Layer, digest_of, docker_image, push
+from support.images import Bytes, Layer, digest_of, docker_image, oci_index, push
 from support.pillar import settings_of
 from support.proxy import FaultProxy
 
@@ -192,3 +196,121 @@ def test_one_pause_is_for_all_workers(line, local):
     began = time.monotonic()
     assert entry(sync(line, local))["status"] == "copied"
     assert time.monotonic() - began >= 1
+
+
+def with_layer_size(image, size):
+    """Return an image whose manifest gives its layer another size."""
+    manifest = json.loads(image.manifest)
+    manifest["layers"][0]["size"] = size
+    return dataclasses.replace(image, manifest=json.dumps(manifest).encode())
+
+
+@pytest.mark.parametrize(
+    ("size", "cause", "reason"),
+    [
+        (LAYER.size + 1000, "digest", "is shorter than the manifest says"),
+        (LAYER.size - 1000, "digest", "is longer than the manifest says"),
+        (0, "digest", "is not what its digest says"),
+        (10 * 1000**4, "unsupported", "an impossible size"),
+    ],
+)
+def test_a_manifest_that_lies_about_a_size(upstream, local, size, cause, reason):
+    push(upstream.url, "good/image", "1", GOOD)
+    push(upstream.url, "bad/image", "1", with_layer_size(BAD, size))
+    bad = entry(sync(upstream, local))
+    assert bad["cause"] == cause
+    assert reason in bad["error"]
+    nothing_stands_under_the_tag(local)
+
+
+def test_a_blob_of_no_bytes_is_a_blob(upstream, local):
+    push(upstream.url, "good/image", "1", GOOD)
+    empty = dataclasses.replace(with_layer_size(BAD, 0), blobs=(*BAD.blobs[:1], Bytes(b"")))
+    manifest = json.loads(empty.manifest)
+    manifest["layers"][0]["digest"] = Bytes(b"").digest
+    empty = dataclasses.replace(empty, manifest=json.dumps(manifest).encode())
+    push(upstream.url, "bad/image", "1", empty)
+    assert entry(sync(upstream, local))["status"] == "copied"
+    assert digest_of(local.url, "bad/image", "1") == empty.digest
+
+
+def test_a_content_length_that_claims_less_is_found(line, local):
+    line.on("GET", BLOB, proxy.claim_length(1000), times=None)
+    bad = entry(sync(line, local, retries=1))
+    assert (bad["cause"], "is shorter than the manifest says" in bad["error"]) == ("digest", True)
+    nothing_stands_under_the_tag(local)
+
+
+@pytest.mark.parametrize("length", [5_000_000, None], ids=["more", "none"])
+def test_bytes_that_are_right_are_taken_whatever_was_claimed(line, local, length):
+    line.on("GET", BLOB, proxy.claim_length(length), times=None)
+    assert entry(sync(line, local, retries=1))["status"] == "copied"
+    assert digest_of(local.url, "bad/image", "1") == BAD.digest
+
+
+def test_indexes_nested_twenty_deep_are_refused(upstream, local):
+    push(upstream.url, "good/image", "1", GOOD)
+    nested = BAD
+    for _ in range(20):
+        nested = oci_index([nested])
+    push(upstream.url, "bad/image", "1", nested)
+    bad = entry(sync(upstream, local))
+    assert (bad["cause"], "nest deeper" in bad["error"]) == ("unsupported", True)
+
+
+def test_a_registry_that_restarts_is_waited_for(line, local):
+    line.on("GET", BLOB, proxy.limit_rate(3_000_000), times=1)
+    restart = threading.Timer(0.5, local.restart)
+    restart.start()
+    assert entry(sync(line, local, retries=8))["status"] == "copied"
+    restart.join()
+    assert digest_of(local.url, "bad/image", "1") == BAD.digest
+
+
+def test_a_registry_that_dies_is_given_up_by_all_at_once(line, local):
+    more = [{"name": f"more/image{number}", "tags": ["1"]} for number in range(20)]
+    for number in range(20):
+        push(line.url, f"more/image{number}", "1", docker_image([Layer(f"more{number}", 500_000)]))
+    line.on("GET", "/blobs/", proxy.limit_rate(1_000_000), times=None)
+    kill = threading.Timer(0.6, local.kill)
+    kill.start()
+    began = time.monotonic()
+    report = mirror.sync(settings_of(line, local, [*IMAGES, *more], transfer={"retries": 4}))
+    assert time.monotonic() - began < 20
+    causes = {entry["cause"] for entry in report["images"].values() if entry["status"] == "failed"}
+    assert causes == {"network"}
+    assert f"local {local.address}: connection refused" in report["images"]["bad/image:1"]["error"]
+
+
+def test_an_upstream_that_goes_away_in_the_middle_is_told(line, local):
+    line.on("GET", BLOB, proxy.cut_after(1_000_000), times=1)
+    line.on("GET", BLOB, proxy.reset(), times=None, skip=1)
+    bad = entry(sync(line, local))
+    assert (bad["cause"], bad["error"].startswith(f"upstream {line.address}: ")) == ("network", True)
+
+
+@pytest.mark.needs("mount")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small disk")
+def test_a_disk_that_is_really_full(line, start_registry, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], check=True)
+    try:
+        small = start_registry(directory=disk)
+        bad = entry(sync(line, small))
+        assert (bad["cause"], bad["error"]) == ("space", f"local {small.address} has no space left")
+        assert digest_of(small.url, "bad/image", "1") is None
+        small.stop()
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def test_names_that_are_none_go_nowhere(upstream, local):
+    """A registry that gives tags with a path in them gets no request for that path."""
+    push(upstream.url, "good/image", "1", GOOD)
+    with FaultProxy(upstream.url) as line:
+        tags = b'{"name": "x", "tags": ["../../../etc/passwd", "1"]}'
+        line.on("GET", "/tags/list", proxy.answer(200, tags), times=None)
+        report = mirror.sync(settings_of(line, local, [{"name": "good/image", "tags": ["*"]}]))
+        assert list(report["images"]) == ["good/image:1"]
+        assert not [request for request in line.requests() if ".." in request.path]

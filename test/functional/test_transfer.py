@@ -1,0 +1,234 @@
+"""Large blobs: split on a far line, kept for the next run, stopped, capped, one sync at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import _registry_mirror as mirror
+import _registry_plan
+import _registry_transfer as transfer
+from _registry_lock import AlreadyRunning, only_one
+from support import proxy
+from support.images import Layer, digest_of, docker_image, push
+from support.pillar import pillar_of, settings_of
+from support.proxy import FaultProxy
+
+pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
+
+MIB = 1024 * 1024
+LARGE = Layer("large", 40 * MIB)
+IMAGE = docker_image([LARGE])
+LIST = [{"name": "large/image", "tags": ["1"]}]
+BLOB = rf"/large/image/blobs/{LARGE.digest}"
+
+
+@pytest.fixture
+def line(upstream):
+    push(upstream.url, "large/image", "1", IMAGE)
+    with FaultProxy(upstream.url) as line:
+        yield line
+
+
+@pytest.fixture
+def far(monkeypatch):
+    """Take every upstream for a far one."""
+    monkeypatch.setattr(_registry_plan, "FAR_SECONDS", 0.0)
+
+
+@pytest.fixture
+def keeping(monkeypatch):
+    """Keep uploads of 8 MiB already, in two uploads from 16 MiB on."""
+    monkeypatch.setattr(transfer, "WORTH_KEEPING_FAR", 8 * MIB)
+    monkeypatch.setattr(transfer, "WORTH_KEEPING", 16 * MIB)
+
+
+def spans(line):
+    return [request.header("Range") for request in line.requests("GET blobs") if LARGE.digest in request.path]
+
+
+def assert_arrived(report, local):
+    assert report["images"]["large/image:1"]["error"] == ""
+    assert report["images"]["large/image:1"]["status"] == "copied"
+    assert digest_of(local.url, "large/image", "1") == IMAGE.digest
+
+
+@pytest.mark.usefixtures("far")
+def test_on_a_far_line_a_large_blob_comes_in_several_requests_at_a_time(line, local):
+    line.on("GET", BLOB, proxy.delay(0.2), times=None)
+    assert_arrived(mirror.sync(settings_of(line, local, LIST)), local)
+    assert len(set(spans(line))) == -(-LARGE.size // transfer.PIECE)
+    assert line.most_at_once > 3
+
+
+@pytest.mark.usefixtures("far")
+def test_pieces_that_break_are_fetched_again_from_where_they_broke(line, local):
+    line.on("GET", BLOB, proxy.cut_after(500_000), times=6)
+    assert_arrived(mirror.sync(settings_of(line, local, LIST)), local)
+
+
+def whole_blob(request, pass_on):
+    """Act as a registry that knows no ranges."""
+    import dataclasses
+
+    headers = tuple(pair for pair in request.headers if pair[0].lower() != "range")
+    return pass_on(dataclasses.replace(request, headers=headers))
+
+
+@pytest.mark.usefixtures("far")
+def test_a_registry_that_knows_no_ranges_sends_it_whole(line, local):
+    line.on("GET", BLOB, whole_blob, times=None)
+    assert_arrived(mirror.sync(settings_of(line, local, LIST)), local)
+    assert len(spans(line)) == 2
+
+
+@pytest.mark.usefixtures("far")
+def test_a_wrong_byte_in_one_piece_is_found(line, local):
+    line.on("GET", BLOB, proxy.change_byte(7), times=None, skip=3)
+    report = mirror.sync(settings_of(line, local, LIST))
+    assert report["images"]["large/image:1"]["cause"] == "digest"
+    assert digest_of(local.url, "large/image", "1") is None
+
+
+@pytest.mark.usefixtures("keeping")
+def test_a_kept_upload_arrives_too(line, local, tmp_path):
+    assert_arrived(mirror.sync(settings_of(line, local, LIST), directory=str(tmp_path)), local)
+    assert not list(tmp_path.glob("upload-*"))
+
+
+@pytest.mark.usefixtures("keeping")
+def test_an_upstream_that_goes_away_in_the_middle_costs_what_was_under_way(line, local, tmp_path):
+    settings = settings_of(line, local, LIST, transfer={"retries": 0})
+    line.on("GET", BLOB, proxy.reset(), times=None, skip=10)
+    report = mirror.sync(settings, directory=str(tmp_path))
+    assert report["images"]["large/image:1"]["cause"] == "network"
+    (journal,) = tmp_path.glob("upload-*")
+    assert journal.stat().st_mode & 0o077 == 0
+    line.forget_rules()
+    report = mirror.sync(settings, directory=str(tmp_path))
+    assert_arrived(report, local)
+    assert report["summary"]["bytes"] < LARGE.size - 8 * MIB
+    assert not list(tmp_path.glob("upload-*"))
+
+
+@pytest.mark.usefixtures("keeping")
+def test_an_upload_that_the_registry_forgot_begins_anew_without_a_word(line, local, tmp_path):
+    settings = settings_of(line, local, LIST, transfer={"retries": 0})
+    line.on("GET", BLOB, proxy.reset(), times=None, skip=10)
+    mirror.sync(settings, directory=str(tmp_path))
+    line.forget_rules()
+    for upload in Path(local.directory).glob("**/_uploads/*"):
+        subprocess.run(["rm", "-r", str(upload)], check=True)
+    report = mirror.sync(settings, directory=str(tmp_path))
+    assert_arrived(report, local)
+    assert report["summary"]["bytes"] == LARGE.size
+
+
+CHILD = """
+import json, sys
+import _registry_mirror as mirror
+import _registry_transfer as transfer
+from _registry_settings import read_settings
+transfer.WORTH_KEEPING = transfer.WORTH_KEEPING_FAR = 16 * 1024 * 1024
+report = mirror.sync(read_settings(json.loads(sys.argv[1]), host="unused"), directory=sys.argv[2])
+print(json.dumps(report))
+sys.exit(mirror.return_code(report))
+"""
+
+
+def start_child(checkout, pillar, directory):
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, json.dumps(pillar), str(directory)],
+        env={**os.environ, "PYTHONPATH": str(checkout / "_utils")},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.usefixtures("keeping")
+@pytest.mark.parametrize("at", [0.3, 0.5, 0.7])
+def test_a_kill_in_the_middle_of_a_blob_costs_a_piece(line, local, tmp_path, checkout, at):
+    line.on("GET", BLOB, proxy.limit_rate(4 * MIB), times=None)
+    child = start_child(checkout, pillar_of(line, local, LIST, transfer={"parallel": 2}), tmp_path)
+    while line.bytes_down < LARGE.size * at:
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    line.forget_rules()
+    report = mirror.sync(settings_of(line, local, LIST), directory=str(tmp_path))
+    assert_arrived(report, local)
+    # What two readers had ahead, and the piece under way.
+    assert report["summary"]["bytes"] <= LARGE.size * (1 - at) + 5 * transfer.PIECE
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_within_two_seconds_with_its_report(line, local, tmp_path, checkout, number):
+    line.on("GET", BLOB, proxy.stall_after(3 * MIB, 60), times=None)
+    child = start_child(checkout, pillar_of(line, local, LIST), tmp_path)
+    while line.bytes_down < MIB:
+        time.sleep(0.01)
+    began = time.monotonic()
+    child.send_signal(number)
+    output, _ = child.communicate(timeout=30)
+    assert time.monotonic() - began < 2.5
+    entry = json.loads(output)["images"]["large/image:1"]
+    assert (entry["status"], entry["error"]) == ("failed", "stopped before this was done")
+    assert child.returncode == 1
+
+
+def test_a_second_sync_says_who_runs_and_leaves(line, local, tmp_path):
+    settings = settings_of(line, local, LIST)
+    with (
+        only_one(str(tmp_path), settings.local),
+        pytest.raises(AlreadyRunning, match=rf"sync into {local.address} runs \(pid {os.getpid()}, since"),
+    ):
+        mirror.sync(settings, directory=str(tmp_path))
+    assert_arrived(mirror.sync(settings, directory=str(tmp_path)), local)
+
+
+def test_the_lock_of_a_killed_run_blocks_nobody(line, local, tmp_path, checkout):
+    line.on("GET", BLOB, proxy.stall_after(MIB, 30), times=None)
+    child = start_child(checkout, pillar_of(line, local, LIST), tmp_path)
+    while line.bytes_down < MIB:
+        time.sleep(0.01)
+    child.kill()
+    child.wait()
+    line.forget_rules()
+    assert_arrived(mirror.sync(settings_of(line, local, LIST), directory=str(tmp_path)), local)
+
+
+def test_a_cap_on_bandwidth_is_kept(line, local):
+    began = time.monotonic()
+    report = mirror.sync(settings_of(line, local, LIST, transfer={"bandwidth": "10MB"}))
+    seconds = time.monotonic() - began
+    assert_arrived(report, local)
+    assert 0.95 < seconds / (IMAGE.total_size / 10e6) < 1.15
+
+
+def test_a_deadline_ends_the_run(line, local):
+    line.on("GET", BLOB, proxy.limit_rate(MIB), times=None)
+    began = time.monotonic()
+    report = mirror.sync(settings_of(line, local, LIST, transfer={"deadline": 2}))
+    assert time.monotonic() - began < 5
+    entry = report["images"]["large/image:1"]
+    assert (entry["status"], entry["cause"]) == ("failed", "network")
+    assert "transfer:deadline (2 s)" in entry["error"]
+
+
+def test_no_thread_is_left_behind(line, local):
+    before = threading.active_count()
+    mirror.sync(settings_of(line, local, LIST))
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    # The proxy keeps a thread for each connection that is still open.
+    names = [thread.name for thread in threading.enumerate() if thread.name.startswith("registry-")]
+    assert names == []
