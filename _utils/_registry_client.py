@@ -23,7 +23,7 @@ from _registry_errors import (
     Unsupported,
     WrongContent,
 )
-from _registry_http import CHUNK, Answer, Http, Stream, retry_after
+from _registry_http import ANSWER_LIMIT, Answer, Http, Stream, retry_after
 from _registry_model import (
     ACCEPTED,
     MANIFEST_LIMIT,
@@ -265,12 +265,12 @@ class Registry:
         }
         what = f"a blob of {repository}"
         stream = self._open("PATCH", url, _push(repository), what, headers, piece)
-        return self._upload_url(stream.whole(CHUNK))
+        return self._upload_url(stream.whole(ANSWER_LIMIT))
 
     def upload_offset(self, repository: str, url: str) -> int:
         """How many bytes the registry has of an upload; -1 where it knows no such upload any more."""
         try:
-            answer = self._open("GET", url, _push(repository), "upload", {}).whole(CHUNK)
+            answer = self._open("GET", url, _push(repository), "upload", {}).whole(ANSWER_LIMIT)
             return int(answer.headers.get("Range", "").rpartition("-")[2]) + 1
         except (RegistryError, ValueError):
             return -1
@@ -301,13 +301,13 @@ class Registry:
             {"Content-Type": "application/octet-stream", "Content-Length": str(size)},
             chunks if size else b"",
             patience=COMMIT_SECONDS,
-        ).whole(CHUNK)
+        ).whole(ANSWER_LIMIT)
 
     def cancel_upload(self, repository: str, url: str) -> None:
         """Tell the registry to forget an upload; it is no harm where it cannot."""
         # The registry purges forgotten uploads by itself, docker-distribution after a week.
         with contextlib.suppress(RegistryError):
-            self._open("DELETE", url, _push(repository), "upload", {}).whole(CHUNK)
+            self._open("DELETE", url, _push(repository), "upload", {}).whole(ANSWER_LIMIT)
 
     def _url(self, path: str) -> str:
         return f"{self.endpoint.url}/v2/{path}"
@@ -331,7 +331,7 @@ class Registry:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
         *,
-        limit: int = CHUNK,
+        limit: int = ANSWER_LIMIT,
     ) -> Answer:
         """A request that is tried again where that may help, and its whole answer."""
         return self.pace.attempt(
@@ -435,7 +435,7 @@ def _errors_of(stream: Stream) -> list[Mapping[str, Any]]:
     https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes
     """
     try:
-        errors = json.loads(stream.whole(CHUNK).body).get("errors")
+        errors = json.loads(stream.whole(ANSWER_LIMIT).body).get("errors")
     except (ValueError, AttributeError, Unreachable):
         return []
     return [error for error in errors or [] if isinstance(error, dict)]

@@ -23,7 +23,9 @@ from urllib3.exceptions import HTTPError, SSLError
 from _registry_errors import Distrusted, Unreachable, Unsupported
 from _registry_settings import Endpoint
 
-CHUNK = 1024 * 1024
+# Bytes read at a time: what a cut connection loses at most, and what each worker holds twice.
+CHUNK = 256 * 1024
+ANSWER_LIMIT = 1024 * 1024
 CONNECT_SECONDS = 15.0
 ANSWER_SECONDS = 60.0
 REDIRECTS = 5
@@ -62,7 +64,7 @@ class Stream:
         self._who = who
 
     def chunks(self) -> Iterator[bytes]:
-        """The body in pieces of at most a mebibyte.
+        """The body in pieces of at most ``CHUNK`` bytes.
 
         Raises:
             Unreachable: the line broke.
@@ -141,7 +143,7 @@ class Http:
         headers: Mapping[str, str],
         body: Body = None,
         *,
-        limit: int = CHUNK,
+        limit: int = ANSWER_LIMIT,
         patience: float = ANSWER_SECONDS,
     ) -> Answer:
         """Make a request and read the whole answer.
