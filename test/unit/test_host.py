@@ -1,0 +1,268 @@
+"""What the registry's own files say."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from _registry_host import (
+    UNIT_MARK,
+    Container,
+    Site,
+    config_lines_changed,
+    diff_lines_changed,
+    drop_saved_rule,
+    foretold,
+    htpasswd,
+    insert_saved_rule,
+    is_pem,
+    listen_address,
+    merge,
+    plain,
+    quadlet,
+    secret_in,
+    service_config,
+    storage_driver,
+    unit,
+)
+
+RULE = "-p tcp -m tcp --dport 5000 -j ACCEPT"
+
+
+def config(**site):
+    return service_config(Site(**{"config": {}, "storage": "/srv", "port": 5000, "secret": "s", **site}))
+
+
+def test_a_site_that_says_nothing_gets_deletes_a_secret_and_its_own_directory():
+    assert config() == {
+        "version": 0.1,
+        "log": {"fields": {"service": "registry"}},
+        "storage": {
+            "cache": {"blobdescriptor": "inmemory"},
+            "delete": {"enabled": True},
+            "filesystem": {"rootdirectory": "/srv"},
+        },
+        "http": {"addr": ":5000", "secret": "s", "headers": {"X-Content-Type-Options": ["nosniff"]}},
+        "health": {"storagedriver": {"enabled": True, "interval": "10s", "threshold": 3}},
+    }
+
+
+@pytest.mark.parametrize("driver", ["s3", "swift", "azure", "gcs", "oss", "inmemory"])
+def test_another_storage_driver_replaces_the_filesystem(driver):
+    storage = config(config={"storage": {driver: {"bucket": "b"}}})["storage"]
+    assert storage == {
+        "cache": {"blobdescriptor": "inmemory"},
+        "delete": {"enabled": True},
+        driver: {"bucket": "b"},
+    }
+
+
+@pytest.mark.parametrize("option", ["cache", "delete", "maintenance", "redirect", "tag"])
+def test_an_option_of_the_storage_is_no_driver(option):
+    assert storage_driver({"storage": {option: {}}}) == "filesystem"
+    assert "filesystem" in config(config={"storage": {option: {}}})["storage"]
+
+
+def test_the_site_has_the_last_word():
+    site = {
+        "http": {"addr": "10.0.0.1:443", "secret": "shared"},
+        "storage": {"cache": {"blobdescriptor": "redis"}},
+    }
+    made = config(config=site)
+    assert made["http"]["addr"] == "10.0.0.1:443"
+    assert made["http"]["secret"] == "shared"
+    assert made["http"]["headers"] == {"X-Content-Type-Options": ["nosniff"]}
+    assert made["storage"]["cache"] == {"blobdescriptor": "redis"}
+    assert made["storage"]["filesystem"] == {"rootdirectory": "/srv"}
+
+
+def test_tls_users_and_tokens_stand_where_the_server_looks():
+    assert config(certificate="/c", key="/k")["http"]["tls"] == {"certificate": "/c", "key": "/k"}
+    assert config(htpasswd="/h")["auth"] == {"htpasswd": {"realm": "registry", "path": "/h"}}
+    assert config(token={"realm": "https://t"})["auth"] == {"token": {"realm": "https://t"}}
+    assert "auth" not in config()
+    assert "tls" not in config()["http"]
+
+
+def test_merging_replaces_lists_and_leaves_its_arguments():
+    base = {"a": {"b": 1, "c": [1, 2]}, "d": 1}
+    assert merge(base, {"a": {"c": [3]}, "d": {"e": 1}}) == {"a": {"b": 1, "c": [3]}, "d": {"e": 1}}
+    assert base == {"a": {"b": 1, "c": [1, 2]}, "d": 1}
+
+
+def test_kinds_of_mappings_and_lists_become_plain():
+    class Kind(dict):
+        pass
+
+    class Row(list):
+        pass
+
+    made = plain(Kind(a=Row([Kind(b=1)]), c="x"))
+    assert made == {"a": [{"b": 1}], "c": "x"}
+    assert type(made) is dict
+    assert type(made["a"]) is list
+    assert type(made["a"][0]) is dict
+
+
+@pytest.mark.parametrize(
+    ("addr", "reached"),
+    [
+        (":5000", ("localhost", 5000)),
+        ("0.0.0.0:5000", ("localhost", 5000)),
+        ("[::]:5000", ("localhost", 5000)),
+        ("10.0.0.1:443", ("10.0.0.1", 443)),
+        ("[fd00::1]:5000", ("fd00::1", 5000)),
+        ("mirror.example.com:80", ("mirror.example.com", 80)),
+    ],
+)
+def test_a_client_on_the_host_reaches_what_the_server_listens_on(addr, reached):
+    assert listen_address({"http": {"addr": addr}}) == reached
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("http: {secret: abc}", "abc"),
+        ("http: {secret: 12}", ""),
+        ("http: {addr: ':1'}", ""),
+        ("http:", ""),
+        ("- a list", ""),
+        ("", ""),
+        ("a: b: c", ""),
+    ],
+)
+def test_the_secret_that_a_file_has_is_found(text, secret):
+    assert secret_in(text) == secret
+
+
+def test_changed_lines_do_not_count_layout():
+    made = config()
+    written = "# ours\n" + yaml.safe_dump(made, default_flow_style=True)
+    assert config_lines_changed(written, made) == 0
+    assert config_lines_changed(written, merge(made, {"http": {"addr": ":5001"}})) == 1
+    assert config_lines_changed(written, merge(made, {"log": {"level": "warn"}})) == 1
+    assert config_lines_changed("", {"a": 1, "b": 2}) == 2
+    assert config_lines_changed("a: b: c\n", {"a": 1}) == 1
+
+
+def test_a_replaced_line_of_a_diff_counts_once():
+    diff = "--- \n+++ \n@@ -1,3 +1,4 @@\n same\n-old\n+new\n same\n+added\n"
+    assert diff_lines_changed(diff) == 2
+    assert diff_lines_changed("New file") == 0
+
+
+@pytest.mark.parametrize(
+    ("tag", "ret", "phrase"),
+    [
+        ("pkg_|-x_|-y_|-installed", {"name": "docker-registry", "result": None}, "install docker-registry"),
+        ("file_|-x_|-y_|-serialize", {"name": "/c", "result": None, "changes": {}}, "change /c (1 line)"),
+        (
+            "file_|-x_|-y_|-managed",
+            {"name": "/d", "result": None, "changes": {"diff": "-a\n-b\n+c\n"}},
+            "change /d (2 lines)",
+        ),
+        ("file_|-x_|-y_|-managed", {"name": "/d", "result": None, "changes": {"newfile": "/d"}}, "change /d"),
+        (
+            "registry_host_|-x_|-y_|-running",
+            {"name": "r", "result": None, "comment": "Would restart r"},
+            "restart r",
+        ),
+        ("pkg_|-x_|-y_|-installed", {"name": "r", "result": False, "comment": "no such"}, "fail: no such"),
+    ],
+)
+def test_what_a_state_would_do_is_a_phrase(tag, ret, phrase):
+    assert foretold(tag, ret, {"/c": 1}) == phrase
+
+
+def test_users_are_lines():
+    assert htpasswd({"b": "$2y$b", "a": "$2y$a"}) == "a:$2y$a\nb:$2y$b\n"
+
+
+def test_pem_is_told_from_a_path():
+    assert is_pem("-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n")
+    assert not is_pem("/etc/pki/tls/certs/mirror.pem")
+    assert not is_pem("")
+
+
+CONTAINER = Container(
+    name="registry",
+    image="docker.io/library/registry:2",
+    config="/etc/registry/config.yml",
+    storage="/srv/100% images",
+    files=("/etc/pki/mirror.pem", "/etc/registry/tls-key.pem"),
+)
+
+
+def test_a_quadlet_mounts_what_the_server_reads_where_it_stands():
+    assert quadlet(CONTAINER) == UNIT_MARK + (
+        "[Unit]\n"
+        "Description=Registry of container images\n"
+        "Wants=network-online.target\n"
+        "After=network-online.target\n"
+        "\n"
+        "[Container]\n"
+        "Image=docker.io/library/registry:2\n"
+        "ContainerName=registry\n"
+        "Network=host\n"
+        "Volume=/etc/registry:/etc/registry:ro,z\n"
+        "Volume=/etc/pki/mirror.pem:/etc/pki/mirror.pem:ro,z\n"
+        "Volume=/srv/100%% images:/srv/100%% images\n"
+        "Exec=serve /etc/registry/config.yml\n"
+        "\n"
+        "[Service]\n"
+        "Restart=always\n"
+        "TimeoutStartSec=900\n"
+        "\n"
+        "[Install]\n"
+        "WantedBy=multi-user.target\n"
+    )
+
+
+def test_a_unit_for_an_old_podman_says_the_same():
+    service = unit(CONTAINER).partition("[Service]\n")[2].partition("\n\n")[0]
+    assert service.splitlines() == [
+        "ExecStartPre=-/usr/bin/podman rm --force registry",
+        "ExecStart=/usr/bin/podman run --rm --name registry --network host"
+        " --volume /etc/registry:/etc/registry:ro,z"
+        " --volume /etc/pki/mirror.pem:/etc/pki/mirror.pem:ro,z"
+        " --volume '/srv/100%% images:/srv/100%% images'"
+        " docker.io/library/registry:2 serve /etc/registry/config.yml",
+        "ExecStop=/usr/bin/podman stop --time 10 registry",
+        "Restart=always",
+    ]
+
+
+def test_images_in_a_bucket_need_no_mount():
+    bare = Container(name="r", image="i", config="/c/config.yml")
+    assert bare.volumes == ["/c:/c:ro,z"]
+
+
+SAVED = """\
+*nat
+:PREROUTING ACCEPT [0:0]
+-A PREROUTING -j DOCKER
+COMMIT
+*filter
+:INPUT ACCEPT [0:0]
+:FORWARD ACCEPT [0:0]
+-A INPUT -m state --state ESTABLISHED -j ACCEPT
+-A INPUT -j REJECT --reject-with icmp-host-prohibited
+COMMIT
+"""
+
+
+def test_a_saved_rule_stands_before_the_one_that_rejects_and_once():
+    once = insert_saved_rule(SAVED, RULE)
+    lines = once.splitlines()
+    assert (
+        lines.index(f"-A INPUT {RULE}") == lines.index("-A INPUT -m state --state ESTABLISHED -j ACCEPT") - 1
+    )
+    assert insert_saved_rule(once, RULE) == once
+    assert drop_saved_rule(once, RULE) == SAVED
+    assert drop_saved_rule(SAVED, RULE) == SAVED
+
+
+def test_a_saved_rule_finds_its_place_in_a_table_without_rules():
+    empty = "*filter\n:INPUT DROP [0:0]\nCOMMIT\n"
+    assert insert_saved_rule(empty, RULE) == f"*filter\n:INPUT DROP [0:0]\n-A INPUT {RULE}\nCOMMIT\n"
+    assert insert_saved_rule("*nat\nCOMMIT\n", RULE) == "*nat\nCOMMIT\n"
