@@ -225,15 +225,17 @@ class Bar:
     """
 
     def __init__(self, stream: TextIO) -> None:
-        from rich import console, progress
+        from rich import console, progress, theme
 
+        # rich's own colours make a rate look like a failure.
+        calm = {"bar.complete": "green", "progress.download": "default", "progress.data.speed": "default"}
         self._bar = progress.Progress(
             progress.TextColumn("{task.fields[done]}"),
             progress.BarColumn(),
             progress.DownloadColumn(),
             progress.TransferSpeedColumn(),
             progress.TimeRemainingColumn(),
-            console=console.Console(file=stream),
+            console=console.Console(file=stream, theme=theme.Theme(calm)),
             auto_refresh=False,
             transient=True,
             redirect_stdout=False,

@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+"""Draw docs/*.svg anew: what a terminal shows of the mirror, from real runs between two real registries.
+
+    .venv/3007/bin/python docs/make_pictures.py
+
+Needs what the tests need (test/run installs it), and rich. Everything stays on loopback.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import html
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS.parent / "test"))
+
+from support.images import Image, Layer, docker_image, push  # noqa: E402
+from support.registries import Distribution  # noqa: E402
+from support.salt_minion import Minion, salt_call  # noqa: E402
+from support.slow_line import SlowLine  # noqa: E402
+
+COLUMNS = 98
+TAGS = ["13.0", "13.0-38", "latest"]
+# Enough to see how it looks, few enough for a page; the layers' sizes in kB.
+IMAGES = {
+    "aodh-api": 900,
+    "cinder-volume": 1400,
+    "cron": 700,
+    "glance-api": 1100,
+    "horizon": 2100,
+    "iscsid": 800,
+    "keystone": 900,
+    "mariadb": 1500,
+    "neutron-server": 1200,
+    "nova-api": 1000,
+    "nova-compute": 2500,
+    "rabbitmq": 1000,
+}
+LINE_SECONDS = 0.02
+LINE_BYTES = 1.5e6
+
+# A terminal in SVG: every word stands at its own column, so that no font can move it.
+FONT_SIZE, CELL, LINE, MARGIN, BAR = 14, 8.43, 19, 18, 30
+COLORS = {31: "#e06c75", 32: "#98c379", 33: "#e5c07b", 34: "#61afef", 35: "#c678dd", 36: "#56b6c2"}
+INK, PAPER = "#d7dae0", "#21252b"
+FRAME = """\
+<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">
+<rect width="100%" height="100%" rx="8" fill="{paper}"/>
+<circle cx="20" cy="18" r="5.5" fill="#e06c75"/><circle cx="38" cy="18" r="5.5" fill="#e5c07b"/>
+<circle cx="56" cy="18" r="5.5" fill="#98c379"/>
+<g font-family="ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace" font-size="{size}" fill="{ink}">
+{words}
+</g>
+</svg>
+"""
+
+
+def main() -> None:
+    """Start registries and a minion, run what is to be seen, write the pictures."""
+    with ExitStack() as running, tempfile.TemporaryDirectory() as place:
+        upstream, local, empty = (
+            running.enter_context(Distribution(Path(place) / name)) for name in ("upstream", "local", "empty")
+        )
+        fill(upstream, local)
+        line = running.enter_context(SlowLine(upstream.url, rtt=LINE_SECONDS, rate=LINE_BYTES))
+        minion = Minion(Path(place) / "minion", DOCS.parent, pillar=pillar(line.port, local.port))
+        minion.sync()
+        draw(DOCS / "check.svg", "salt-call registry_sync.check", on_terminal(minion, "registry_sync.check"))
+        minion.set_pillar(pillar(line.port, empty.port))
+        said = on_terminal(minion, "registry_sync.sync")
+        # The live line is drawn over itself again and again.
+        frames = [frame for frame in re.split(r"[\r\n]+|\x1b\[2K", said) if " tags " in frame]
+        draw(DOCS / "progress.svg", "salt-call registry_sync.sync", frames[len(frames) // 2])
+
+
+def fill(upstream: Distribution, local: Distribution) -> None:
+    """Let the local registry lag in every way that there is."""
+    for name, size in IMAGES.items():
+        repository = f"rhosp13/openstack-{name}"
+        there = TAGS[1:] if name == "iscsid" else TAGS
+        push(upstream.url, repository, there, image(name, size))
+        if name == "horizon":
+            continue
+        push(local.url, repository, TAGS[1:] if name == "cron" else TAGS, image(name, size))
+    push(local.url, "rhosp13/openstack-cron", "13.0", image("cron, last week", 600))
+    push(local.url, "rhosp13/openstack-nova-compute", "13.0-37", image("an older build", 2300))
+
+
+def image(seed: str, kilobytes: int) -> Image:
+    """An image of a base that all share and a layer of its own."""
+    return docker_image([Layer("base", 300_000), Layer(seed, 1000 * kilobytes)])
+
+
+def pillar(upstream: int, local: int) -> dict[str, object]:
+    """What a site would write."""
+    return {
+        "docker_registry": {
+            "upstream": {"host": "localhost", "port": upstream, "tls": False},
+            "local": {"host": "localhost", "port": local},
+            "image_defaults": {"tags": TAGS},
+            "images": list(IMAGES),
+        }
+    }
+
+
+def on_terminal(minion: Minion, *arguments: str) -> str:
+    """Run salt-call on a terminal of its own; what that shows, colours included."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
+    quiet = {"PYTHONWARNINGS": "ignore", "TERM": "xterm-256color"}
+    environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
+    command = [salt_call(), f"--config-dir={minion.config_dir}", "--local", *arguments]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment | quiet):
+        os.close(theirs)
+        said = b""
+        while chunk := read(ours):
+            said += chunk
+    os.close(ours)
+    return said.decode().replace("\r\n", "\n")
+
+
+def read(terminal: int) -> bytes:
+    """What a terminal has to say; nothing where its last program has ended."""
+    try:
+        return os.read(terminal, 65536)
+    except OSError:
+        return b""
+
+
+def draw(path: Path, command: str, output: str) -> None:
+    """Write a picture of a terminal."""
+    lines = [f"\x1b[1m$ {command}\x1b[0m", *output.rstrip().splitlines()]
+    words = [word for number, line in enumerate(lines) for word in placed(line, number)]
+    picture = FRAME.format(
+        width=round(COLUMNS * CELL + 2 * MARGIN),
+        height=BAR + len(lines) * LINE + MARGIN,
+        words="\n".join(words),
+        size=FONT_SIZE,
+        ink=INK,
+        paper=PAPER,
+    )
+    path.write_text(picture, encoding="utf-8")
+    print(path)
+
+
+def placed(line: str, number: int) -> Iterator[str]:
+    """The words of a line as SVG, each at its column and in its colour."""
+    column, style = 0, ""
+    for piece in re.split(r"(\x1b\[[0-9;]*[A-Za-z])", line):
+        if piece.startswith("\x1b["):
+            style = style_of(piece)
+            continue
+        for word in re.finditer(r"[^ ]+", piece):
+            x, y = MARGIN + (column + word.start()) * CELL, BAR + (number + 1) * LINE
+            length = f'textLength="{len(word[0]) * CELL:.1f}" lengthAdjust="spacingAndGlyphs"'
+            yield f'<text x="{x:.1f}" y="{y}" {length}{style}>{html.escape(word[0])}</text>'
+        column += len(piece)
+
+
+def style_of(code: str) -> str:
+    """Attributes of SVG for a terminal's code for colour and weight."""
+    numbers = [int(number) for number in code[2:-1].split(";") if number]
+    if numbers[:2] == [38, 5]:
+        return f' fill="{cube(numbers[2])}"'
+    colour = next((COLORS[number] for number in numbers if number in COLORS), "")
+    bold = ' font-weight="bold"' if 1 in numbers else ""
+    return (f' fill="{colour}"' if colour else "") + bold
+
+
+def cube(number: int) -> str:
+    """One of the 256 colours of a terminal: the cube of six steps a side, then shades of grey."""
+    if number >= 232:
+        return "#" + f"{8 + 10 * (number - 232):02x}" * 3
+    steps = (0, 95, 135, 175, 215, 255)
+    red, green, blue = (steps[(number - 16) // side % 6] for side in (36, 6, 1))
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+if __name__ == "__main__":
+    main()
