@@ -1,25 +1,14 @@
 """Mirror container images from one registry into another.
 
 What is mirrored, from where and into which registry stands in the pillar ``docker_registry``; see
-``pillar.example``.
+``pillar.example``. A mistake there is one sentence that names the key, before anything is asked or
+touched.
 
-``check``, ``plan`` and ``sync`` return the same report:
-
-``registry``
-    the local one: ``url``, ``up``, ``repositories`` and ``tags`` (how many it holds), ``error``.
-``images``
-    ``repository:tag`` as it stands locally → ``status`` (``current``, ``missing``, ``stale``,
-    ``extra``, ``unreadable``; after a sync ``current``, ``copied``, ``failed``), ``upstream`` and
-    ``local`` (digests), ``bytes`` (to move or moved for this tag; a blob that several need is counted
-    once; ``check`` does not read manifests and gives 0), ``cause`` (``auth``, ``absent``, ``rate``,
-    ``network``, ``space``, ``digest``, ``unsupported``, ``internal`` or empty) and ``error`` (one
-    sentence or empty).
-``summary``
-    how many tags have each status, and ``tags`` (wanted), ``blobs`` and ``bytes`` (to move or moved),
-    ``blobs_copied``, ``blobs_mounted``, ``seconds``.
-
-The return code, kept by ``salt-call --retcode-passthrough``: 0 in step, 1 something failed, 2 the
-mirror lags.
+``check`` looks, ``plan`` says what would be moved, ``sync`` moves it, ``list`` says what is there. On a
+terminal they are tables (outputter ``registry_sync``); ``--out=json`` gives the data that they return,
+which is told in full at ``check``. With ``docker_registry:metrics`` each ``check`` and ``sync`` also
+writes figures for Prometheus, with ``docker_registry:schedule`` and the state file
+``docker_registry.schedule`` the minion runs one of them by itself.
 """
 
 import logging
@@ -50,6 +39,9 @@ def __virtual__():
 def check(brief=False):
     """Read both registries and change nothing: what is missing, stale or extra here.
 
+    Every tag of the list is asked for once on each side, by HEAD, which does not count as a pull. One
+    tag that cannot be read does not keep the others from being told.
+
     Args:
         brief: answer as a plugin of Nagios and its like would, in one line, with the return code that
             its first word stands for there: 0 ``OK``, in step; 1 ``WARNING``, some tags could not be
@@ -57,7 +49,28 @@ def check(brief=False):
             mistake in the pillar.
 
     Returns:
-        The report. ``extra`` are tags that the local registry holds and the list does not want.
+        A report, which is that of ``plan`` and ``sync`` too. Every key is always there.
+
+        ``registry``
+            the local one: ``url``; ``up``, whether it answers; ``repositories`` and ``tags``, how many it
+            holds; ``error``, why it does not answer.
+        ``images``
+            ``repository:tag`` as it stands locally → ``status``; ``upstream`` and ``local``, the digests;
+            ``bytes``, to move or moved for this tag (a blob that several need is counted once; ``check``
+            gives 0); ``cause`` and ``error``, one word and one sentence about a failure.
+        ``summary``
+            how many tags have each status; ``tags`` that the list wants; ``blobs`` and ``bytes`` to move
+            or moved; ``blobs_copied``, ``blobs_mounted``; ``seconds``.
+
+        A status is ``current``, ``missing``, ``stale`` (upstream has another digest), ``extra`` (the list
+        does not want it) or ``unreadable``; after a sync ``current``, ``copied`` or ``failed``.
+
+        A cause is ``auth`` (refused; some registries say so of what does not exist), ``absent``, ``rate``
+        (429, and waiting did not help), ``network``, ``space`` (the local disk is full), ``digest`` (not
+        what its name says), ``unsupported`` or ``internal``.
+
+        The return code, kept by ``--retcode-passthrough``: 0 in step, 1 something failed, 2 the mirror
+        lags.
 
     Raises:
         CommandExecutionError: a mistake in the pillar, named by its key.
@@ -67,6 +80,7 @@ def check(brief=False):
     .. code-block:: bash
 
         salt-call registry_sync.check
+        salt '*' registry_sync.check
         salt-call registry_sync.check --out=json --retcode-passthrough
         salt-call registry_sync.check brief=True --retcode-passthrough
     """
@@ -88,7 +102,7 @@ def plan(fresh=False):
             formula's first run.
 
     Returns:
-        The report.
+        A report as that of ``check``, with ``bytes`` and ``blobs``.
 
     Raises:
         CommandExecutionError: a mistake in the pillar, named by its key.
@@ -97,7 +111,8 @@ def plan(fresh=False):
 
     .. code-block:: bash
 
-        salt '*' registry_sync.plan
+        salt-call registry_sync.plan
+        salt '*' registry_sync.plan --out=json
     """
     return _coded(mirror.plan(_settings(), fresh=fresh))
 
@@ -110,8 +125,19 @@ def sync():
     A run that is killed leaves whole images; the next one goes on with a large blob where the
     registry's last answer left it. SIGINT and SIGTERM end a run within two seconds, with its report.
 
+    While it runs, a terminal shows a bar (with the Python package rich) or a line now and then, a log has
+    a line a tag at level info, and the master's event bus gets:
+
+    ``salt/registry_sync/ID/image``
+        for each tag that is done with: ``name``, ``status``, ``cause``, ``error``;
+    ``salt/registry_sync/ID/progress``
+        at most every two seconds: ``tags``, ``landed``, ``failed``, ``blobs``, ``bytes``, ``moved``,
+        ``rate`` (bytes a second), ``seconds``, ``seconds_left``;
+    ``salt/registry_sync/ID/done``
+        the same, once, at the end.
+
     Returns:
-        The report.
+        A report as that of ``check``; ``copied`` and ``failed`` are what happened.
 
     Raises:
         CommandExecutionError: another sync into the same registry runs, or a mistake in the pillar.
@@ -120,7 +146,9 @@ def sync():
 
     .. code-block:: bash
 
+        salt-call registry_sync.sync
         salt '*' registry_sync.sync
+        salt-run state.event 'salt/registry_sync/*' pretty=True
     """
     settings = _settings()
     if not settings.sync:
@@ -134,7 +162,7 @@ def sync():
 
 
 def list_():
-    """List what the local registry holds.
+    """List what the local registry holds, whether the list wants it or not.
 
     Returns:
         Repository → tag → digest.
@@ -155,7 +183,7 @@ def list_():
 
 
 def registry():
-    """The local registry in short.
+    """The local registry in short: does it answer, and how much does it hold?
 
     Returns:
         ``url``, ``up``, ``repositories``, ``tags`` and ``error``.
