@@ -167,6 +167,72 @@ class Transfer:
 
 
 @dataclass(frozen=True)
+class Undercloud:
+    """How an OpenStack undercloud is known, and how its own command line is used there.
+
+    Args:
+        recognise: ``auto``, by the profile; or whether this host is one.
+        packages: names or patterns of packages; each of the profile must be found.
+        services: the same of services.
+        files: paths.
+        directories: paths.
+        prepare: have the command line write the list of images.
+        upload_with: who copies: our own engine, ``registry_sync``, or ``openstack``.
+        command: the command line's name or path.
+        user: whom it runs as.
+        stackrc: the file that this user sources first.
+        directory: where its files lie.
+        environment_files: of the overcloud; the list then has only what these need.
+        roles_file: of the overcloud.
+        tag: of the images; empty = the first of ``image_defaults:tags``.
+        exclude: patterns of images that are not wanted.
+        set: further variables of the list's template.
+        env_file: name of the environment that ``openstack overcloud deploy`` reads.
+        images_file: name of the list.
+        parameter_file: name of what newer directors prepare from.
+    """
+
+    recognise: str | bool = "auto"
+    packages: tuple[str, ...] = ("instack-undercloud", "python2-openstackclient")
+    services: tuple[str, ...] = ("openstack-*",)
+    files: tuple[str, ...] = ("/home/stack/stackrc", "/home/stack/undercloud.conf")
+    directories: tuple[str, ...] = ("/home/stack",)
+    prepare: bool = True
+    upload_with: str = "registry_sync"
+    command: str = "openstack"
+    user: str = "stack"
+    stackrc: str = "/home/stack/stackrc"
+    directory: str = "/home/stack"
+    environment_files: tuple[str, ...] = ()
+    roles_file: str = ""
+    tag: str = ""
+    exclude: tuple[str, ...] = ()
+    set: Mapping[str, str] = field(default_factory=dict)
+    env_file: str = "overcloud-container-images.yaml"
+    images_file: str = "upstream-container-images.yaml"
+    parameter_file: str = "containers-prepare-parameter.yaml"
+
+    def path(self, name: str) -> str:
+        """A file of the user's directory; an absolute path stays one."""
+        return name if name.startswith("/") else f"{self.directory.rstrip('/')}/{name}"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Images that another file than the pillar lists.
+
+    Args:
+        key: the file, and the key in it, for messages.
+        entries: as they would stand in the pillar.
+        alone: they are the whole list, whatever the pillar says of images.
+    """
+
+    key: str
+    entries: tuple[Mapping[str, Any], ...]
+    alone: bool = True
+
+
+@dataclass(frozen=True)
 class Settings:
     """The whole pillar, checked."""
 
@@ -178,6 +244,10 @@ class Settings:
     transfer: Transfer
     # Absolute path of a file for Prometheus; empty = none is written.
     metrics: str = ""
+    undercloud: Undercloud = Undercloud()
+    namespace: str = ""
+    prefix: str = ""
+    tags: TagRule = TagRule(("latest",))
 
     @property
     def upstreams(self) -> tuple[Endpoint, ...]:
@@ -185,13 +255,33 @@ class Settings:
         return tuple(dict.fromkeys(image.source for image in self.images))
 
 
-def read_settings(pillar: Any, *, host: str, undercloud: bool = False) -> Settings:
+def read_undercloud(pillar: Any) -> Undercloud:
+    """What the pillar says of underclouds, or the defaults.
+
+    It is read before all else: whether this host is one decides on other defaults.
+
+    Raises:
+        SettingsError: one sentence naming the first wrong key below ``undercloud``.
+    """
+    choice = pillar.get("undercloud", {}) if isinstance(pillar, Mapping) else {}
+    checked = _PILLAR["undercloud"](choice, f"{ROOT}:undercloud")
+    own = dict(checked) if isinstance(checked, Mapping) else {"recognise": checked}
+    own.update(own.pop("profile", {}))
+    return Undercloud(
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in own.items()}
+    )
+
+
+def read_settings(
+    pillar: Any, *, host: str, undercloud: bool = False, listing: Listing | None = None
+) -> Settings:
     """Check the pillar and fill in the defaults.
 
     Args:
         pillar: the value of the pillar key ``docker_registry``; None = all defaults.
         host: what ``local.host`` is where the pillar does not say (the fqdn grain).
         undercloud: whether this host is an undercloud, whose registry listens on 8787.
+        listing: images that a file lists, instead of the default ones.
 
     Returns:
         The settings.
@@ -204,11 +294,14 @@ def read_settings(pillar: Any, *, host: str, undercloud: bool = False) -> Settin
     port = UNDERCLOUD_PORT if undercloud else LOCAL_PORT
     local = Endpoint("local", **{"host": host, "port": port, "tls": False, **tree.get("local", {})})
     defaults = {**IMAGE_DEFAULTS, **tree.get("image_defaults", {})}
-    entries = tree.get("images", OVERCLOUD_IMAGES)
+    entries = tree.get("images", () if listing else OVERCLOUD_IMAGES)
     images = tuple(
         _image(entry, f"{ROOT}:images:{position}", defaults, upstream)
         for position, entry in enumerate(entries)
     )
+    if listing:
+        listed = _listed(listing, defaults, upstream)
+        images = listed if listing.alone else images + _not_covered(listed, images)
     _refuse_shared_targets(images)
     _refuse_mirroring_oneself(images, local)
     return Settings(
@@ -219,6 +312,29 @@ def read_settings(pillar: Any, *, host: str, undercloud: bool = False) -> Settin
         images=images,
         transfer=Transfer(**tree.get("transfer", {})),
         metrics=tree.get("metrics", ""),
+        undercloud=read_undercloud(tree),
+        namespace=defaults["namespace"],
+        prefix=defaults["prefix"],
+        tags=_tag_rule(defaults["tags"]),
+    )
+
+
+def _listed(listing: Listing, defaults: Mapping[str, Any], upstream: Endpoint) -> tuple[Image, ...]:
+    entries = [
+        _mapping(_IMAGE)(entry, f"{listing.key}:{position}") for position, entry in enumerate(listing.entries)
+    ]
+    return tuple(
+        _image(entry, f"{listing.key}:{position}", defaults, upstream)
+        for position, entry in enumerate(entries)
+    )
+
+
+def _not_covered(listed: tuple[Image, ...], images: tuple[Image, ...]) -> tuple[Image, ...]:
+    """Of what a file lists, what no entry of the pillar brings already."""
+    return tuple(
+        entry
+        for entry in listed
+        if not any(image.target == entry.target and _may_meet(image.tags, entry.tags) for image in images)
     )
 
 
@@ -560,6 +676,35 @@ def _quoted(value: Any) -> str:
     return f", e.g. '{value}'" if isinstance(value, (int, float)) and not isinstance(value, bool) else ""
 
 
+def _filled_string(value: Any, key: str) -> str:
+    text = _string(value, key)
+    if not text:
+        raise SettingsError(f"{key}: is empty")
+    return text
+
+
+def _plain_tag(value: Any, key: str) -> str:
+    text = _string(value, key)
+    if text and not is_tag(text):
+        raise SettingsError(f"{key}: {text!r} is no tag; the command line takes one, without patterns")
+    return text
+
+
+def _file_name(value: Any, key: str) -> str:
+    text = _string(value, key)
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", text):
+        raise SettingsError(f"{key}: {text!r} is no file name; directory says where it lies")
+    return text
+
+
+def _variables(value: Any, key: str) -> dict[str, str]:
+    entries = _free_mapping(value, key)
+    for name in entries:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(name)):
+            raise SettingsError(f"{key}: {name!r} is no name of a variable")
+    return {name: _string(text, f"{key}:{name}") for name, text in entries.items()}
+
+
 _TAGS_EXAMPLE = "['13.0']"
 _tag_list = _list_of(_tag, _TAGS_EXAMPLE)
 _wanted_tags = _filled(_tag_list, _TAGS_EXAMPLE)
@@ -607,6 +752,27 @@ _SCHEDULE: dict[str, Checker] = {
     "range": _mapping({"start": _time_of_day, "end": _time_of_day, "invert": _boolean}),
     "splay": _either(_mapping({"start": _SECONDS_OF_A_DAY, "end": _SECONDS_OF_A_DAY}), _SECONDS_OF_A_DAY),
 }
+_RECOGNISE = _one_of("auto", True, False)
+_strings = _list_of(_filled_string, "[openstack-*]")
+_paths = _list_of(_path, "[/home/stack/stackrc]")
+_UNDERCLOUD: dict[str, Checker] = {
+    "recognise": _RECOGNISE,
+    "profile": _mapping({"packages": _strings, "services": _strings, "files": _paths, "directories": _paths}),
+    "prepare": _boolean,
+    "upload_with": _one_of("registry_sync", "openstack"),
+    "command": _filled_string,
+    "user": _filled_string,
+    "stackrc": _path,
+    "directory": _path,
+    "environment_files": _list_of(_filled_string, "[templates/environment.yaml]"),
+    "roles_file": _string,
+    "tag": _plain_tag,
+    "exclude": _list_of(_filled_string, "[ceph]"),
+    "set": _variables,
+    "env_file": _file_name,
+    "images_file": _file_name,
+    "parameter_file": _file_name,
+}
 _PILLAR: dict[str, Checker] = {
     "force": _boolean,
     "sync": _boolean,
@@ -646,7 +812,7 @@ _PILLAR: dict[str, Checker] = {
         }
     ),
     "firewall": _one_of("auto", "firewalld", "iptables", "none"),
-    "undercloud": _either(_free_mapping, _one_of("auto", True, False)),
+    "undercloud": _either(_mapping(_UNDERCLOUD), _RECOGNISE),
     "metrics": _path,
     "schedule": _schedule,
 }
