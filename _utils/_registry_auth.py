@@ -1,89 +1,85 @@
-"""Who we are to a registry, and how we answer when it asks.
+"""How we answer when a registry asks who we are: Basic, and Bearer with a token server.
 
-Basic and Bearer as in https://distribution.github.io/distribution/spec/auth/token/.
+- https://distribution.github.io/distribution/spec/auth/token/
+- https://distribution.github.io/distribution/spec/auth/oauth/
+- https://www.rfc-editor.org/rfc/rfc9110#section-11
 """
 
 from __future__ import annotations
 
-import base64
+import copy
 import json
+import logging
 import re
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlencode, urlsplit
 
-from _registry_errors import Busy, Distrusted, Unauthorized, Unreachable
-from _registry_http import Answer, Http, retry_after
+from _registry_credentials import Credentials, Keyring
+from _registry_errors import Busy, Distrusted, RegistryError, Unauthorized, Unreachable
+from _registry_http import AGENT, Answer, Http, retry_after
+from _registry_routes import is_loopback, origin_of
 from _registry_settings import Endpoint
 
 # What a token lives where its server does not say; given by the token specification.
-TOKEN_SECONDS = 60
+TOKEN_SECONDS = 60.0
+LONGEST_TOKEN_SECONDS = 86400.0
 # Renewed a little early, so that it does not end on the way.
 TOKEN_MARGIN = 0.85
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+Scopes = tuple[str, ...]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Credentials:
-    """A user of one registry; without a name it is nobody."""
-
-    username: str = ""
-    password: str = field(default="", repr=False)
-    origin: str = ""
-
-    def __str__(self) -> str:
-        if not self.username:
-            return "anonymous access"
-        return f"user {self.username}" + (f" (from {self.origin})" if self.origin else "")
-
-    @property
-    def basic(self) -> str:
-        """The value of an Authorization header."""
-        pair = f"{self.username}:{self.password}".encode()
-        return "Basic " + base64.b64encode(pair).decode()
-
-
-def find_credentials(endpoint: Endpoint) -> Credentials:
-    """What is known about us at this registry.
+class Challenge:
+    """One way in which a registry wants to be asked.
 
     Args:
-        endpoint: its ``username`` and ``password`` come first, then its ``auth_file``.
-
-    Raises:
-        Unauthorized: the auth file cannot be read.
+        scheme: in lower case.
+        parameters: names in lower case.
     """
-    if endpoint.username:
-        return Credentials(endpoint.username, endpoint.password)
-    if not endpoint.auth_file:
-        return Credentials()
-    entry = _entry_for(endpoint, _read_auth_file(endpoint))
-    if not entry:
-        return Credentials()
-    username, _, password = base64.b64decode(entry).decode().partition(":")
-    return Credentials(username, password, endpoint.auth_file)
+
+    scheme: str
+    parameters: Mapping[str, str]
 
 
-def _read_auth_file(endpoint: Endpoint) -> Mapping[str, Any]:
-    try:
-        auths = json.loads(Path(endpoint.auth_file).read_text("utf-8")).get("auths", {})
-    except (OSError, ValueError, AttributeError) as failure:
-        reason = getattr(failure, "strerror", None) or "not a docker or podman auth file"
-        raise Unauthorized(f"{endpoint.side} {endpoint.name}: {endpoint.auth_file}: {reason}") from None
-    return auths if isinstance(auths, dict) else {}
+def read_challenges(header: str) -> list[Challenge]:
+    """The challenges of a WWW-Authenticate header; several headers are joined by commas."""
+    found: list[tuple[str, dict[str, str]]] = []
+    for match in _CHALLENGE_PART.finditer(header[:_CHALLENGE_LIMIT]):
+        if match["scheme"]:
+            found.append((match["scheme"].lower(), {}))
+        elif found:
+            value = re.sub(r"\\(.)", r"\1", match["quoted"]) if match["bare"] is None else match["bare"]
+            found[-1][1].setdefault(match["name"].lower(), value)
+    return [Challenge(scheme, parameters) for scheme, parameters in found]
 
 
-def _entry_for(endpoint: Endpoint, auths: Mapping[str, Any]) -> str:
-    default_port = 443 if endpoint.tls else 80
-    names = [endpoint.name, endpoint.host] if endpoint.port == default_port else [endpoint.name]
-    for name in names:
-        for key in (name, f"https://{name}", f"http://{name}"):
-            entry = auths.get(key)
-            if isinstance(entry, dict) and isinstance(entry.get("auth"), str):
-                return str(entry["auth"])
-    return ""
+_CHALLENGE_LIMIT = 4096
+_CHALLENGE_PART = re.compile(
+    r"""(?<![\w-])(?P<name>[\w-]+)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[^\s,"]+))"""
+    r"""|(?<![\w-])(?P<scheme>[A-Za-z][\w-]*)(?=\s|,|$)"""
+)
+
+
+@dataclass
+class _Slot:
+    """The token for some scopes, and who is fetching it."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    token: str = field(default="", repr=False)
+    ends: float = 0.0
+    fetched: int = 0
+    failure: RegistryError | None = None
+    # The registry's own name for what we want, where it differs from ours.
+    renamed: Scopes = ()
 
 
 class Authorizer:
@@ -91,20 +87,31 @@ class Authorizer:
 
     Args:
         endpoint: the registry.
-        credentials: who we are there.
+        keyring: who we are there.
         http: how its token server is reached.
     """
 
-    def __init__(self, endpoint: Endpoint, credentials: Credentials, http: Http) -> None:
-        self.credentials = credentials
+    def __init__(self, endpoint: Endpoint, keyring: Keyring, http: Http) -> None:
         self._endpoint = endpoint
+        self._keyring = keyring
         self._http = http
         self._lock = threading.Lock()
-        self._scheme = ""
-        self._bearer: Mapping[str, str] = {}
-        self._tokens: dict[tuple[str, ...], tuple[str, float]] = {}
+        self._challenge: Challenge | None = None
+        self._slots: dict[Scopes, _Slot] = {}
+        self._warned = False
 
-    def header(self, scopes: tuple[str, ...]) -> dict[str, str]:
+    def credentials(self, scopes: Scopes) -> Credentials:
+        """Who we are for a request.
+
+        Args:
+            scopes: what it needs.
+
+        Raises:
+            Unauthorized: an auth file or helper that the pillar names is no help.
+        """
+        return self._keyring.credentials(_repository_of(scopes))
+
+    def header(self, scopes: Scopes) -> dict[str, str]:
         """The Authorization header for a request, as far as the registry has asked for one.
 
         Args:
@@ -112,96 +119,190 @@ class Authorizer:
 
         Raises:
             Unauthorized: the token server refuses.
+            Busy: it asks for a slower pace.
             Unreachable: it does not answer.
+            Distrusted: it is none that a password may be sent to.
         """
-        if self._scheme == "basic":
-            return {"Authorization": self.credentials.basic}
-        if self._scheme == "bearer":
-            return {"Authorization": f"Bearer {self._token(scopes)}"}
-        return {}
+        challenge = self._challenge
+        if challenge is None:
+            return {}
+        credentials = self.credentials(scopes)
+        self._warn_of_plain_text(credentials)
+        if challenge.scheme == "basic":
+            value = credentials.basic
+        else:
+            value = f"Bearer {credentials.login.bearer or self._token(challenge, credentials, scopes)}"
+        return {"Authorization": value} if value else {}
 
-    def challenged(self, challenge: str, scopes: tuple[str, ...], sent: Mapping[str, str]) -> bool:
-        """Take in a 401.
+    def challenged(self, header: str, scopes: Scopes, sent: Mapping[str, str]) -> bool:
+        """Take in a 401 of the registry itself.
 
         Args:
-            challenge: its WWW-Authenticate header.
+            header: its WWW-Authenticate.
             scopes: what the request needs.
-            sent: the header that was refused.
+            sent: the headers that were refused.
 
         Returns:
             Whether the request is worth another try.
+
+        Raises:
+            Unauthorized: an auth file or helper that the pillar names is no help.
         """
-        with self._lock:
-            scheme, _, rest = challenge.strip().partition(" ")
-            scheme = scheme.lower()
-            if scheme == "bearer":
-                self._bearer = _parameters(rest)
-                # The one that was refused may have ended on the way: never use it again.
-                token, _ = self._tokens.get(scopes, ("", 0.0))
-                if sent.get("Authorization") == f"Bearer {token}":
-                    self._tokens.pop(scopes, None)
-            elif (
-                scheme != "basic"
-                or not self.credentials.username
-                or sent.get("Authorization") == self.credentials.basic
-            ):
-                return False
-            self._scheme = scheme
-            return True
+        refused = sent.get("Authorization", "")
+        by_scheme = {challenge.scheme: challenge for challenge in reversed(read_challenges(header))}
+        challenge = by_scheme.get("bearer") or by_scheme.get("basic")
+        if challenge is None:
+            return False
+        self._challenge = challenge
+        credentials = self.credentials(scopes)
+        if challenge.scheme == "basic":
+            return credentials.basic not in ("", refused)
+        if credentials.login.bearer:
+            return refused != f"Bearer {credentials.login.bearer}"
+        self._forget(refused, scopes, challenge)
+        return True
 
-    def _token(self, scopes: tuple[str, ...]) -> str:
-        with self._lock:
-            token, ends = self._tokens.get(scopes, ("", 0.0))
-        if time.monotonic() < ends:
-            return token
-        token, seconds = self._fetch_token(scopes)
-        with self._lock:
-            self._tokens[scopes] = (token, time.monotonic() + seconds * TOKEN_MARGIN)
-        return token
+    def _forget(self, refused: str, scopes: Scopes, challenge: Challenge) -> None:
+        """Never use a refused token again: it may have ended on the way, or be for something else."""
+        slot = self._slot(scopes)
+        with slot.lock:
+            if not refused or refused != f"Bearer {slot.token}":
+                return
+            slot.ends = 0.0
+            named = challenge.parameters.get("scope", "").split()
+            slot.renamed = tuple(scope for scope in named if _is_no_wider(scope, scopes))
 
-    def _fetch_token(self, scopes: tuple[str, ...]) -> tuple[str, float]:
-        realm = self._bearer.get("realm", "")
-        self._check_realm(realm)
-        query: list[tuple[str, str]] = [("scope", scope) for scope in scopes]
-        if self._bearer.get("service"):
-            query.insert(0, ("service", self._bearer["service"]))
+    def _token(self, challenge: Challenge, credentials: Credentials, scopes: Scopes) -> str:
+        """A token that has not ended; of all workers that need the same one, the first fetches it."""
+        slot = self._slot(scopes)
+        seen = slot.fetched
+        with slot.lock:
+            if time.monotonic() < slot.ends:
+                return slot.token
+            if slot.failure and slot.fetched != seen:
+                # Somebody asked while we waited: asking once more is for the next try.
+                raise copy.copy(slot.failure)
+            try:
+                slot.failure = None
+                began = time.monotonic()
+                slot.token, seconds = self._fetch(challenge, credentials, (*scopes, *slot.renamed))
+                slot.ends = began + seconds * TOKEN_MARGIN
+            except RegistryError as failure:
+                slot.failure = failure
+                raise
+            finally:
+                slot.fetched += 1
+            return slot.token
+
+    def _slot(self, scopes: Scopes) -> _Slot:
+        with self._lock:
+            return self._slots.setdefault(scopes, _Slot())
+
+    def _fetch(self, challenge: Challenge, credentials: Credentials, scopes: Scopes) -> tuple[str, float]:
+        """A fresh token and the seconds it lives."""
+        realm = self._checked_realm(challenge.parameters.get("realm", ""))
+        service = challenge.parameters.get("service", "")
+        login = credentials.login
+        if login.identity_token:
+            answer = self._post(
+                realm, service, scopes, {"grant_type": "refresh_token", "refresh_token": login.identity_token}
+            )
+        else:
+            answer = self._get(realm, service, scopes, credentials)
+            if answer.status in (404, 405) and credentials:
+                # Some token servers know OAuth2 alone.
+                form = {"grant_type": "password", "username": login.username, "password": login.password}
+                answer = self._post(realm, service, scopes, form)
+        if answer.status != 200:
+            raise self._refusal(answer, credentials, scopes)
+        return self._read_token(answer)
+
+    def _get(self, realm: str, service: str, scopes: Scopes, credentials: Credentials) -> Answer:
+        query = [("service", service)] if service else []
+        query += [("scope", scope) for scope in scopes]
         headers = {}
-        if self.credentials.username:
-            query.append(("account", self.credentials.username))
-            headers["Authorization"] = self.credentials.basic
+        if credentials.basic:
+            query.append(("account", credentials.login.username))
+            headers["Authorization"] = credentials.basic
         joint = "&" if urlsplit(realm).query else "?"
-        return self._read_token(self._http.ask("GET", f"{realm}{joint}{urlencode(query)}", headers))
+        return self._http.ask("GET", f"{realm}{joint}{urlencode(query)}" if query else realm, headers)
 
-    def _check_realm(self, realm: str) -> None:
-        parts = urlsplit(realm)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise Unauthorized(f"{self._who} names no token server in its challenge")
-        if self._endpoint.tls and parts.scheme != "https":
-            raise Distrusted(f"{self._who} wants its password sent over plain HTTP; refused")
+    def _post(self, realm: str, service: str, scopes: Scopes, form: Mapping[str, str]) -> Answer:
+        fields = {**form, "client_id": AGENT, "service": service, "scope": " ".join(scopes)}
+        body = urlencode({name: value for name, value in fields.items() if value}).encode()
+        return self._http.ask("POST", realm, {**FORM, "Content-Length": str(len(body))}, body)
+
+    def _checked_realm(self, realm: str) -> str:
+        try:
+            origin = origin_of(realm)
+        except ValueError:
+            raise Unauthorized(f"{self._endpoint} names no token server in its challenge") from None
+        if self._endpoint.tls and origin.scheme != "https":
+            raise Distrusted(
+                f"{self._endpoint} wants to be logged in to over plain HTTP at {origin.name}; refused"
+            )
+        return realm
+
+    def _refusal(self, answer: Answer, credentials: Credentials, scopes: Scopes) -> RegistryError:
+        server = f"{self._endpoint}: its token server"
+        if answer.status == 429:
+            return Busy(f"{server} asks for a slower pace", retry_after(answer.headers))
+        if answer.status >= 500 or answer.status == 408:
+            return Unreachable(f"{server} answered {answer.status}", retry_after(answer.headers))
+        wanted = _repository_of(scopes)
+        hidden = (
+            f" for {wanted} ({answer.status}); it may also not exist" if wanted else f" ({answer.status})"
+        )
+        return Unauthorized(f"{server} refused {credentials}{hidden}")
 
     def _read_token(self, answer: Answer) -> tuple[str, float]:
-        if answer.status in (400, 401, 403, 404):
-            raise Unauthorized(f"{self._who}: its token server refused {self.credentials}")
-        if answer.status == 429:
-            raise Busy(f"{self._who}: its token server is busy", retry_after(answer.headers))
-        if answer.status != 200:
-            raise Unreachable(f"{self._who}: its token server answered {answer.status}")
         try:
             document = json.loads(answer.body)
             token = document.get("token") or document.get("access_token")
             seconds = float(document.get("expires_in") or TOKEN_SECONDS)
-        except (ValueError, TypeError, AttributeError):
-            token, seconds = None, 0.0
+            age = _age(document.get("issued_at"), answer.headers.get("Date"))
+        except (ValueError, TypeError, AttributeError, RecursionError, OverflowError):
+            token, seconds, age = None, 0.0, 0.0
         if not isinstance(token, str) or not re.fullmatch(r"[!-~]+", token):
-            raise Unreachable(f"{self._who}: its token server gave no token")
-        return token, seconds
+            raise Unreachable(f"{self._endpoint}: its token server gave no token")
+        if not 0 < seconds <= LONGEST_TOKEN_SECONDS:
+            seconds = TOKEN_SECONDS
+        return token, max(0.0, seconds - age)
 
-    @property
-    def _who(self) -> str:
-        return f"{self._endpoint.side} {self._endpoint.name}"
+    def _warn_of_plain_text(self, credentials: Credentials) -> None:
+        """Tell of logins that stand in files; on what the pillar says ``warnings_of`` has its eye."""
+        if self._warned or self._endpoint.tls or not credentials or is_loopback(self._endpoint.host):
+            return
+        self._warned = True
+        log.warning(
+            "%s: tls is false, so anybody on the way to it can read the login of %s",
+            self._endpoint,
+            credentials,
+        )
 
 
-def _parameters(text: str) -> dict[str, str]:
-    """The parameters of a challenge: ``realm="…",service="…"``."""
-    pairs = re.findall(r'([a-zA-Z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))', text)
-    return {name.lower(): quoted or bare for name, quoted, bare in pairs}
+def _age(issued_at: object, now: str | None) -> float:
+    """Seconds since a token was issued, by its server's own clock; ours may differ."""
+    if not isinstance(issued_at, str) or not now:
+        return 0.0
+    # Go writes nanoseconds, which Python 3.10 does not read, and Z.
+    trimmed = re.sub(r"\.\d+", "", issued_at).replace("Z", "+00:00")
+    try:
+        return max(0.0, (parsedate_to_datetime(now) - datetime.fromisoformat(trimmed)).total_seconds())
+    except (ValueError, TypeError):
+        return 0.0
+
+
+def _repository_of(scopes: Scopes) -> str:
+    """The repository that a request is about; of a mount the one that the blob goes to."""
+    kind, _, rest = scopes[0].partition(":") if scopes else ("", "", "")
+    return rest.rpartition(":")[0] if kind == "repository" else ""
+
+
+def _is_no_wider(scope: str, scopes: Scopes) -> bool:
+    """Whether a scope names other things than ours but asks for no other actions.
+
+    A proxy in front of a registry may know a repository by a longer name.
+    """
+    allowed = {action for own in scopes for action in own.rpartition(":")[2].split(",")}
+    return scope not in scopes and set(scope.rpartition(":")[2].split(",")) <= allowed

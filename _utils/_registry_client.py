@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
-from _registry_auth import Authorizer, find_credentials
+from _registry_auth import Authorizer
+from _registry_credentials import Keyring
 from _registry_errors import (
     Absent,
     Busy,
+    Distrusted,
     NoSpace,
     RegistryError,
     Unauthorized,
@@ -32,6 +34,8 @@ from _registry_model import (
     ModelError,
     digest_of,
     is_digest,
+    is_repository,
+    is_tag,
     read_manifest,
 )
 from _registry_pace import Pace
@@ -41,7 +45,9 @@ ACCEPT = {"Accept": ", ".join(ACCEPTED)}
 # docker-distribution refuses more than 1000 from 2.8.2 on, and gives 100 where nothing is said.
 PAGE = 1000
 PAGES = 10_000
-LIST_LIMIT = 64 * 1024 * 1024
+LIST_LIMIT = 16 * 1024 * 1024
+# Ten times what the largest public repositories have.
+NAMES_LIMIT = 1_000_000
 # A commit to an object store copies the blob once more before it answers.
 COMMIT_SECONDS = 600.0
 ENOSPC = 28
@@ -69,15 +75,16 @@ class Registry:
         self.pace = pace
         self.sends_ranges = True
         self._http = Http(endpoint, connections=connections)
-        self._authorizer = Authorizer(endpoint, find_credentials(endpoint), self._http)
+        self._authorizer = Authorizer(endpoint, Keyring(endpoint), self._http)
 
     def __str__(self) -> str:
-        return f"{self.endpoint.side} {self.endpoint.name}"
+        return str(self.endpoint)
 
     def ping(self) -> None:
-        """Ask whether this is a registry at all, and how it wants to be asked.
+        """Ask whether this is a registry at all, how it wants to be asked, and log in where we can.
 
         Raises:
+            Unauthorized: our login is no good there.
             RegistryError: it is not reachable, or is something else.
         """
         self.pace.attempt(self._ping)
@@ -85,11 +92,19 @@ class Registry:
     def _ping(self) -> None:
         answer = self._http.ask("GET", self._url(""), {})
         if answer.status == 401:
-            self._authorizer.challenged(answer.headers.get("WWW-Authenticate", ""), (), {})
+            self._log_in(answer)
         elif answer.status >= 500 or answer.status == 429:
             raise Unreachable(f"{self} answered {answer.status}", retry_after(answer.headers))
         elif answer.status != 200:
             raise Unsupported(f"{self} is no registry: {answer.status} at {self._url('')}")
+
+    def _log_in(self, answer: Answer) -> None:
+        """Show our login once, as ``docker login`` does.
+
+        A wrong password is so refused once and not for each image: too many tries lock an account.
+        """
+        if self._challenged(answer, (), {}) and self._authorizer.credentials(()):
+            self._open("GET", self._url(""), (), "anything", {}).whole(ANSWER_LIMIT)
 
     def catalog(self) -> list[str]:
         """Every repository, sorted.
@@ -104,7 +119,7 @@ class Registry:
     def first_repository(self) -> str:
         """One repository's name, or an empty string where there is none."""
         answer = self._ask("GET", self._url("_catalog?n=1"), ("registry:catalog:*",), "its catalog")
-        names = self._strings(answer, "repositories")
+        names = self._names(answer, "repositories")
         return names[0] if names else ""
 
     def tags(self, repository: str) -> list[str]:
@@ -176,7 +191,8 @@ class Registry:
         )
         stored = answer.headers.get("Docker-Content-Digest", manifest.digest)
         if stored != manifest.digest:
-            raise WrongContent(f"{self} stored {what} as {stored} instead of {manifest.digest}")
+            other = stored if is_digest(stored) else "something else"
+            raise WrongContent(f"{self} stored {what} as {other} instead of {manifest.digest}")
 
     def has_blob(self, repository: str, digest: str) -> bool:
         """Whether a blob is in a repository.
@@ -317,10 +333,17 @@ class Registry:
         location = answer.headers.get("Location", "")
         if not location:
             raise Unsupported(f"{self} began an upload but did not say where")
-        url = urljoin(answer.url, location)
-        if urlsplit(url)[:2] != urlsplit(answer.url)[:2]:
-            raise Unsupported(f"{self} wants uploads sent to another host; refused")
-        return url
+        return self._followed(answer.url, location, "wants uploads sent")
+
+    def _followed(self, url: str, target: str, what: str) -> str:
+        """Where a header of the registry leads, if that is the registry itself."""
+        try:
+            followed = urljoin(url, target)
+        except ValueError:
+            followed = ""
+        if not self._http.is_home(followed):
+            raise Distrusted(f"{self} {what} to another scheme or host than its own; refused")
+        return followed
 
     def _ask(
         self,
@@ -349,22 +372,28 @@ class Registry:
         **options: float,
     ) -> Stream:
         """One request, after authorization, with every status that is no success raised."""
-        for _ in range(2):
+        if not self._http.is_home(url):
+            raise Distrusted(f"{self}: {what} lies at another host than its own; refused")
+        for last in (False, True):
             known = self._authorizer.header(scopes)
             stream = self._http.open(method, url, {**headers, **known}, body, **options)
-            if stream.status != 401:
+            again = stream.status == 401 and self._challenged(stream, scopes, known)
+            if last or not again:
                 break
-            challenge = stream.headers.get("WWW-Authenticate", "")
             stream.close()
-            # What has been sent from a generator cannot be sent again: its caller begins anew.
-            replayable = body is None or isinstance(body, (bytes, list))
-            if not self._authorizer.challenged(challenge, scopes, known) or not replayable:
-                break
+            if not (body is None or isinstance(body, (bytes, list))):
+                # What a generator has given cannot be sent again: its caller begins anew.
+                raise Unreachable(f"{self} asks again who we are before it takes {what}")
         if stream.status < 300:
             return stream
-        raise self._failure(stream, method, what)
+        raise self._failure(stream, method, scopes, what)
 
-    def _failure(self, stream: Stream, method: str, what: str) -> RegistryError:
+    def _challenged(self, answer: Answer | Stream, scopes: tuple[str, ...], sent: Mapping[str, str]) -> bool:
+        """Whether a 401 is worth another try; one of a host that we were redirected to is not."""
+        challenge = answer.headers.get("WWW-Authenticate", "")
+        return self._http.is_home(answer.url) and self._authorizer.challenged(challenge, scopes, sent)
+
+    def _failure(self, stream: Stream, method: str, scopes: tuple[str, ...], what: str) -> RegistryError:
         """The error that an answer means."""
         errors = _errors_of(stream) if method != "HEAD" else []
         status, wait = stream.status, retry_after(stream.headers)
@@ -372,9 +401,9 @@ class Registry:
         codes = {str(error.get("code", "")) for error in errors}
         said = _said(errors)
         if status in (401, 403):
-            return Unauthorized(
-                f"{self} refused {self._authorizer.credentials} for {what}{said}; it may also not exist"
-            )
+            tried = self._authorizer.credentials(scopes)
+            hidden = "; it may also not exist" if scopes else ""
+            return Unauthorized(f"{self} refused {tried} for {what}{said}{hidden}")
         if codes & {"BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN"}:
             return Unreachable(f"{self} lost the upload of {what}")
         if status == 404:
@@ -391,24 +420,30 @@ class Registry:
 
     def _pages(self, path: str, scopes: tuple[str, ...], key: str, what: str) -> Iterator[str]:
         """All entries of a list that comes in pages, each linking to the next (RFC 5988)."""
-        url = self._url(path)
+        url, count = self._url(path), 0
         for _ in range(PAGES):
             answer = self._ask("GET", url, scopes, what, limit=LIST_LIMIT)
-            yield from self._strings(answer, key)
+            names = self._names(answer, key)
+            yield from names
             following = _next_link(answer.headers.get("Link", ""))
             if not following:
                 return
-            before, url = url, urljoin(url, following)
-            if urlsplit(url)[:2] != urlsplit(before)[:2] or url == before:
-                raise Unsupported(f"{self} continues the list of {what} elsewhere; refused")
+            before, url = url, self._followed(url, following, f"continues the list of {what}")
+            count += len(names)
+            if url == before or count > NAMES_LIMIT:
+                break
         raise Unsupported(f"{self} gives an endless list of {what}")
 
-    def _strings(self, answer: Answer, key: str) -> list[str]:
+    def _names(self, answer: Answer, key: str) -> list[str]:
+        """The names in a list; what is none by the spec's grammar never gets into a URL of ours."""
         try:
             entries = json.loads(answer.body).get(key) or []
-        except (ValueError, AttributeError):
-            raise Unsupported(f"{self} answered no list of {key}; is it a registry?") from None
-        return [entry for entry in entries if isinstance(entry, str)]
+        except (ValueError, AttributeError, RecursionError):
+            entries = None
+        if not isinstance(entries, list):
+            raise Unsupported(f"{self} answered no list of {key}; is it a registry?")
+        is_name = is_repository if key == "repositories" else is_tag
+        return [entry for entry in entries if isinstance(entry, str) and is_name(entry)]
 
 
 def _pull(repository: str) -> tuple[str, ...]:
@@ -436,9 +471,9 @@ def _errors_of(stream: Stream) -> list[Mapping[str, Any]]:
     """
     try:
         errors = json.loads(stream.whole(ANSWER_LIMIT).body).get("errors")
-    except (ValueError, AttributeError, Unreachable):
+    except (ValueError, AttributeError, RecursionError, Unreachable, Unsupported):
         return []
-    return [error for error in errors or [] if isinstance(error, dict)]
+    return [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
 
 
 def _said(errors: list[Mapping[str, Any]]) -> str:

@@ -2,29 +2,31 @@
 
 urllib3, which Salt brings along with requests, is used directly: requests follows redirects, decodes
 and copies bodies in ways that have to be undone here, and costs twice the processor time a request.
+Both urllib3 1.26, which Salt 3006 ships, and 2 will do.
 """
 
 from __future__ import annotations
 
 import contextlib
 import email.utils
+import http.client
+import logging
+import re
 import ssl
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 from urllib.parse import urljoin, urlsplit
 
-import requests.utils
 import urllib3
-from urllib3.exceptions import HTTPError, SSLError
+from urllib3.exceptions import HTTPError, ProxyError, SSLError
 
 from _registry_errors import Distrusted, Unreachable, Unsupported
+from _registry_routes import BLOCK_SIZE, Origin, Route, new_route, origin_of
 from _registry_settings import Endpoint
 
-# Bytes read at a time: what a cut connection loses at most, and what each worker holds twice.
-CHUNK = 256 * 1024
+CHUNK = BLOCK_SIZE
 ANSWER_LIMIT = 1024 * 1024
 CONNECT_SECONDS = 15.0
 ANSWER_SECONDS = 60.0
@@ -32,9 +34,13 @@ REDIRECTS = 5
 # Reading so much costs less than another connection.
 WORTH_DRAINING = 64 * 1024
 REDIRECT_STATUSES = (301, 302, 303, 307, 308)
+# No registry gets to make us wait longer before we ask again.
+LONGEST_RETRY_AFTER = 3600.0
 AGENT = "salt-docker-registry"
 
 Body = bytes | Iterable[bytes] | None
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,9 +48,10 @@ class Answer:
     """A whole answer: status, headers and a body of bounded length."""
 
     status: int
-    headers: Mapping[str, str]
-    body: bytes
-    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    # A signed one opens what it leads to.
+    url: str = field(repr=False)
 
 
 class Stream:
@@ -73,7 +80,7 @@ class Stream:
             while chunk := self._response.read(CHUNK, decode_content=False):
                 yield chunk
         except (HTTPError, OSError) as failure:
-            raise Unreachable(f"{self._who}: {_reason(failure)} in the middle of a body") from failure
+            raise Unreachable(f"{self._who}: {_reason(failure)} in the middle of a body") from None
         finally:
             self.close()
 
@@ -99,7 +106,7 @@ class Stream:
                     raise Unsupported(f"{self._who}: an answer of more than {limit} bytes")
         except (HTTPError, OSError) as failure:
             self._response.close()
-            raise Unreachable(f"{self._who}: {_reason(failure)} in the middle of an answer") from failure
+            raise Unreachable(f"{self._who}: {_reason(failure)} in the middle of an answer") from None
         self._response.release_conn()
         return Answer(self.status, self.headers, b"".join(parts), self.url)
 
@@ -114,14 +121,6 @@ class Stream:
         self._response.close()
 
 
-@dataclass(frozen=True)
-class _Route:
-    """Connections to one host; a plain-HTTP proxy is asked for whole URLs, not for paths."""
-
-    pool: urllib3.HTTPConnectionPool
-    wants_whole_url: bool = False
-
-
 class Http:
     """Connections to one registry, to its token server and to the hosts that it redirects to.
 
@@ -133,8 +132,10 @@ class Http:
     def __init__(self, endpoint: Endpoint, *, connections: int) -> None:
         self._endpoint = endpoint
         self._connections = connections
-        self._routes: dict[tuple[str, str, int], _Route] = {}
+        self._home = origin_of(endpoint.url)
+        self._routes: dict[Origin, Route] = {}
         self._lock = threading.Lock()
+        _hush_urllib3()
 
     def ask(
         self,
@@ -161,6 +162,7 @@ class Http:
 
         Raises:
             Unreachable: no connection, or it broke.
+            Distrusted: the certificate does not fit, or a redirect leads where we do not go.
             Unsupported: the answer is longer than the limit.
         """
         return self.open(method, url, headers, body, patience=patience).whole(limit)
@@ -177,83 +179,87 @@ class Http:
         """Make a request and follow redirects; the body of the answer is not read yet.
 
         Raises:
-            Unreachable: no connection, it broke, or redirects went astray.
+            Unreachable: no connection, it broke, or redirects without end.
+            Distrusted: the certificate does not fit, or a redirect leads where we do not go.
         """
         sent = dict(headers)
-        for _ in range(REDIRECTS + 1):
-            stream = self._send(method, url, sent, body, patience)
+        for hop in range(REDIRECTS + 1):
+            stream = self._send(method, url, sent, body, patience, signed=hop > 0)
             target = stream.headers.get("Location", "")
             # Answers to uploads have a Location too; only reads are sent elsewhere.
             if stream.status not in REDIRECT_STATUSES or not target or method not in ("GET", "HEAD"):
                 return stream
             stream.close()
-            url, sent = self._redirected(url, urljoin(url, target), sent)
+            url, sent = self._redirected(url, target, sent)
         raise Unreachable(f"{self._who}: redirects without end")
+
+    def is_home(self, url: str) -> bool:
+        """Whether a URL leads to the registry itself, and not to another scheme, host or port."""
+        try:
+            return origin_of(url) == self._home
+        except ValueError:
+            return False
 
     def _redirected(self, url: str, target: str, headers: dict[str, str]) -> tuple[str, dict[str, str]]:
         """Where to go on: never from https to http, and with credentials only to the same host."""
-        before, after = urlsplit(url), urlsplit(target)
-        if after.scheme not in ("http", "https") or (before.scheme, after.scheme) == (
-            "https",
-            "http",
-        ):
-            raise Distrusted(f"{self._who}: redirects from https to {after.scheme or 'nowhere'}; refused")
-        if (before.scheme, before.netloc) != (after.scheme, after.netloc):
+        before = origin_of(url)
+        try:
+            target = urljoin(url, target)
+            after = origin_of(target)
+        except ValueError:
+            raise Distrusted(
+                f"{self._who}: redirects to something else than a web address; refused"
+            ) from None
+        if (before.scheme, after.scheme) == ("https", "http"):
+            raise Distrusted(f"{self._who}: redirects from https to plain http at {after.name}; refused")
+        if before != after:
             headers = {key: value for key, value in headers.items() if key != "Authorization"}
         return target, headers
 
-    def _send(self, method: str, url: str, headers: Mapping[str, str], body: Body, patience: float) -> Stream:
-        parts = urlsplit(url)
-        route = self._route(parts.scheme, parts.hostname or "", parts.port)
+    def _send(
+        self, method: str, url: str, headers: Mapping[str, str], body: Body, patience: float, *, signed: bool
+    ) -> Stream:
+        origin, parts = origin_of(url), urlsplit(url)
+        route = self._route(origin)
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         try:
-            response = route.pool.urlopen(
-                method,
-                url if route.wants_whole_url else path,
-                body=body,
-                headers={"User-Agent": AGENT, **headers},
-                retries=False,
-                redirect=False,
-                preload_content=False,
-                decode_content=False,
-                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=patience),
-            )
+            with _unheard():
+                response = route.pool.urlopen(
+                    method,
+                    url if route.wants_whole_url else path,
+                    body=body,
+                    headers={"User-Agent": AGENT, **headers},
+                    retries=False,
+                    redirect=False,
+                    preload_content=False,
+                    decode_content=False,
+                    # The default of urllib3 2: a body that ends early is a broken line.
+                    enforce_content_length=True,
+                    timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=patience),
+                )
+        # Their texts and those of what caused them hold URLs: none is chained.
         except SSLError as failure:
-            raise Distrusted(f"{self._who}: {_tls_reason(failure)}") from failure
+            raise Distrusted(f"{self._at(origin)}: {_tls_reason(failure)}") from None
+        except ProxyError as failure:
+            raise Unreachable(f"{self._at(origin)}: proxy {route.proxy}: {_reason(failure)}") from None
         except (HTTPError, OSError, ValueError) as failure:
-            raise Unreachable(f"{self._who}: {_reason(failure)}") from failure
+            raise Unreachable(f"{self._at(origin)}: {_reason(failure)}") from None
+        # Queries hold states of uploads and signatures, and so may the path that a redirect gave.
+        log.debug("%s %s%s: %s", method, origin.url, "/…" if signed else parts.path, response.status)
         return Stream(response, url, self._who)
 
     @property
     def _who(self) -> str:
-        return f"{self._endpoint.side} {self._endpoint.name}"
+        return str(self._endpoint)
 
-    def _route(self, scheme: str, host: str, port: int | None) -> _Route:
-        key = (scheme, host, port or (443 if scheme == "https" else 80))
+    def _at(self, origin: Origin) -> str:
+        return self._who if origin == self._home else f"{self._who}: leads to {origin.name}"
+
+    def _route(self, origin: Origin) -> Route:
         with self._lock:
-            if key not in self._routes:
-                self._routes[key] = self._new_route(*key)
-            return self._routes[key]
-
-    def _new_route(self, scheme: str, host: str, port: int) -> _Route:
-        options: dict[str, Any] = {"maxsize": self._connections, "blocksize": CHUNK}
-        if scheme == "https":
-            options["ssl_context"] = _tls_context(self._endpoint)
-        proxy = self._proxy_for(scheme, host, port)
-        if proxy:
-            manager = urllib3.ProxyManager(proxy, proxy_headers=_proxy_headers(proxy), **options)
-            return _Route(manager.connection_from_host(host, port, scheme), scheme == "http")
-        if scheme == "https":
-            return _Route(urllib3.HTTPSConnectionPool(host, port, **options))
-        return _Route(urllib3.HTTPConnectionPool(host, port, **options))
-
-    def _proxy_for(self, scheme: str, host: str, port: int) -> str:
-        url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-        if self._endpoint.proxy:
-            bypass = requests.utils.should_bypass_proxies(url, no_proxy=None)
-            return "" if bypass else self._endpoint.proxy
-        proxies = requests.utils.get_environ_proxies(url)
-        return proxies.get(scheme) or proxies.get("all") or ""
+            if origin not in self._routes:
+                self._routes[origin] = new_route(self._endpoint, origin, connections=self._connections)
+            return self._routes[origin]
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
@@ -262,55 +268,85 @@ def retry_after(headers: Mapping[str, str]) -> float:
     https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
     """
     text = headers.get("Retry-After", "").strip()
-    if text.isdigit():
-        return float(text)
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, TypeError):
+        seconds = (
+            float(int(text))
+            if text.isdigit()
+            else email.utils.parsedate_to_datetime(text).timestamp() - time.time()
+        )
+    except (ValueError, TypeError, OverflowError):
         return 0.0
+    return min(max(0.0, seconds), LONGEST_RETRY_AFTER)
 
 
-def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:
-    bundle = endpoint.verify if isinstance(endpoint.verify, str) else None
+# What urllib3 logs of our requests are whole URLs, and a signed one opens what it leads to. Only what
+# it says while one of our requests is under way in the same thread is dropped; `log` above tells of
+# the request instead. Other users of urllib3 in the same process keep their lines.
+_TALKATIVE = ("urllib3.connection", "urllib3.connectionpool", "urllib3.response", "urllib3.util.retry")
+_under_way = threading.local()
+
+
+class _NotOurs(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not getattr(_under_way, "ours", False)
+
+
+_not_ours = _NotOurs()
+
+
+def _hush_urllib3() -> None:
+    for name in _TALKATIVE:
+        # Adding the same filter again does nothing.
+        logging.getLogger(name).addFilter(_not_ours)
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    # The body of an upload may be read from another request of ours: not to end with that one.
+    before = getattr(_under_way, "ours", False)
+    _under_way.ours = True
     try:
-        context = ssl.create_default_context(cafile=bundle)
-        if bundle is None:
-            # Salt's own Python may know no system store; a site's CA stands only in that.
-            context.load_verify_locations(requests.utils.DEFAULT_CA_BUNDLE_PATH)
-        if endpoint.verify is False:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        if endpoint.cert:
-            context.load_cert_chain(endpoint.cert, endpoint.key or None)
-    except OSError as failure:
-        reason = failure.strerror or failure
-        raise Distrusted(f"{endpoint.side} {endpoint.name}: its CA or certificate files: {reason}") from None
-    return context
+        yield
+    finally:
+        _under_way.ours = before
 
 
-def _proxy_headers(proxy: str) -> dict[str, str]:
-    parts = urlsplit(proxy)
-    if not parts.username:
-        return {}
-    return dict(urllib3.make_headers(proxy_basic_auth=f"{parts.username}:{parts.password or ''}"))
-
-
-def _reason(failure: BaseException) -> str:
-    """The innermost reason in plain words: urllib3 wraps it and adds addresses of objects."""
+def _innermost(failure: BaseException) -> BaseException:
+    """What happened first: urllib3 wraps it, more than once."""
     while True:
         inner = getattr(failure, "reason", None) or failure.__cause__ or failure.__context__
         if not isinstance(inner, BaseException) or inner is failure:
-            break
+            return failure
         failure = inner
+
+
+def _reason(failure: BaseException) -> str:
+    """What happened, in words of our own or the system's: urllib3's hold URLs."""
+    failure = _innermost(failure)
     if isinstance(failure, TimeoutError):
         return "no answer in time"
+    if isinstance(failure, ssl.SSLError):
+        return _tls_words(failure)
     if isinstance(failure, OSError) and failure.strerror:
         return failure.strerror.lower()
-    return str(failure).split(">: ")[-1].rstrip(".") or type(failure).__name__
+    if isinstance(failure, (http.client.IncompleteRead, http.client.RemoteDisconnected)):
+        return "the connection was closed"
+    refusal = re.match(r"Tunnel connection failed: (\d{3})", str(failure))
+    if refusal:
+        return f"it refused with {refusal[1]}"
+    return f"no proper HTTP ({type(failure).__name__})"
 
 
 def _tls_reason(failure: BaseException) -> str:
-    reason = _reason(failure)
-    if "WRONG_VERSION_NUMBER" in str(failure) or "HTTP_REQUEST" in str(failure):
+    inner = _innermost(failure)
+    words = _tls_words(inner)
+    if words in ("wrong version number", "http request", "record layer failure"):
         return "does not speak TLS; is it plain HTTP (tls: false)?"
-    return f"the certificate or TLS was refused: {reason}; verify takes the path of a private CA"
+    if "certificate required" in words or "handshake failure" in words:
+        return f"wants a certificate of ours, or another one (cert, key): {words}"
+    return f"the certificate or TLS was refused: {words}; verify takes the path of a private CA"
+
+
+def _tls_words(failure: BaseException) -> str:
+    said = getattr(failure, "verify_message", "") or getattr(failure, "reason", "") or type(failure).__name__
+    return str(said).replace("_", " ").rstrip(".").lower()

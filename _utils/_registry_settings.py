@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from _registry_environment import Environment, process_environment
 from _registry_model import (
     TagRule,
     is_comparison,
@@ -75,8 +76,10 @@ IMAGE_DEFAULTS: dict[str, Any] = {
 }
 LOCAL_PORT = 5000
 UNDERCLOUD_PORT = 8787
-# Meant for one host and never sent to another.
-_CREDENTIALS = ("username", "password", "auth_file", "cert", "key")
+# Meant for one host and never sent to another; an auth file says itself which host a login is for.
+_CREDENTIALS = ("username", "password", "cert", "key")
+# What people call a registry whose API has another name.
+_API_HOSTS = dict.fromkeys(("docker.io", "index.docker.io"), "registry-1.docker.io")
 
 
 class SettingsError(ValueError):
@@ -93,13 +96,15 @@ class Endpoint:
         port: TCP port.
         tls: HTTPS rather than plain HTTP.
         verify: True, False or the path of a CA bundle.
-        username: with ``password``; empty = anonymous or what ``auth_file`` says.
+        username: with ``password``; empty = what ``auth_file`` says.
         password: never shown.
-        auth_file: path of a docker ``config.json`` or podman ``auth.json``.
+        auth_file: path of a docker ``config.json`` or podman ``auth.json``; empty = what the files that
+            the environment names say, else anonymous.
         cert: path of a client certificate (PEM).
         key: path of its key (PEM).
         path: prefix of the registry's API below the host, without slashes at the ends.
         proxy: URL of a proxy; empty = what the environment says.
+        environment: proxies and auth files where the pillar names none.
     """
 
     side: str
@@ -114,6 +119,10 @@ class Endpoint:
     key: str = ""
     path: str = ""
     proxy: str = field(default="", repr=False)
+    environment: Environment = field(default=Environment(), repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.side} {self.name}"
 
     @property
     def name(self) -> str:
@@ -273,7 +282,12 @@ def read_undercloud(pillar: Any) -> Undercloud:
 
 
 def read_settings(
-    pillar: Any, *, host: str, undercloud: bool = False, listing: Listing | None = None
+    pillar: Any,
+    *,
+    host: str,
+    undercloud: bool = False,
+    listing: Listing | None = None,
+    environment: Environment | None = None,
 ) -> Settings:
     """Check the pillar and fill in the defaults.
 
@@ -282,6 +296,7 @@ def read_settings(
         host: what ``local.host`` is where the pillar does not say (the fqdn grain).
         undercloud: whether this host is an undercloud, whose registry listens on 8787.
         listing: images that a file lists, instead of the default ones.
+        environment: proxies and auth files where the pillar names none; None = this process's own.
 
     Returns:
         The settings.
@@ -290,9 +305,11 @@ def read_settings(
         SettingsError: one sentence naming the first wrong key.
     """
     tree = _mapping(_PILLAR)({} if pillar is None else pillar, ROOT)
-    upstream = Endpoint("upstream", **{**UPSTREAM_DEFAULTS, **tree.get("upstream", {})})
+    around = {"environment": process_environment() if environment is None else environment}
+    upstream = Endpoint("upstream", **{**around, **UPSTREAM_DEFAULTS, **tree.get("upstream", {})})
     port = UNDERCLOUD_PORT if undercloud else LOCAL_PORT
-    local = Endpoint("local", **{"host": host, "port": port, "tls": False, **tree.get("local", {})})
+    usual = {"host": host, "port": port, "tls": False}
+    local = Endpoint("local", **{**around, **usual, **tree.get("local", {})})
     defaults = {**IMAGE_DEFAULTS, **tree.get("image_defaults", {})}
     entries = tree.get("images", () if listing else OVERCLOUD_IMAGES)
     images = tuple(
@@ -491,6 +508,30 @@ def _string(value: Any, key: str) -> str:
     return value
 
 
+def _secret(value: Any, key: str) -> str:
+    if value is not None and not isinstance(value, str):
+        raise SettingsError(f"{key}: is no string; put it in quotes")
+    return value or ""
+
+
+def _username(value: Any, key: str) -> str:
+    text = _string(value, key)
+    if ":" in text:
+        raise SettingsError(f"{key}: has a colon in it; give the name alone, and the password as password")
+    return text
+
+
+_PROXY = re.compile(r"(?:https?://)?(?:[^@/\s]*@)?(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?/?")
+
+
+def _proxy(value: Any, key: str) -> str:
+    text = _secret(value, key)
+    if text and not _PROXY.fullmatch(text):
+        # It may hold a password and is not shown.
+        raise SettingsError(f"{key}: is no URL of a proxy; give e.g. http://proxy.example.com:3128")
+    return text
+
+
 def _anything(value: Any, key: str) -> Any:
     return value
 
@@ -525,7 +566,7 @@ def _host(value: Any, key: str) -> str:
         raise SettingsError(f"{key}: {text!r} has a port in it; give it as port")
     if not _HOST.fullmatch(bare) and not _IPV6.fullmatch(bare):
         raise SettingsError(f"{key}: {text!r} is no host name or address")
-    return bare
+    return _API_HOSTS.get(bare, bare)
 
 
 def _verify(value: Any, key: str) -> bool | str:
@@ -725,15 +766,24 @@ _ENDPOINT: dict[str, Checker] = {
     "port": _number(1, 65535),
     "tls": _boolean,
     "verify": _verify,
-    "username": _string,
-    "password": _string,
+    "username": _username,
+    "password": _secret,
     "auth_file": _path,
     "cert": _path,
     "key": _path,
     "path": _prefix_path,
-    "proxy": _string,
+    "proxy": _proxy,
 }
-_endpoint = _mapping(_ENDPOINT)
+
+
+def _endpoint(value: Any, key: str) -> dict[str, Any]:
+    checked: dict[str, Any] = _mapping(_ENDPOINT)(value, key)
+    for name, other in (("password", "username"), ("key", "cert")):
+        if checked.get(name) and not checked.get(other):
+            raise SettingsError(f"{key}:{name}: there is no {other} to it")
+    return checked
+
+
 _IMAGE: dict[str, Checker] = {
     "name": _name,
     "tags": _tags,

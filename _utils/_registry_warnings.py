@@ -1,0 +1,37 @@
+"""What an operator has switched off and should be reminded of, each time."""
+
+from __future__ import annotations
+
+from _registry_routes import is_loopback
+from _registry_settings import Endpoint, Settings
+
+
+def warnings_of(settings: Settings) -> list[str]:
+    """What the pillar asks for that leaves a door open.
+
+    Args:
+        settings: as checked.
+
+    Returns:
+        One sentence each; none where all is well. They hold no secrets.
+    """
+    endpoints = dict.fromkeys((settings.local, *settings.upstreams))
+    return list(dict.fromkeys(warning for endpoint in endpoints for warning in _warnings(endpoint)))
+
+
+def _warnings(endpoint: Endpoint) -> list[str]:
+    login = _login(endpoint)
+    if endpoint.tls:
+        if endpoint.verify is not False:
+            return []
+        harm = f" and take {login}" if login else ""
+        return [f"{endpoint}: verify is false, so anybody on the way to it can pose as it{harm}"]
+    if login and not is_loopback(endpoint.host):
+        return [f"{endpoint}: tls is false, so anybody on the way to it can read {login}"]
+    return []
+
+
+def _login(endpoint: Endpoint) -> str:
+    if endpoint.username:
+        return f"the password of user {endpoint.username}"
+    return f"the login from {endpoint.auth_file}" if endpoint.auth_file else ""
