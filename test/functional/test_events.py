@@ -23,6 +23,17 @@ pytestmark = [pytest.mark.needs("docker-distribution")]
 MINION = "mirror"
 TAGS = ["13.0", "latest"]
 SECONDS_FOR_EVENTS = 30
+# The reactor of README, with a file for what the nodes would do.
+REACTION = """\
+{%- if data['data']['failed'] == 0 and data['data']['landed'] %}
+Nodes are told that their mirror has news:
+  local.file.write:
+    - tgt: {{ data['id'] }}
+    - args:
+      - path: REACTED
+      - args: ['{{ data['data']['landed'] }} tags']
+{%- endif %}
+"""
 # Fields of progress and done.
 MEASURES = {"tags", "landed", "failed", "blobs", "bytes", "moved", "rate", "seconds", "seconds_left"}
 
@@ -52,8 +63,9 @@ def make_pillar(upstream: Distribution) -> Callable[..., dict[str, Any]]:
 class Site:
     """A master with the formula, and its one minion."""
 
-    def __init__(self, master: Any, minion: Any, listener: Any) -> None:
+    def __init__(self, master: Any, minion: Any, listener: Any, reacted: Path) -> None:
         self.master = master
+        self.reacted = reacted
         self.minion = minion
         self._listener = listener
 
@@ -93,8 +105,13 @@ def site(
     def root() -> str:
         return str(tmp_path_factory.mktemp("salt"))
 
+    reaction = tmp_path_factory.mktemp("reactor") / "mirrored.sls"
+    reacted = reaction.with_name("reacted")
+    reaction.write_text(REACTION.replace("REACTED", str(reacted)))
     master = salt_factories.salt_master_daemon(
-        "events-master", defaults={"root_dir": root(), "interface": "127.0.0.1"}
+        "events-master",
+        defaults={"root_dir": root(), "interface": "127.0.0.1"},
+        overrides={"reactor": [{"salt/registry_sync/*/done": [str(reaction)]}]},
     )
     for part in FORMULA_PARTS:
         target = Path(master.state_tree.base.paths[0]) / part
@@ -103,7 +120,7 @@ def site(
         MINION, defaults={"root_dir": root()}, overrides={"enable_fqdns_grains": False}
     )
     with master.started(), minion.started():
-        site = Site(master, minion, event_listener)
+        site = Site(master, minion, event_listener, reacted)
         assert "modules.registry_sync" in site.salt("saltutil.sync_all").data["modules"]
         yield site
 
@@ -111,7 +128,7 @@ def site(
 def test_a_sync_tells_the_masters_bus_how_far_it_is(
     site: Site, local: Distribution, make_pillar: Callable[..., dict[str, Any]]
 ) -> None:
-    site.set_pillar(make_pillar(local, transfer={"bandwidth": "2MB"}))
+    site.set_pillar(make_pillar(local, transfer={"bandwidth": "3MB"}))
     since = time.time()
     assert site.salt("registry_sync.sync").data["summary"]["copied"] == 4
     events = site.events(since, until="done")
@@ -128,6 +145,8 @@ def test_a_sync_tells_the_masters_bus_how_far_it_is(
     kind, done = events[-1]
     assert kind == "done"
     assert (done["tags"], done["landed"], done["failed"]) == (4, 4, 0)
+    wait_for(site.reacted)
+    assert site.reacted.read_text() == "4 tags\n"
 
 
 def test_a_sync_typed_on_the_minion_tells_the_master_too(
@@ -174,13 +193,17 @@ def test_a_schedule_comes_runs_and_goes_with_the_pillar(
     job = jobs(site)["docker_registry"]
     assert (job["function"], job["cron"], job["splay"]) == ("registry_sync.check", "30 2 * * *", 600)
     site.salt("schedule.run_job", "docker_registry", "force=True")
-    deadline = time.monotonic() + SECONDS_FOR_EVENTS
-    while not file.exists() and time.monotonic() < deadline:
-        time.sleep(0.2)
+    wait_for(file)
     assert 'status="missing"} 4\n' in file.read_text()
     site.set_pillar(make_pillar(local))
     assert apply_schedule(site)
     assert "docker_registry" not in jobs(site)
+
+
+def wait_for(file: Path) -> None:
+    deadline = time.monotonic() + SECONDS_FOR_EVENTS
+    while not (file.exists() and file.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def apply_schedule(site: Site, *, test: bool = False) -> dict[str, Any]:
