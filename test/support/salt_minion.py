@@ -75,17 +75,20 @@ class Minion:
 
     def call(self, function: str, *arguments: Any, **keywords: Any) -> Answer:
         """Run `salt-call --local` in a process of its own."""
-        command = [*self.command(function), *map(_as_argument, arguments)]
-        command += [f"{key}={_as_argument(value)}" for key, value in keywords.items()]
         done = subprocess.run(
-            command,
+            self.words(function, *arguments, **keywords),
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
             timeout=SECONDS_FOR_A_CALL,
             check=False,
         )
-        return Answer(done.returncode, _local_value(done.stdout), done.stdout, done.stderr)
+        return answer_of(done)
+
+    def words(self, function: str, *arguments: Any, **keywords: Any) -> list[str]:
+        """Return the whole command line of a `salt-call`."""
+        named = (f"{key}={_as_argument(value)}" for key, value in keywords.items())
+        return [*self.command(function), *map(_as_argument, arguments), *named]
 
     def command(self, function: str) -> list[str]:
         """Return the words of a `salt-call` that prints JSON and exits as the function wishes."""
@@ -128,6 +131,11 @@ class Minion:
             # A name server asked for every address is a time-out where there is none.
             "enable_fqdns_grains": False,
         }
+
+
+def answer_of(done: subprocess.CompletedProcess[str]) -> Answer:
+    """Return what a `salt-call` said that has ended."""
+    return Answer(done.returncode, _local_value(done.stdout), done.stdout, done.stderr)
 
 
 def salt_call() -> str:
