@@ -10,7 +10,8 @@ import _registry_engines as engines
 
 _SYSCONFIG = "/etc/sysconfig/docker"
 _DAEMON_JSON = "/etc/docker/daemon.json"
-_PROGRAMS = {"docker": "dockerd", "podman": "podman"}
+# Enterprise Linux 7 has its docker under names of its own; a plain docker may be podman's.
+_PROGRAMS = {"docker": ("dockerd", "dockerd-current", "docker-current"), "podman": ("podman",)}
 
 
 def manages(engine):
@@ -33,7 +34,7 @@ def manages(engine):
     choice = _pillar("manage", "auto")
     if choice != "auto":
         return choice == engine
-    return bool(salt.utils.path.which(_PROGRAMS[engine])) or (engine == "docker" and installs())
+    return any(map(salt.utils.path.which, _PROGRAMS[engine])) or (engine == "docker" and installs())
 
 
 def installs():
@@ -111,9 +112,15 @@ def _docker_file():
     """Docker refuses the same setting in both places, so one that is in daemon.json stays there."""
     if not manages("docker") or not __salt__["registry_host.insecure"]():
         return ""
-    if not __salt__["file.file_exists"](_SYSCONFIG):
+    if engines.names_insecure_registries(_read(_DAEMON_JSON)):
         return "daemon"
-    return "daemon" if engines.names_insecure_registries(_read(_DAEMON_JSON)) else "sysconfig"
+    return "sysconfig" if __salt__["file.file_exists"](_SYSCONFIG) or _brings_sysconfig() else "daemon"
+
+
+def _brings_sysconfig():
+    """Whether docker's package, yet to be installed, has the file: a plan should name the right one."""
+    is_old = __grains__["os_family"] == "RedHat" and __grains__["osmajorrelease"] < 8
+    return is_old and not any(map(salt.utils.path.which, _PROGRAMS["docker"]))
 
 
 def _sysconfig(clean):

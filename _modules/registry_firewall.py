@@ -6,7 +6,7 @@ import salt.utils.data
 import salt.utils.path
 from salt.exceptions import CommandExecutionError
 
-from _registry_host import drop_saved_rule, insert_saved_rule
+from _registry_host import replace_saved_rules
 
 __func_alias__ = {"open_": "open"}
 
@@ -57,9 +57,28 @@ def is_open():
     return _call(_IS_OPEN)
 
 
+def has_rule():
+    """
+    Whether any rule of ours is there, be it for another port.
+
+    Returns:
+        bool: true if ``close`` has something to do.
+
+    Raises:
+        CommandExecutionError: the firewall cannot be asked.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_firewall.has_rule
+    """
+    return _call(_HAS_RULE)
+
+
 def open_():
     """
-    Let the registry's port in, now and after a boot.
+    Let the registry's port in, now and after a boot, and no longer a port that it had before.
 
     Raises:
         CommandExecutionError: the firewall refuses.
@@ -100,17 +119,20 @@ def _call(functions):
 # firewalld
 
 
+def _firewalld_has_rule():
+    return _SERVICE in __salt__["firewalld.get_services"]()
+
+
 def _firewalld_is_open():
-    known = _SERVICE in __salt__["firewalld.get_services"]()
     return (
-        known
+        _firewalld_has_rule()
         and __salt__["firewalld.get_service_ports"](_SERVICE) == [_port()]
         and _SERVICE in __salt__["firewalld.list_services"](_zone())
     )
 
 
 def _open_firewalld():
-    if _SERVICE not in __salt__["firewalld.get_services"]():
+    if not _firewalld_has_rule():
         __salt__["firewalld.new_service"](_SERVICE, restart=False)
     for stale in set(__salt__["firewalld.get_service_ports"](_SERVICE)) - {_port()}:
         __salt__["firewalld.remove_service_port"](_SERVICE, stale)
@@ -122,8 +144,7 @@ def _open_firewalld():
 def _close_firewalld():
     if _SERVICE in __salt__["firewalld.list_services"](_zone()):
         __salt__["firewalld.remove_service"](_SERVICE, _zone())
-    if _SERVICE in __salt__["firewalld.get_services"]():
-        __salt__["firewalld.delete_service"](_SERVICE, restart=False)
+    __salt__["firewalld.delete_service"](_SERVICE, restart=False)
     __salt__["firewalld.reload_rules"]()
 
 
@@ -140,33 +161,38 @@ def _port():
 
 def _filters():
     """Whether iptables lets in less than everything; on a host without rules there is nothing to open."""
-    rules = __salt__["cmd.run_stdout"](["iptables", "-S", "INPUT"], python_shell=False, ignore_retcode=True)
-    return bool(set(rules.splitlines()) - {"-P INPUT ACCEPT"})
+    return bool(set(_rules()) - {"-P INPUT ACCEPT"})
+
+
+def _iptables_has_rule():
+    return bool(_our_rules(_rules()) or _our_rules(_saved_rules()[1].splitlines()))
 
 
 def _iptables_is_open():
     path, saved = _saved_rules()
-    return __salt__["iptables.check"]("filter", "INPUT", _rule()) and (
-        not path or insert_saved_rule(saved, _rule()) == saved
-    )
+    wanted = [_rule()]
+    return _our_rules(_rules()) == wanted and (not path or _our_rules(saved.splitlines()) == wanted)
 
 
 def _open_iptables():
-    # In front, as the chain's last rule rejects what came so far on Enterprise Linux.
+    for stale in _our_rules(_rules()):
+        __salt__["iptables.delete"]("filter", "INPUT", rule=stale)
+    # In front, as on Enterprise Linux the chain's last rule rejects what came so far.
     error = __salt__["iptables.insert"]("filter", "INPUT", 1, _rule())
     if error:
         raise CommandExecutionError(f"iptables: {error}")
-    path, saved = _saved_rules()
-    if path:
-        __salt__["file.write"](path, insert_saved_rule(saved, _rule()))
+    _save(_rule())
 
 
 def _close_iptables():
-    if __salt__["iptables.check"]("filter", "INPUT", _rule()):
-        __salt__["iptables.delete"]("filter", "INPUT", rule=_rule())
-    path, saved = _saved_rules()
-    if path:
-        __salt__["file.write"](path, drop_saved_rule(saved, _rule()))
+    for rule in _our_rules(_rules()):
+        __salt__["iptables.delete"]("filter", "INPUT", rule=rule)
+    _save("")
+
+
+def _rules():
+    command = ["iptables", "-S", "INPUT"]
+    return __salt__["cmd.run_stdout"](command, python_shell=False, ignore_retcode=True).splitlines()
 
 
 def _rule():
@@ -175,11 +201,22 @@ def _rule():
     return f"-p tcp -m tcp --dport {port} -m comment --comment {_SERVICE} -j ACCEPT"
 
 
+def _our_rules(lines):
+    prefix = "-A INPUT "
+    return [line[len(prefix) :] for line in lines if line.startswith(prefix) and f" {_SERVICE} " in line]
+
+
+def _save(rule):
+    """
+    Have the file that is loaded at boot say the same. Salt's own ``iptables.save`` would write into it all
+    that runs, with the rules that docker and others have made for the moment.
+    """
+    path, saved = _saved_rules()
+    if path:
+        __salt__["file.write"](path, replace_saved_rules(saved, _our_rules(saved.splitlines()), rule))
+
+
 def _saved_rules():
-    """
-    The file that the host's own service loads at boot, and its text. Salt's ``save`` would write into it
-    all that runs, with the rules that docker and others have made for the moment.
-    """
     path = _SAVED_RULES.get(__grains__["os_family"], "")
     if not path or not __salt__["file.file_exists"](path):
         return "", ""
@@ -187,5 +224,6 @@ def _saved_rules():
 
 
 _IS_OPEN = {"firewalld": _firewalld_is_open, "iptables": _iptables_is_open}
+_HAS_RULE = {"firewalld": _firewalld_has_rule, "iptables": _iptables_has_rule}
 _OPEN = {"firewalld": _open_firewalld, "iptables": _open_iptables}
 _CLOSE = {"firewalld": _close_firewalld, "iptables": _close_iptables}

@@ -359,23 +359,24 @@ def port_closed(name):
         Registry's port is closed:
           registry_host.port_closed: []
     """
-    return _port_state(name, "close", __salt__["registry_firewall.is_open"])
+    return _port_state(name, "close", lambda: __salt__["registry_firewall.has_rule"]())
 
 
 def _port_state(name, action, is_needed):
     kind = __salt__["registry_firewall.kind"]()
     if kind == "none":
         return _ret(name, True, "No firewall is managed here")
-    what = f"port {_port()} in {kind}"
+    what = f"port {_port()} of {kind}"
+    done = "open" if action == "open" else "closed"
     try:
         if not is_needed():
-            return _ret(name, True, f"Nothing to {action}: {what}")
+            return _ret(name, True, f"{what.capitalize()} is {done} already")
         if __opts__["test"]:
-            return _ret(name, None, f"Would {action} {what}", {kind: f"{action} {_port()}"})
+            return _ret(name, None, f"Would {action} {what}", {kind: f"{_port()} {done}"})
         __salt__[f"registry_firewall.{action}"]()
     except CommandExecutionError as error:
         return _ret(name, False, str(error))
-    return _ret(name, True, f"Did {action} {what}", {kind: f"{action} {_port()}"})
+    return _ret(name, True, f"{what.capitalize()} is {done} now", {kind: f"{_port()} {done}"})
 
 
 def _what_starts(name):
@@ -383,7 +384,7 @@ def _what_starts(name):
     if not __salt__["registry_host.service"](name, "status"):
         changes["now"] = "started"
     if not __salt__["registry_host.service"](name, "enabled"):
-        changes["at boot"] = "started"
+        changes["at boot"] = "enabled"
     return changes
 
 
@@ -422,7 +423,9 @@ def _staying(name, changes):
 def _planned(name, changes):
     if not changes:
         return _ret(name, True, f"{name} runs")
-    verb = {"started": "start", "stopped": "stop", "restarted": "restart"}[next(iter(changes.values()))]
+    verb = {"started": "start", "enabled": "enable", "stopped": "stop", "restarted": "restart"}[
+        next(iter(changes.values()))
+    ]
     return _ret(name, None, f"Would {verb} {name}", changes)
 
 

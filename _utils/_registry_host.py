@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -245,18 +245,18 @@ def _unit_file(sections: Mapping[str, Sequence[tuple[str, str]]]) -> str:
 # Rules that are loaded at boot
 
 
-def insert_saved_rule(text: str, rule: str) -> str:
-    """A file of ``iptables-save`` with a rule before all others of INPUT; the same where it has it."""
-    lines = text.splitlines(keepends=True)
-    line = f"-A INPUT {rule}\n"
-    if line in lines or "*filter\n" not in lines:
-        return text
-    table = lines.index("*filter\n")
-    ends = (at for at in range(table, len(lines)) if lines[at].startswith(("-A ", "COMMIT")))
-    lines.insert(next(ends, len(lines)), line)
+def replace_saved_rules(text: str, old: Collection[str], new: str) -> str:
+    """Change the rules of INPUT in a file of ``iptables-save``.
+
+    Args:
+        text: the file.
+        old: rules that go.
+        new: the rule that stands before all others; empty = none.
+    """
+    gone = {f"-A INPUT {rule}\n" for rule in old}
+    lines = [line for line in text.splitlines(keepends=True) if line not in gone]
+    if new and "*filter\n" in lines:
+        table = lines.index("*filter\n")
+        ends = (at for at in range(table, len(lines)) if lines[at].startswith(("-A ", "COMMIT")))
+        lines.insert(next(ends, len(lines)), f"-A INPUT {new}\n")
     return "".join(lines)
-
-
-def drop_saved_rule(text: str, rule: str) -> str:
-    """A file of ``iptables-save`` without a rule."""
-    return "".join(line for line in text.splitlines(keepends=True) if line != f"-A INPUT {rule}\n")

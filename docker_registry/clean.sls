@@ -25,12 +25,6 @@ Registry is not stopped twice:
       - pkg: Registry package is removed
 {%- endif %}
 
-Registry package is removed:
-  pkg.purged:
-    - name: {{ names.package | json }}
-    - require:
-      - registry_host: Registry is stopped
-
 Registry has no unit:
   registry_host.unit_absent:
     - names:
@@ -39,6 +33,7 @@ Registry has no unit:
     - require:
       - registry_host: Registry is stopped
 
+# Before the package goes, which would else keep what we wrote as its own.
 Registry is not configured:
   file.absent:
     - names:
@@ -47,7 +42,13 @@ Registry is not configured:
       - {{ directory }}/tls-key.pem
       - {{ directory }}/htpasswd
     - require:
-      - pkg: Registry package is removed
+      - registry_host: Registry is stopped
+
+Registry package is removed:
+  pkg.purged:
+    - name: {{ names.package | json }}
+    - require:
+      - file: Registry is not configured
 
 Registry keeps its images unless they are to be purged:
   registry_host.images_kept:
