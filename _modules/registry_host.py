@@ -22,19 +22,13 @@ from _registry_settings import SettingsError, read_settings
 
 _CONFIGURING = ("package", "config", "service", "engine", "firewall")
 _IMAGE = "docker.io/library/registry:2"
-# Files that an installation of the undercloud leaves. Its services and the user's directory also stand on
-# overcloud nodes, whose registry is another one.
-_UNDERCLOUD_FILES = (
-    "/home/stack/undercloud.conf",
-    "/home/stack/stackrc",
-    "/usr/bin/instack-install-undercloud",
-)
 
 
 def left_alone():
     """
-    Whether the registry of this host is to be left as it is: it serves images already and the pillar
-    does not say ``docker_registry:force: true``. Within one state run the answer stays the same.
+    Whether the registry of this host is to be left as it is: it serves images already, or is that of an
+    undercloud, and the pillar does not say ``docker_registry:force: true``. Within one state run the
+    answer stays the same.
 
     Returns:
         bool: true if nothing is to be configured.
@@ -365,26 +359,13 @@ def port():
     return _settings().local.port
 
 
-def undercloud():
-    """
-    Whether this host is an OpenStack undercloud, whose registry listens on 8787.
-
-    Returns:
-        bool: what ``docker_registry:undercloud`` says; where it does not, whether files of an
-        undercloud lie here.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' registry_host.undercloud
-    """
-    choice = _pillar().get("undercloud", "auto")
-    return choice if isinstance(choice, bool) else any(map(__salt__["file.file_exists"], _UNDERCLOUD_FILES))
-
-
 def _serves_already(settings):
-    return _is_here(settings.local.host) and bool(__salt__["registry_sync.populated"]())
+    if not _is_here(settings.local.host):
+        return False
+    if __salt__["registry_undercloud.is_undercloud"]():
+        # The director's own installation has set it up; it may still be empty.
+        return bool(__salt__["registry_sync.registry"]()["up"])
+    return bool(__salt__["registry_sync.populated"]())
 
 
 def _once(name, find):
@@ -404,7 +385,8 @@ def _pillar(*path):
 def _settings():
     name = __grains__.get("fqdn") or __grains__.get("host") or "localhost"
     try:
-        return read_settings(__pillar__.get("docker_registry"), host=name, undercloud=undercloud())
+        is_undercloud = __salt__["registry_undercloud.is_undercloud"]()
+        return read_settings(__pillar__.get("docker_registry"), host=name, undercloud=is_undercloud)
     except SettingsError as mistake:
         raise CommandExecutionError(str(mistake)) from mistake
 

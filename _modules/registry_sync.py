@@ -19,10 +19,13 @@ from salt.exceptions import CommandExecutionError
 
 # Modules, not their functions: whatever function stands here is one of registry_sync to Salt.
 import _registry_brief as nagios
+import _registry_deployment as deployment
 import _registry_metrics as metrics
 import _registry_mirror as mirror
 import _registry_progress as progress
+import _registry_pull as engine_pull
 import _registry_settings as pillar_settings
+import _registry_undercloud as undercloud_files
 from _registry_errors import RegistryError
 
 log = logging.getLogger(__name__)
@@ -36,7 +39,7 @@ def __virtual__():
     return __virtualname__
 
 
-def check(brief=False):
+def check(brief=False, images_file="", environment=""):
     """Read both registries and change nothing: what is missing, stale or extra here.
 
     Every tag of the list is asked for once on each side, by HEAD, which does not count as a pull. One
@@ -47,6 +50,11 @@ def check(brief=False):
             its first word stands for there: 0 ``OK``, in step; 1 ``WARNING``, some tags could not be
             read; 2 ``CRITICAL``, the registry is down, or tags are missing or stale; 3 ``UNKNOWN``, a
             mistake in the pillar.
+        images_file: path of a file that lists images as ``openstack overcloud container image prepare``
+            writes it; it takes the place of the pillar's list.
+        environment: path of a heat environment for ``openstack overcloud deploy``. In place of a list,
+            what its ``DockerXImage`` or ``ContainerXImage`` parameters name is looked for in the local
+            registry; upstream is not asked.
 
     Returns:
         A report, which is that of ``plan`` and ``sync`` too. Every key is always there.
@@ -73,7 +81,7 @@ def check(brief=False):
         lags.
 
     Raises:
-        CommandExecutionError: a mistake in the pillar, named by its key.
+        CommandExecutionError: a mistake in the pillar, named by its key, or in a file.
 
     CLI Example:
 
@@ -83,23 +91,24 @@ def check(brief=False):
         salt '*' registry_sync.check
         salt-call registry_sync.check --out=json --retcode-passthrough
         salt-call registry_sync.check brief=True --retcode-passthrough
+        salt-call registry_sync.check environment=/home/stack/overcloud-container-images.yaml
     """
     try:
-        settings = _settings()
+        report = _check_environment(environment, images_file) if environment else _check(images_file)
     except CommandExecutionError as mistake:
         if brief:
             return _graded(*nagios.unknown(str(mistake)))
         raise
-    report = _check(settings)
     return _graded(*nagios.brief(report)) if brief else _coded(report)
 
 
-def plan(fresh=False):
+def plan(fresh=False, images_file=""):
     """Say what a sync would do, with the blobs and bytes that it would move; nothing is written.
 
     Args:
         fresh: take a local registry that cannot be read for one that is still empty, as before the
             formula's first run.
+        images_file: as ``check``'s.
 
     Returns:
         A report as that of ``check``, with ``bytes`` and ``blobs``.
@@ -114,10 +123,10 @@ def plan(fresh=False):
         salt-call registry_sync.plan
         salt '*' registry_sync.plan --out=json
     """
-    return _coded(mirror.plan(_settings(), fresh=fresh))
+    return _coded(mirror.plan(_settings(images_file), fresh=fresh))
 
 
-def sync():
+def sync(images_file=""):
     """Bring the local registry in step with the list; what cannot be copied does not stop the rest.
 
     With ``docker_registry:sync: false`` nothing is copied and the report is that of ``check``.
@@ -136,6 +145,9 @@ def sync():
     ``salt/registry_sync/ID/done``
         the same, once, at the end.
 
+    Args:
+        images_file: as ``check``'s.
+
     Returns:
         A report as that of ``check``; ``copied`` and ``failed`` are what happened.
 
@@ -148,17 +160,18 @@ def sync():
 
         salt-call registry_sync.sync
         salt '*' registry_sync.sync
+        salt-call registry_sync.sync images_file=/home/stack/upstream-container-images.yaml
         salt-run state.event 'salt/registry_sync/*' pretty=True
     """
-    settings = _settings()
+    settings = _settings(images_file)
     if not settings.sync:
-        return _coded(_check(settings))
+        return _coded(_check(images_file))
     directory = str(Path(__opts__["cachedir"]) / "registry_sync")
     try:
         report = mirror.sync(settings, directory=directory, progress=_progress())
     except RegistryError as failure:
         raise CommandExecutionError(str(failure)) from None
-    return _coded(_measured("sync", settings, report))
+    return _coded(report if images_file else _measured("sync", settings, report))
 
 
 def list_():
@@ -177,9 +190,37 @@ def list_():
         salt-call registry_sync.list
     """
     try:
-        return mirror.holdings(_settings())
+        return mirror.holdings(_pillar_settings())
     except RegistryError as failure:
         raise CommandExecutionError(str(failure)) from failure
+
+
+def pull(name):
+    """Pull an image through this host's own engine, as a user of the mirror would.
+
+    Needs docker's SDK for Python beside Salt, and docker or podman's API socket (``podman.socket``).
+
+    Args:
+        name: ``repository:tag`` as ``check`` shows it.
+
+    Returns:
+        ``image``, ``digest``, ``seconds`` and ``error`` (one sentence; the return code is 1 then).
+
+    Raises:
+        CommandExecutionError: the name is none, or a mistake in the pillar.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call registry_sync.pull rhosp13/openstack-cron:13.0
+    """
+    try:
+        pulled = engine_pull.pull(_pillar_settings().local, name)
+    except pillar_settings.SettingsError as mistake:
+        raise CommandExecutionError(str(mistake)) from None
+    __context__["retcode"] = 1 if pulled["error"] else 0
+    return pulled
 
 
 def registry():
@@ -194,7 +235,7 @@ def registry():
 
         salt-call registry_sync.registry
     """
-    return mirror.registry(_settings())
+    return mirror.registry(_pillar_settings())
 
 
 def populated():
@@ -206,7 +247,7 @@ def populated():
 
         salt-call registry_sync.populated
     """
-    return mirror.populated(_settings())
+    return mirror.populated(_pillar_settings())
 
 
 def sync_enabled():
@@ -218,26 +259,69 @@ def sync_enabled():
 
         salt-call registry_sync.sync_enabled
     """
-    return _settings().sync
+    return _pillar_settings().sync
 
 
-def _settings():
+def _settings(images_file=""):
+    """What the pillar says, with the list that a file or an undercloud's command line has written."""
+    settings = _pillar_settings()
+    file = images_file or _prepared_file(settings)
+    if not file:
+        return settings
+    try:
+        listing = undercloud_files.listing_of(_read(file), file, settings, alone=bool(images_file))
+    except undercloud_files.ListError as mistake:
+        raise CommandExecutionError(str(mistake)) from None
+    return _pillar_settings(listing)
+
+
+def _pillar_settings(listing=None):
     # Not pillar.get: from 3008 on it gives modules asterisks for values.
     pillar = __salt__["pillar.raw"]("docker_registry")
     host = __grains__.get("fqdn") or __grains__.get("host") or "localhost"
-    undercloud = isinstance(pillar, dict) and pillar.get("undercloud") is True
+    undercloud = __salt__["registry_undercloud.is_undercloud"]()
     try:
-        return pillar_settings.read_settings(pillar, host=host, undercloud=undercloud)
+        return pillar_settings.read_settings(pillar, host=host, undercloud=undercloud, listing=listing)
     except pillar_settings.SettingsError as mistake:
         raise CommandExecutionError(str(mistake)) from None
 
 
-def _check(settings):
-    return _measured("check", settings, mirror.check(settings))
+def _prepared_file(settings):
+    """The list that an undercloud's command line has written; empty where there is none."""
+    undercloud = settings.undercloud
+    file = undercloud.path(undercloud.images_file)
+    wanted = undercloud.prepare and __salt__["registry_undercloud.is_undercloud"]()
+    return file if wanted and Path(file).exists() else ""
+
+
+def _read(file):
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except OSError as failure:
+        raise CommandExecutionError(f"{file}: cannot be read: {failure.strerror}") from None
+    except UnicodeDecodeError:
+        raise CommandExecutionError(f"{file}: is no YAML") from None
+
+
+def _check(images_file):
+    settings = _settings(images_file)
+    report = mirror.check(settings)
+    return report if images_file else _measured("check", settings, report)
+
+
+def _check_environment(file, images_file):
+    if images_file:
+        raise CommandExecutionError("give environment or images_file, not both")
+    settings = _pillar_settings()
+    try:
+        wanted = undercloud_files.wanted_images(_read(file), file)
+    except undercloud_files.ListError as mistake:
+        raise CommandExecutionError(str(mistake)) from None
+    return deployment.check_deployment(settings, wanted)
 
 
 def _measured(function, settings, report):
-    """Pass a report on; what Prometheus is to know of it never makes a run fail."""
+    """Pass a report on the pillar's own list on; what Prometheus is to know of it never makes a run fail."""
     if settings.metrics:
         success = mirror.return_code(report) == mirror.IN_STEP
         try:

@@ -41,7 +41,7 @@ def check(settings: Settings) -> Report:
     registries = Registries(settings, Run(settings.transfer))
     comparison = compare(settings, registries)
     extras = find_extras(comparison, registries)
-    return _report(settings, comparison, extras, began)
+    return report_on(settings, comparison, extras, began)
 
 
 def plan(settings: Settings, *, fresh: bool = False) -> Report:
@@ -56,7 +56,7 @@ def plan(settings: Settings, *, fresh: bool = False) -> Report:
     comparison = compare(settings, registries, fresh=fresh)
     planned = make_plan(comparison, registries)
     extras = find_extras(comparison, registries)
-    return _report(settings, comparison, extras, began, planned=planned)
+    return report_on(settings, comparison, extras, began, planned=planned)
 
 
 def sync(settings: Settings, *, directory: str = "", progress: Progress | None = None) -> Report:
@@ -79,7 +79,7 @@ def sync(settings: Settings, *, directory: str = "", progress: Progress | None =
         comparison = compare(settings, registries)
         planned = make_plan(comparison, registries)
         tally = carry_out(planned, registries, progress or Progress(), journals=directory)
-    return _report(settings, comparison, (), began, tally=tally)
+    return report_on(settings, comparison, (), began, tally=tally)
 
 
 def holdings(settings: Settings) -> dict[str, dict[str, str]]:
@@ -135,7 +135,7 @@ def _readable(settings: Settings, registries: Registries) -> Holdings:
     return found
 
 
-def _report(
+def report_on(
     settings: Settings,
     comparison: Comparison,
     extras: Iterable[Tag],
@@ -144,6 +144,16 @@ def _report(
     planned: Plan | None = None,
     tally: Tally | None = None,
 ) -> Report:
+    """Say how tags stand, as all of these functions do.
+
+    Args:
+        settings: who the local registry is.
+        comparison: the tags that are wanted, and what is held.
+        extras: tags that are held and not wanted.
+        began: when, by the monotonic clock.
+        planned: what would move.
+        tally: what has moved.
+    """
     tags = [*comparison.tags, *extras]
     summary: dict[str, Any] = dict.fromkeys(STATUSES, 0)
     for tag in tags:

@@ -253,10 +253,11 @@ class Settings:
     transfer: Transfer
     # Absolute path of a file for Prometheus; empty = none is written.
     metrics: str = ""
-    undercloud: Undercloud = Undercloud()
+    undercloud: Undercloud = field(default_factory=Undercloud)
+    # Of image_defaults, for the undercloud's command line.
     namespace: str = ""
     prefix: str = ""
-    tags: TagRule = TagRule(("latest",))
+    tags: TagRule = field(default_factory=lambda: TagRule(tuple(IMAGE_DEFAULTS["tags"])))
 
     @property
     def upstreams(self) -> tuple[Endpoint, ...]:
@@ -276,9 +277,10 @@ def read_undercloud(pillar: Any) -> Undercloud:
     checked = _PILLAR["undercloud"](choice, f"{ROOT}:undercloud")
     own = dict(checked) if isinstance(checked, Mapping) else {"recognise": checked}
     own.update(own.pop("profile", {}))
-    return Undercloud(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in own.items()}
-    )
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in own.items()
+    }
+    return Undercloud(**values)
 
 
 def read_settings(

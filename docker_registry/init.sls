@@ -6,14 +6,24 @@ include:
   - .service
   - .engine
   - .firewall
+  - .undercloud
   - .sync
   - .check
 
 extend:
+  # The command line asks the registry whether it speaks TLS.
+  Undercloud has its list of images:
+    registry_undercloud:
+      - require:
+        - registry_host: Registry is running
+  Undercloud has uploaded its images:
+    registry_undercloud:
+      - require:
+        - registry_host: Docker has read its settings
   Images are mirrored:
     registry_sync:
       - require:
-        - registry_host: Registry is running
+        - registry_undercloud: Undercloud has uploaded its images
   Registry serves the images:
     registry_sync:
       - require:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -63,4 +64,5 @@ def low_states(minion, target):
     for state in low:
         key = state["__id__"] if state["__id__"] not in states else f"{state['__id__']} ({state['name']})"
         states[key] = {name: value for name, value in state.items() if name not in PLACE}
-    return states
+    # Salt has mappings of its own kind.
+    return json.loads(json.dumps(states))
