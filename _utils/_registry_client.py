@@ -104,7 +104,7 @@ class Registry:
         A wrong password is so refused once and not for each image: too many tries lock an account.
         """
         if self._challenged(answer, (), {}) and self._authorizer.credentials(()):
-            self._open("GET", self._url(""), (), "anything", {}).whole(ANSWER_LIMIT)
+            self._open("GET", self._url(""), (), "our login", {}).whole(ANSWER_LIMIT)
 
     def catalog(self) -> list[str]:
         """Every repository, sorted.
@@ -402,8 +402,10 @@ class Registry:
         said = _said(errors)
         if status in (401, 403):
             tried = self._authorizer.credentials(scopes)
-            hidden = "; it may also not exist" if scopes else ""
-            return Unauthorized(f"{self} refused {tried} for {what}{said}{hidden}")
+            if not scopes:
+                return Unauthorized(f"{self} refused {tried}{said}")
+            # Some hide behind that answer what does not exist.
+            return Unauthorized(f"{self} refused {tried} for {what}{said}; it may also not exist")
         if codes & {"BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN"}:
             return Unreachable(f"{self} lost the upload of {what}")
         if status == 404:

@@ -21,6 +21,7 @@ from urllib.parse import urljoin, urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError, ProxyError, SSLError
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from _registry_errors import Distrusted, Unreachable, Unsupported
 from _registry_routes import BLOCK_SIZE, Origin, Route, new_route, origin_of
@@ -342,11 +343,14 @@ def _tls_reason(failure: BaseException) -> str:
     words = _tls_words(inner)
     if words in ("wrong version number", "http request", "record layer failure"):
         return "does not speak TLS; is it plain HTTP (tls: false)?"
-    if "certificate required" in words or "handshake failure" in words:
+    # An alert is what the other side says.
+    if "alert" in words and any(sign in words for sign in ("certificate", "unknown ca", "handshake")):
         return f"wants a certificate of ours, or another one (cert, key): {words}"
-    return f"the certificate or TLS was refused: {words}; verify takes the path of a private CA"
+    return f"TLS failed: {words}; verify takes the path of a private CA"
 
 
 def _tls_words(failure: BaseException) -> str:
+    if isinstance(failure, CertificateError):
+        return "the certificate is for another name"
     said = getattr(failure, "verify_message", "") or getattr(failure, "reason", "") or type(failure).__name__
     return str(said).replace("_", " ").rstrip(".").lower()

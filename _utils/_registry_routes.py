@@ -19,6 +19,7 @@ from _registry_settings import Endpoint
 
 # Bytes read and sent at a time: what a cut connection loses at most, and what each worker holds twice.
 BLOCK_SIZE = 256 * 1024
+_OLD_URLLIB3 = not hasattr(urllib3, "BaseHTTPResponse")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -85,6 +86,8 @@ def new_route(endpoint: Endpoint, origin: Origin, *, connections: int) -> Route:
     options: dict[str, Any] = {"maxsize": connections, "blocksize": BLOCK_SIZE}
     if origin.scheme == "https":
         options["ssl_context"] = _tls_context(endpoint, origin)
+        # urllib3 1.26 writes its own default into the context otherwise.
+        options["cert_reqs"] = options["ssl_context"].verify_mode
     proxy = _proxy_for(endpoint, origin)
     if proxy:
         return _route_through(proxy, endpoint, origin, options)
@@ -153,6 +156,10 @@ def _is_within(host: str, network: str) -> bool:
         return False
 
 
+def _is_address(host: str) -> bool:
+    return _is_within(host, "0.0.0.0/0") or _is_within(host, "::/0")
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host is the one we run on, so that nothing crosses a network."""
     return host == "localhost" or _is_within(host, "127.0.0.0/8") or _is_within(host, "::1/128")
@@ -172,6 +179,9 @@ def _tls_context(endpoint: Endpoint, origin: Origin) -> ssl.SSLContext:
     else:
         bundle = endpoint.verify if isinstance(endpoint.verify, str) else ""
         context = _verifying_context(endpoint, bundle, only_bundle=at_home and bool(bundle))
+        if _OLD_URLLIB3 and _is_address(origin.host):
+            # It hands no addresses to OpenSSL but compares them with the certificate's by itself.
+            context.check_hostname = False
     if endpoint.cert and at_home:
         _add_own_certificate(context, endpoint)
     return context
