@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from _registry_client import Registry
 from _registry_errors import Absent, RegistryError, Unsupported
@@ -264,10 +265,9 @@ def compare(settings: Settings, registries: Registries, *, fresh: bool = False) 
         keeps the others from being told.
     """
     targets = [image.target for image in settings.images]
-    holdings = look(registries, targets)
+    holdings = _look_while_meeting(settings, registries, targets)
     if fresh and (holdings.error or holdings.unread):
         holdings = Holdings(up=holdings.up)
-    registries.meet(settings.upstreams)
     found = registries.ask(lambda image: _tags_of_image(image, registries), settings.images)
     tags = _without_collisions([tag for tags in found for tag in tags])
 
@@ -277,6 +277,16 @@ def compare(settings: Settings, registries: Registries, *, fresh: bool = False) 
 
     registries.ask(compare_tag, tags)
     return Comparison(tags, holdings)
+
+
+def _look_while_meeting(settings: Settings, registries: Registries, targets: Sequence[str]) -> Holdings:
+    """Read the local side during the round-trips to a far upstream."""
+    sides: list[Callable[[], Any]] = [
+        partial(look, registries, targets),
+        partial(registries.meet, settings.upstreams),
+    ]
+    holdings: Holdings = in_parallel(lambda read: read(), sides, len(sides), registries.run.stopping)[0]
+    return holdings
 
 
 def find_extras(comparison: Comparison, registries: Registries) -> list[Tag]:
