@@ -165,6 +165,25 @@ def service_config(file, storage_default):
     )
 
 
+def owner(packaged):
+    """
+    Whom the registry's files belong to.
+
+    Args:
+        packaged (str): user or group of the system's package.
+
+    Returns:
+        str: the same, or root where the registry runs in a container.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_host.owner docker-registry
+    """
+    return "root" if _way() == "container" else packaged
+
+
 def text(of):
     """
     What a file of the registry says whose text stands in the pillar.
@@ -211,6 +230,22 @@ def container_unit(kind, name, config, storage_default):
         files=tuple(filter(None, (_tls_path(part, config) for part in ("certificate", "key")))),
     )
     return host.quadlet(container) if kind == "quadlet" else host.unit(container)
+
+
+def reload_units():
+    """
+    Have systemd read its units anew, where it runs; a quadlet becomes a unit by that.
+
+    Returns:
+        bool: true if there is nothing to read or it was read.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_host.reload_units
+    """
+    return not salt.utils.systemd.booted(__context__) or __salt__["service.systemctl_reload"]()
 
 
 def is_our_unit(file):
@@ -281,7 +316,7 @@ def service(name, action):
 
     Args:
         name (str): the service.
-        action (str): start, stop, status, enable or enabled.
+        action (str): start, stop, status, enable, disable or enabled.
 
     Returns:
         bool: true if it was done, or if it is so.
@@ -293,8 +328,10 @@ def service(name, action):
         salt '*' registry_host.service docker-registry status
     """
     if salt.utils.systemd.booted(__context__):
+        if action == "start":
+            reload_units()
         return __salt__[f"service.{action}"](name)
-    if action in ("enable", "enabled"):
+    if action in ("enable", "disable", "enabled"):
         # The package does it; Salt needs insserv for it, which Debian has given up.
         return True
     if "service.offline" in __salt__ and __salt__["service.offline"]():

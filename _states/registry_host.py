@@ -114,8 +114,7 @@ def running(name):
         return _ret(name, False, f"{name} cannot start: another program has its port {_port()}")
     if __opts__["test"]:
         return _planned(name, changes)
-    _start(name, changes)
-    return _answering(name, changes)
+    return _start(name, changes) or _answering(name, changes)
 
 
 def mod_watch(name, sfun="", **_):
@@ -136,8 +135,8 @@ def mod_watch(name, sfun="", **_):
         return _planned(name, changes)
     # Not the init script's own restart: it starts the new server while the old one still holds the port.
     _stop(name)
-    _start(name, {"now": "started"})
-    return _answering(name, changes) if sfun == "running" else _staying(name, changes)
+    come_up = _answering if sfun == "running" else _staying
+    return _start(name, {"now": "started"}) or come_up(name, changes)
 
 
 def engine(name, start=False):
@@ -164,8 +163,7 @@ def engine(name, start=False):
     changes = _what_starts(name)
     if __opts__["test"]:
         return _planned(name, changes)
-    _start(name, changes)
-    return _staying(name, changes)
+    return _start(name, changes) or _staying(name, changes)
 
 
 def stopped(name):
@@ -295,7 +293,12 @@ def unit_absent(name):
         return _ret(name, True, f"There is no {name}")
     if not __salt__["registry_host.is_our_unit"](name):
         return _ret(name, True, f"{name} was not written by this formula")
-    return __states__["file.absent"](name)
+    if not __opts__["test"] and name.endswith(".service"):
+        __salt__["registry_host.service"](name.rpartition("/")[2], "disable")
+    ret = __states__["file.absent"](name)
+    if not __opts__["test"]:
+        __salt__["registry_host.reload_units"]()
+    return ret
 
 
 def images_kept(name, default):
@@ -366,17 +369,18 @@ def _port_state(name, action, is_needed):
     kind = __salt__["registry_firewall.kind"]()
     if kind == "none":
         return _ret(name, True, "No firewall is managed here")
-    what = f"port {_port()} of {kind}"
+    # Our rule may still be that of another port.
+    what = f"port {_port()} of {kind}" if action == "open" else f"our port of {kind}"
     done = "open" if action == "open" else "closed"
     try:
         if not is_needed():
             return _ret(name, True, f"{what.capitalize()} is {done} already")
         if __opts__["test"]:
-            return _ret(name, None, f"Would {action} {what}", {kind: f"{_port()} {done}"})
+            return _ret(name, None, f"Would {action} {what}", {kind: done})
         __salt__[f"registry_firewall.{action}"]()
     except CommandExecutionError as error:
         return _ret(name, False, str(error))
-    return _ret(name, True, f"{what.capitalize()} is {done} now", {kind: f"{_port()} {done}"})
+    return _ret(name, True, f"{what.capitalize()} is {done} now", {kind: done})
 
 
 def _what_starts(name):
@@ -389,10 +393,15 @@ def _what_starts(name):
 
 
 def _start(name, changes):
-    if "at boot" in changes:
-        __salt__["registry_host.service"](name, "enable")
-    if "now" in changes:
-        __salt__["registry_host.service"](name, "start")
+    """Return a failed state where the service refuses, else None."""
+    try:
+        if "at boot" in changes:
+            __salt__["registry_host.service"](name, "enable")
+        if "now" in changes:
+            __salt__["registry_host.service"](name, "start")
+    except CommandExecutionError as error:
+        return _ret(name, False, f"{name} does not start; its log says why: {error}")
+    return None
 
 
 def _stop(name):

@@ -11,6 +11,8 @@ from typing import Any
 import yaml
 
 UNIT_MARK = "# Written by the Salt formula docker_registry.\n"
+# Slow enough not to run into systemd's limit of starts, which would refuse the next one by hand as well.
+_RESTART = (("Restart", "always"), ("RestartSec", "5"))
 # Keys of `storage` that are no driver: https://distribution.github.io/distribution/about/configuration/#storage
 _STORAGE_OPTIONS = ("cache", "delete", "maintenance", "redirect", "tag")
 
@@ -208,12 +210,14 @@ def quadlet(container: Container) -> str:
         *(("Volume", volume) for volume in container.volumes),
         ("Exec", f"serve {container.config}"),
     ]
-    return _unit_file({"Container": settings, "Service": [("Restart", "always"), ("TimeoutStartSec", "900")]})
+    return _unit_file({"Container": settings, "Service": [*_RESTART, ("TimeoutStartSec", "900")]})
 
 
 def unit(container: Container) -> str:
     """A systemd unit for a podman that has no quadlet (before 4.4)."""
     run = ["/usr/bin/podman", "run", "--rm", "--name", container.name, "--network", "host"]
+    # The unit's journal has it already.
+    run += ["--log-driver", "none"]
     for volume in container.volumes:
         run += ["--volume", volume]
     run += [container.image, "serve", container.config]
@@ -221,7 +225,8 @@ def unit(container: Container) -> str:
         ("ExecStartPre", f"-/usr/bin/podman rm --force {container.name}"),
         ("ExecStart", shlex.join(run)),
         ("ExecStop", f"/usr/bin/podman stop --time 10 {container.name}"),
-        ("Restart", "always"),
+        ("ExecStopPost", f"-/usr/bin/podman rm --force {container.name}"),
+        *_RESTART,
     ]
     return _unit_file({"Service": settings})
 

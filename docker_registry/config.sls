@@ -8,8 +8,19 @@ include:
 Registry has a place for its images:
   registry_host.storage:
     - default: {{ names.storage | json }}
-    - user: {{ names.user | json }}
-    - group: {{ names.group | json }}
+    - user: __slot__:salt:registry_host.owner({{ names.user }})
+    - group: __slot__:salt:registry_host.owner({{ names.group }})
+    - require:
+      - pkg: Registry package is installed
+
+Registry has a directory for its configuration:
+  file.directory:
+    - name: {{ directory }}
+    - mode: '0755'
+    - makedirs: true
+    - onlyif:
+      - fun: registry_host.configures
+        what: service
     - require:
       - pkg: Registry package is installed
 
@@ -17,59 +28,55 @@ Registry has a certificate:
   file.managed:
     - name: {{ directory }}/tls-certificate.pem
     - contents: __slot__:salt:registry_host.text(certificate)
-    - user: {{ names.user | json }}
-    - group: {{ names.group | json }}
+    - user: __slot__:salt:registry_host.owner({{ names.user }})
+    - group: __slot__:salt:registry_host.owner({{ names.group }})
     - mode: '0644'
-    - makedirs: true
     - onlyif:
       - fun: registry_host.configures
         what: certificate
     - require:
-      - pkg: Registry package is installed
+      - file: Registry has a directory for its configuration
 
 Registry has a key:
   file.managed:
     - name: {{ directory }}/tls-key.pem
     - contents: __slot__:salt:registry_host.text(key)
-    - user: {{ names.user | json }}
-    - group: {{ names.group | json }}
+    - user: __slot__:salt:registry_host.owner({{ names.user }})
+    - group: __slot__:salt:registry_host.owner({{ names.group }})
     - mode: '0600'
-    - makedirs: true
     - show_changes: false
     - onlyif:
       - fun: registry_host.configures
         what: key
     - require:
-      - pkg: Registry package is installed
+      - file: Registry has a directory for its configuration
 
 Registry knows its users:
   file.managed:
     - name: {{ directory }}/htpasswd
     - contents: __slot__:salt:registry_host.text(htpasswd)
-    - user: {{ names.user | json }}
-    - group: {{ names.group | json }}
+    - user: __slot__:salt:registry_host.owner({{ names.user }})
+    - group: __slot__:salt:registry_host.owner({{ names.group }})
     - mode: '0600'
-    - makedirs: true
     - show_changes: false
     - onlyif:
       - fun: registry_host.configures
         what: htpasswd
     - require:
-      - pkg: Registry package is installed
+      - file: Registry has a directory for its configuration
 
 Registry is configured:
   file.serialize:
     - name: {{ names.config | json }}
     - dataset: __slot__:salt:registry_host.service_config({{ names.config }}, {{ names.storage }})
     - serializer: yaml
-    - user: {{ names.user | json }}
-    - group: {{ names.group | json }}
+    - user: __slot__:salt:registry_host.owner({{ names.user }})
+    - group: __slot__:salt:registry_host.owner({{ names.group }})
     - mode: '0600'
-    - makedirs: true
     # It holds http.secret, and may hold the keys of an object store.
     - show_changes: false
     - onlyif:
       - fun: registry_host.configures
         what: service
     - require:
-      - pkg: Registry package is installed
+      - file: Registry has a directory for its configuration

@@ -210,6 +210,7 @@ def test_a_quadlet_mounts_what_the_server_reads_where_it_stands():
         "\n"
         "[Service]\n"
         "Restart=always\n"
+        "RestartSec=5\n"
         "TimeoutStartSec=900\n"
         "\n"
         "[Install]\n"
@@ -221,13 +222,15 @@ def test_a_unit_for_an_old_podman_says_the_same():
     service = unit(CONTAINER).partition("[Service]\n")[2].partition("\n\n")[0]
     assert service.splitlines() == [
         "ExecStartPre=-/usr/bin/podman rm --force registry",
-        "ExecStart=/usr/bin/podman run --rm --name registry --network host"
+        "ExecStart=/usr/bin/podman run --rm --name registry --network host --log-driver none"
         " --volume /etc/registry:/etc/registry:ro,z"
         " --volume /etc/pki/mirror.pem:/etc/pki/mirror.pem:ro,z"
         " --volume '/srv/100%% images:/srv/100%% images'"
         " docker.io/library/registry:2 serve /etc/registry/config.yml",
         "ExecStop=/usr/bin/podman stop --time 10 registry",
+        "ExecStopPost=-/usr/bin/podman rm --force registry",
         "Restart=always",
+        "RestartSec=5",
     ]
 
 
