@@ -94,6 +94,11 @@ class Wire:
             _ip("-n", namespace, "link", "set", interface, "up")
         return namespace, address
 
+    def unplug(self, namespace: str) -> None:
+        """Take a namespace away again, with its end of the wire."""
+        self._plugged.remove(namespace)
+        _ip("netns", "delete", namespace)
+
     @contextmanager
     def entered(self) -> Iterator[None]:
         """Have this thread, and the programs it starts, live on the wire."""
@@ -118,8 +123,9 @@ class Wire:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for namespace in [*self._plugged, self.name]:
-            _ip("netns", "delete", namespace)
+        for namespace in list(self._plugged):
+            self.unplug(namespace)
+        _ip("netns", "delete", self.name)
 
 
 class Host:
@@ -138,6 +144,7 @@ class Host:
         self.name = name
         self.directory = directory.resolve()
         self.environment = environment
+        self._wire = wire
         self.namespace, self.address = wire.plug_in(name)
         self._machine = f"{name}-{os.getpid()}"
         self._root = root
@@ -149,7 +156,13 @@ class Host:
         """Run a command inside, as systemd would."""
         unit = ["systemd-run", "-q", "--pipe", "--wait", "--collect"]
         return subprocess.run(
-            [*_enter(self._leader), *unit, *self._surroundings(), *command],
+            # systemd takes a dollar for a variable of its own.
+            [
+                *_enter(self._leader),
+                *unit,
+                *self._surroundings(),
+                *(word.replace("$", "$$") for word in command),
+            ],
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
@@ -223,6 +236,7 @@ class Host:
             self._nspawn.terminate()
             self._nspawn.wait(SECONDS_TO_STOP)
         _remove_cgroups(self._machine)
+        self._wire.unplug(self.namespace)
 
     def _surroundings(self) -> list[str]:
         # systemd-run looks for a program where its own PATH says, env where the new one says.

@@ -1,0 +1,137 @@
+"""Booted hosts on a wire of their own, with a vendor's registry at its other end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.hosts import Host, HostedMinion, Wire, root_filesystem, salt_environments, why_no_hosts
+from support.images import Image, Layer, docker_image, push, runnable_image, static_busybox
+from support.registries import Distribution, registry_binary
+
+REPOSITORY_ROOT = Path(__file__).resolve().parents[2]
+# The Salt that runs the tests, or the one that was asked for, for what one version proves for all.
+SALT = os.environ.get("SALT_VERSION", "3007")
+REPOSITORIES = ("rhosp13/openstack-cron", "rhosp13/openstack-nova-api", "ceph/rhceph")
+PORT = 5001
+
+
+@dataclass(frozen=True)
+class Vendor:
+    """A registry at the far end of the wire and the images it was given."""
+
+    server: Distribution
+    images: dict[str, Image]
+
+    def pillar(self, host: str, **others: Any) -> dict[str, Any]:
+        """Return a pillar that mirrors all of it to a host's own registry."""
+        return {
+            "upstream": {"host": self.server.host, "port": self.server.port, "tls": False},
+            "local": {"host": host},
+            "images": [{"name": name, "tags": ["13.0"]} for name in self.images],
+            "transfer": {"retries": 2},
+            **others,
+        }
+
+    @property
+    def address(self) -> str:
+        """`host:port`."""
+        return self.server.address
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip by name what this machine cannot boot."""
+    lacking = why_no_hosts() or (None if registry_binary() else "docker-distribution")
+    if lacking:
+        for item in items:
+            if "integration" in item.path.parts:
+                item.add_marker(pytest.mark.skip(reason=f"booted hosts need {lacking}"))
+
+
+@pytest.fixture(scope="session")
+def host_root() -> Path:
+    """Return the root that all hosts boot from."""
+    return root_filesystem(REPOSITORY_ROOT / ".cache")
+
+
+@pytest.fixture(scope="session", params=salt_environments(REPOSITORY_ROOT) or [SALT])
+def each_salt(request: pytest.FixtureRequest) -> str:
+    """Return, one after another, the versions of Salt that there is an environment of."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def wire() -> Iterator[Wire]:
+    """Return a network that a module's hosts share with nobody."""
+    with Wire("wire") as wire:
+        yield wire
+
+
+@pytest.fixture(scope="module")
+def vendor(wire: Wire, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vendor]:
+    """Return a registry on the wire that holds what the pillar wants."""
+    images = {name: docker_image([Layer(name, length=50_000), Layer("base")]) for name in REPOSITORIES}
+    if static_busybox():
+        images["tools/busybox"] = runnable_image()
+    with ExitStack() as running:
+        with wire.entered():
+            server = running.enter_context(
+                Distribution(tmp_path_factory.mktemp("vendor"), host=wire.address, port=PORT)
+            )
+            for name, image in images.items():
+                push(server.url, name, "13.0", image)
+        yield Vendor(server, images)
+
+
+@pytest.fixture(scope="module")
+def boot_module(
+    wire: Wire, host_root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Host]]:
+    """Return a function that boots a host of that name, which stops after the module."""
+    yield from _booter(wire, host_root, tmp_path_factory)
+
+
+@pytest.fixture
+def boot(
+    wire: Wire, host_root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Host]]:
+    """Return a function that boots a host of that name, which stops after the test."""
+    yield from _booter(wire, host_root, tmp_path_factory)
+
+
+def _booter(
+    wire: Wire, root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Host]]:
+    with ExitStack() as running:
+
+        def boot(name: str, salt: str = SALT) -> Host:
+            docker = tmp_path_factory.mktemp("docker")
+            host = Host(
+                name,
+                root=root,
+                wire=wire,
+                directory=tmp_path_factory.mktemp(name),
+                environment=REPOSITORY_ROOT / ".venv" / salt,
+                # Docker's storage cannot lie on the overlay that the rest of the host is.
+                binds={docker: "/var/lib/docker"},
+            )
+            return running.enter_context(host)
+
+        yield boot
+
+
+@pytest.fixture
+def minion() -> Callable[..., HostedMinion]:
+    """Return a function that gives a host a pillar and the formula."""
+    return minion_on
+
+
+def minion_on(host: Host, pillar: dict[str, Any], **keywords: Any) -> HostedMinion:
+    """Give a host a pillar and the formula."""
+    return HostedMinion(host, REPOSITORY_ROOT, pillar={"docker_registry": pillar}, **keywords)

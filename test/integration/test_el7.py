@@ -1,0 +1,146 @@
+"""An Enterprise Linux 7 with real dnf and packages of its layout: docker-distribution, docker with a sysconfig."""
+
+from __future__ import annotations
+
+import pytest
+
+from integration.conftest import minion_on
+from integration.story import changes, failures, live, states
+from support.hosts import become_el7
+
+CONFIG = "/etc/docker-distribution/registry/config.yml"
+SERVICE = "docker-distribution"
+SYSCONFIG = "/etc/sysconfig/docker"
+TRUST = "Docker trusts the registries through its sysconfig"
+
+
+@pytest.fixture(scope="module")
+def story(each_salt, boot_module, vendor):
+    host = boot_module(f"el7-{each_salt}", salt=each_salt)
+    become_el7(host)
+    return live(minion_on(host, vendor.pillar(host.address, engine={"install": True})))
+
+
+@pytest.fixture
+def el7(boot):
+    """Return a host on which docker runs already."""
+    host = boot("el7")
+    become_el7(host)
+    host.output("dnf", "-y", "-q", "install", "docker")
+    return host
+
+
+def setting(host):
+    """Return the assignment that docker's unit hands on."""
+    lines = host.read(SYSCONFIG).splitlines()
+    return [line for line in lines if line.startswith("INSECURE_REGISTRY=")]
+
+
+class TestLife:
+    def test_the_plan_writes_nothing(self, story):
+        assert failures(story.plan) == []
+        assert story.written_by_plan == set()
+
+    def test_the_first_run_does_it_all(self, story):
+        assert failures(story.first) == []
+        assert changes(story.first)["Registry package is installed"][SERVICE]["new"].startswith("2.6.2")
+        assert "docker" in changes(story.first)["Docker is installed"]
+        assert len(changes(story.first)["Images are mirrored"]) == 4
+
+    def test_packages_are_the_systems(self, story):
+        assert story.host.output("rpm", "-q", "--qf", "%{NAME} ", SERVICE, "docker") == f"{SERVICE} docker "
+        assert story.host.output("rpm", "-qf", "--qf", "%{NAME}", SYSCONFIG) == "docker"
+
+    def test_services_run_now_and_after_a_boot(self, story):
+        for service in (SERVICE, "docker"):
+            assert story.host.is_active(service)
+            assert story.host.output("systemctl", "is-enabled", service).strip() == "enabled"
+
+    def test_docker_is_told_of_both_registries_and_keeps_its_other_settings(self, story, vendor):
+        assert setting(story.host) == [
+            f'INSECURE_REGISTRY="--insecure-registry {story.host.address}:5000 '
+            f'--insecure-registry {vendor.address}"'
+        ]
+        assert "\nOPTIONS='--iptables=false --bridge=none " in story.host.read(SYSCONFIG)
+        command = story.host.output("pgrep", "--oldest", "--list-full", "dockerd")
+        assert f"--insecure-registry {story.host.address}:5000" in command
+
+    def test_the_second_run_changes_nothing(self, story):
+        assert failures(story.second) == []
+        assert changes(story.second) == {}
+
+    def test_the_check_finds_everything_in_step(self, story):
+        assert story.check.retcode == 0
+        assert story.check.value["summary"]["current"] == 4
+
+
+def test_what_a_site_wrote_stays_beside_ours_and_docker_restarts_once(el7, vendor):
+    text = el7.read(SYSCONFIG) + 'INSECURE_REGISTRY="--insecure-registry site.example.com:5000"\n'
+    el7.write(SYSCONFIG, text)
+    el7.output("systemctl", "start", "docker")
+    before = el7.invocation("docker")
+    minion = minion_on(el7, vendor.pillar(el7.address))
+    answer = minion.apply("docker_registry.engine")
+    assert failures(answer) == []
+    assert set(changes(answer)) == {TRUST, "Docker has read its settings"}
+    assert setting(el7) == [
+        'INSECURE_REGISTRY="--insecure-registry site.example.com:5000 '
+        f'--insecure-registry {el7.address}:5000 --insecure-registry {vendor.address}"'
+    ]
+    after = el7.invocation("docker")
+    assert after != before
+    again = minion.apply("docker_registry.engine")
+    assert (failures(again), changes(again)) == ([], {})
+    assert el7.invocation("docker") == after
+
+
+def test_a_file_that_names_both_is_not_touched_and_docker_not_restarted(el7, vendor):
+    # In another order and another spelling than the formula's.
+    ours = (
+        f"INSECURE_REGISTRY='--insecure-registry={vendor.address} --insecure-registry {el7.address}:5000'\n"
+    )
+    el7.write(SYSCONFIG, el7.read(SYSCONFIG) + ours)
+    el7.output("systemctl", "start", "docker")
+    before = (el7.path(SYSCONFIG).stat().st_mtime_ns, el7.read(SYSCONFIG), el7.invocation("docker"))
+    answer = minion_on(el7, vendor.pillar(el7.address)).apply("docker_registry.engine")
+    assert (failures(answer), changes(answer)) == ([], {})
+    assert (el7.path(SYSCONFIG).stat().st_mtime_ns, el7.read(SYSCONFIG), el7.invocation("docker")) == before
+
+
+def test_docker_pulls_from_the_mirror_after_the_formula_and_not_before(el7, vendor):
+    host = el7
+    host.output("systemctl", "start", "docker")
+    image = f"{host.address}:5000/tools/busybox:13.0"
+    minion = minion_on(host, vendor.pillar(host.address, engine={"manage": "none"}))
+    assert failures(minion.apply("docker_registry")) == []
+    refused = host.run("docker", "pull", image)
+    assert refused.returncode != 0
+    assert "server gave HTTP response to HTTPS client" in refused.stderr
+    minion.set_pillar({"docker_registry": vendor.pillar(host.address, force=True)})
+    assert failures(minion.apply("docker_registry")) == []
+    assert vendor.images["tools/busybox"].digest in host.output("docker", "pull", image)
+
+
+def test_an_undercloud_serves_on_its_own_port(boot, vendor):
+    host = boot("undercloud")
+    become_el7(host)
+    for name in ("undercloud.conf", "stackrc"):
+        host.write(f"/home/stack/{name}", "")
+    host.output("dnf", "-y", "-q", "install", "instack-undercloud", "python2-openstackclient")
+    answer = minion_on(host, vendor.pillar(host.address)).apply("docker_registry")
+    assert failures(answer) == []
+    comment = states(answer)["Registry serves the images"]["comment"]
+    assert comment == f"http://{host.address}:8787 serves 4 repositories, 4 tags"
+
+
+def test_clean_takes_our_registries_alone_out_of_dockers_file(el7, vendor):
+    text = el7.read(SYSCONFIG) + 'INSECURE_REGISTRY="--insecure-registry site.example.com:5000"\n'
+    el7.write(SYSCONFIG, text)
+    minion = minion_on(el7, vendor.pillar(el7.address))
+    assert failures(minion.apply("docker_registry")) == []
+    assert failures(minion.apply("docker_registry.clean")) == []
+    assert el7.read(SYSCONFIG) == text
+    assert not el7.is_active(SERVICE)
+    assert el7.run("rpm", "-q", SERVICE).returncode != 0
+    assert not el7.path(CONFIG).exists()
+    assert el7.path("/var/lib/registry/docker").is_dir()
