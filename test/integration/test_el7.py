@@ -1,4 +1,4 @@
-"""An Enterprise Linux 7 with real dnf and packages of its layout: docker-distribution, docker with a sysconfig."""
+"""An Enterprise Linux 7 with real dnf and packages of its layout, docker and its sysconfig among them."""
 
 from __future__ import annotations
 

@@ -172,7 +172,8 @@ class Host:
 
     def start_service(self, unit: str, *command: str) -> None:
         """Have systemd run a command until the host stops."""
-        self.output("systemd-run", "-q", f"--unit={unit}", *self._surroundings(), *command)
+        stop_soon = ("-p", "TimeoutStopSec=2")
+        self.output("systemd-run", "-q", f"--unit={unit}", *stop_soon, *self._surroundings(), *command)
 
     def output(self, *command: str) -> str:
         """Return what a command prints, which must succeed."""
