@@ -92,12 +92,16 @@ def forced_changes(config, storage_default):
 
         salt '*' registry_host.forced_changes /etc/docker/registry/config.yml /var/lib/docker-registry
     """
+    test = __opts__["test"]
     ran = __salt__["state.sls"](
         ",".join(f"docker_registry.{name}" for name in _CONFIGURING),
         test=True,
         concurrent=True,
         pillar={"docker_registry": {**_pillar(), "force": True}},
     )
+    # Salt's loader takes the test mode of an inner run over to the outer one, where a function of the same
+    # module runs in both: https://github.com/saltstack/salt/blob/master/salt/loader/lazy.py (LoadedFunc)
+    __opts__["test"] = test
     if not isinstance(ran, dict):
         return [f"fail: {'; '.join(map(str, ran))}"]
     # The file holds secrets, so its state shows no difference that could be counted.

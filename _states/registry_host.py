@@ -41,7 +41,10 @@ def guarded(name, config, storage):
         if not __salt__["registry_host.left_alone"]():
             return _ret(name, True, "The pillar is understood; the registry is configured as it says")
         served = __salt__["registry_sync.registry"]()
+        test = __opts__["test"]
         changes = __salt__["registry_host.forced_changes"](config, storage)
+        # As there, for the states.
+        __opts__["test"] = test
     except CommandExecutionError as mistake:
         return _ret(name, False, str(mistake))
     forced = f"would {_and(changes)}" if changes else "would change nothing either"

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from _registry_host import config_lines_changed
-from support.images import Layer, docker_image, push
+from support.images import Layer, digest_of, docker_image, push
 from support.pillar import pillar_of
 from support.registries import free_port
 from support.salt_minion import Minion
@@ -134,6 +134,18 @@ def test_only_the_engine_of_the_pillar_is_configured(engine, tmp_path, checkout)
     )
     planned = {name.split()[0].lower() for name, state in ran.items() if state["result"] is None}
     assert planned == {engine} - {"none"}
+
+
+def test_a_registry_that_is_left_alone_still_gets_the_images_that_it_lacks(tmp_path, checkout, filled, local):
+    image = docker_image([Layer("newer")])
+    push(f"http://127.0.0.1:{filled['upstream']['port']}", "site/app", "2.0", image)
+    pillar = {**filled, "images": [{"name": "site/app", "tags": ["1.0", "2.0"]}]}
+    ran = states(
+        Minion(tmp_path, checkout, pillar={"docker_registry": pillar}).apply("docker_registry", test=False)
+    )
+    assert "nothing was configured" in ran[GUARD]["comment"]
+    assert "Mirrored 1 of 2 tags" in ran["Images are mirrored"]["comment"]
+    assert digest_of(local.url, "site/app", "2.0") == image.digest
 
 
 def test_without_a_registry_here_nothing_of_it_is_configured(tmp_path, checkout):
