@@ -269,11 +269,13 @@ def authorities_absent(name):
           registry_host.authorities_absent:
             - name: /etc/docker/certs.d
     """
-    rets = [
-        __states__["file.absent"](f"{name}/{registry}/ca.crt")
-        for registry in __salt__["registry_host.authorities"]()
-    ]
-    return _joined(name, rets)
+    rets = []
+    for registry in __salt__["registry_host.authorities"]():
+        rets.append(__states__["file.absent"](f"{name}/{registry}/ca.crt"))
+        if not __opts__["test"]:
+            # It refuses where somebody else has put a file there.
+            __salt__["file.rmdir"](f"{name}/{registry}")
+    return _joined(name, rets) if rets else _ret(name, True, "No registry has an authority of its own")
 
 
 def unit_absent(name):
@@ -403,7 +405,9 @@ def _start(name, changes):
         if "now" in changes:
             __salt__["registry_host.service"](name, "start")
     except CommandExecutionError as error:
-        return _ret(name, False, f"{name} does not start; its log says why: {error}")
+        refused = _ret(name, False, f"{name} does not start; its log says why: {error}")
+        # Without changes Salt would go on to mod_watch, whose answer would replace this one.
+        return {**refused, "skip_watch": True}
     return None
 
 

@@ -121,13 +121,22 @@ def test_docker_pulls_from_the_mirror_after_the_formula_and_not_before(el7, vend
     assert vendor.images["tools/busybox"].digest in host.output("docker", "pull", image)
 
 
+def test_a_docker_that_does_not_start_fails_the_run(el7, vendor):
+    el7.write(SYSCONFIG, "OPTIONS=--no-such-option\n")
+    minion = minion_on(el7, vendor.pillar(el7.address, engine={"install": True}))
+    (failure,) = failures(minion.apply("docker_registry.engine"))
+    assert failure.startswith("Docker has read its settings: docker does not start")
+
+
 def test_an_undercloud_serves_on_its_own_port(boot, vendor):
     host = boot("undercloud")
     become_el7(host)
     for name in ("undercloud.conf", "stackrc"):
         host.write(f"/home/stack/{name}", "")
     host.output("dnf", "-y", "-q", "install", "instack-undercloud", "python2-openstackclient")
-    answer = minion_on(host, vendor.pillar(host.address)).apply("docker_registry")
+    # The command line of OpenStack has tests of its own.
+    pillar = vendor.pillar(host.address, undercloud={"prepare": False})
+    answer = minion_on(host, pillar).apply("docker_registry")
     assert failures(answer) == []
     comment = states(answer)["Registry serves the images"]["comment"]
     assert comment == f"http://{host.address}:8787 serves 4 repositories, 4 tags"
