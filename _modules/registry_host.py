@@ -128,8 +128,8 @@ def storage(default):
 
         salt '*' registry_host.storage /var/lib/registry
     """
-    config = service_config("/", default)
-    return config["storage"].get("filesystem", {}).get("rootdirectory", "")
+    registry = _pillar("registry")
+    return host.storage_directory(registry.get("config", {}), registry.get("storage") or default)
 
 
 def service_config(file, storage_default):
@@ -303,7 +303,7 @@ def answers(patience=0):
 
         salt '*' registry_host.answers patience=5
     """
-    address = host.listen_address(service_config("/", ""))
+    address = host.listen_address(_pillar("registry", "config"), port())
     deadline = time.monotonic() + patience
     while not _accepts(address):
         if time.monotonic() >= deadline:

@@ -272,7 +272,7 @@ def authorities_absent(name):
     rets = []
     for registry in __salt__["registry_host.authorities"]():
         rets.append(__states__["file.absent"](f"{name}/{registry}/ca.crt"))
-        if not __opts__["test"]:
+        if rets[-1]["changes"] and not __opts__["test"]:
             # It refuses where somebody else has put a file there.
             __salt__["file.rmdir"](f"{name}/{registry}")
     return _joined(name, rets) if rets else _ret(name, True, "No registry has an authority of its own")

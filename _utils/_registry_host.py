@@ -97,11 +97,19 @@ def storage_driver(config: Mapping[str, Any]) -> str:
     return drivers[0] if drivers else "filesystem"
 
 
-def listen_address(config: Mapping[str, Any]) -> tuple[str, int]:
-    """Where a client on the same host reaches a registry with this configuration."""
-    host, _, port = config["http"]["addr"].rpartition(":")
+def storage_directory(config: Mapping[str, Any], default: str) -> str:
+    """Where the images lie; empty where the pillar's configuration asks for another driver."""
+    if storage_driver(config) != "filesystem":
+        return ""
+    filesystem = config.get("storage", {}).get("filesystem") or {}
+    return str(filesystem.get("rootdirectory", default))
+
+
+def listen_address(config: Mapping[str, Any], port: int) -> tuple[str, int]:
+    """Where a client on the same host reaches the registry: ``http.addr`` of the pillar, or any address."""
+    host, _, own_port = config.get("http", {}).get("addr", f":{port}").rpartition(":")
     host = host.strip("[]")
-    return (host if host not in ("", "0.0.0.0", "::") else "localhost"), int(port)
+    return (host if host not in ("", "0.0.0.0", "::") else "localhost"), int(own_port)
 
 
 def secret_in(config_text: str) -> str:

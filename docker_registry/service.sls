@@ -13,5 +13,6 @@ Registry is running:
       - file: Registry is configured
       - file: Registry has a certificate
       - file: Registry has a key
+      - file: Registry knows its users
       - file: Registry has a quadlet
       - file: Registry has a unit

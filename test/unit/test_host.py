@@ -21,6 +21,7 @@ from _registry_host import (
     replace_saved_rules,
     secret_in,
     service_config,
+    storage_directory,
     storage_driver,
     unit,
 )
@@ -115,7 +116,19 @@ def test_kinds_of_mappings_and_lists_become_plain():
     ],
 )
 def test_a_client_on_the_host_reaches_what_the_server_listens_on(addr, reached):
-    assert listen_address({"http": {"addr": addr}}) == reached
+    assert listen_address({"http": {"addr": addr}}, 1) == reached
+
+
+def test_without_an_address_it_is_the_port_of_the_pillar():
+    assert listen_address({}, 8787) == ("localhost", 8787)
+    assert listen_address({"http": {"secret": "s"}}, 5000) == ("localhost", 5000)
+
+
+def test_the_directory_of_the_images_is_the_one_of_the_configuration_if_that_says():
+    assert storage_directory({}, "/d") == "/d"
+    assert storage_directory({"storage": {"filesystem": {"rootdirectory": "/x"}}}, "/d") == "/x"
+    assert storage_directory({"storage": {"filesystem": None}}, "/d") == "/d"
+    assert storage_directory({"storage": {"s3": {}}}, "/d") == ""
 
 
 @pytest.mark.parametrize(
