@@ -98,6 +98,7 @@ class Authorizer:
         self._lock = threading.Lock()
         self._challenge: Challenge | None = None
         self._slots: dict[Scopes, _Slot] = {}
+        self._oauth_only = False
         self._warned = False
 
     def credentials(self, scopes: Scopes) -> Credentials:
@@ -204,18 +205,23 @@ class Authorizer:
         service = challenge.parameters.get("service", "")
         login = credentials.login
         if login.identity_token:
-            answer = self._post(
-                realm, service, scopes, {"grant_type": "refresh_token", "refresh_token": login.identity_token}
-            )
+            form = {"grant_type": "refresh_token", "refresh_token": login.identity_token}
+            answer = self._post(realm, service, scopes, form)
         else:
-            answer = self._get(realm, service, scopes, credentials)
-            if answer.status in (404, 405) and credentials:
-                # Some token servers know OAuth2 alone.
-                form = {"grant_type": "password", "username": login.username, "password": login.password}
-                answer = self._post(realm, service, scopes, form)
+            answer = self._log_in(realm, service, scopes, credentials)
         if answer.status != 200:
             raise self._refusal(answer, credentials, scopes)
         return self._read_token(answer)
+
+    def _log_in(self, realm: str, service: str, scopes: Scopes, credentials: Credentials) -> Answer:
+        if not self._oauth_only:
+            answer = self._get(realm, service, scopes, credentials)
+            if answer.status not in (404, 405) or not credentials:
+                return answer
+            self._oauth_only = True
+        login = credentials.login
+        form = {"grant_type": "password", "username": login.username, "password": login.password}
+        return self._post(realm, service, scopes, form)
 
     def _get(self, realm: str, service: str, scopes: Scopes, credentials: Credentials) -> Answer:
         query = [("service", service)] if service else []

@@ -74,6 +74,7 @@ class Registry:
         self.endpoint = endpoint
         self.pace = pace
         self.sends_ranges = True
+        self._logged_in = False
         self._http = Http(endpoint, connections=connections)
         self._authorizer = Authorizer(endpoint, Keyring(endpoint), self._http)
 
@@ -103,8 +104,11 @@ class Registry:
 
         A wrong password is so refused once and not for each image: too many tries lock an account.
         """
-        if self._challenged(answer, (), {}) and self._authorizer.credentials(()):
+        if self._logged_in or not self._challenged(answer, (), {}):
+            return
+        if self._authorizer.credentials(()):
             self._open("GET", self._url(""), (), "our login", {}).whole(ANSWER_LIMIT)
+        self._logged_in = True
 
     def catalog(self) -> list[str]:
         """Every repository, sorted.

@@ -7,7 +7,7 @@
     ├── Absent               absent       404
     ├── Busy                 rate         429, when waiting did not help
     ├── Unreachable          network      no connection, a cut line, 5xx, a deadline
-    │   └── Distrusted       network      does not prove who it is, or leads astray; never retried
+    ├── Distrusted           network      does not prove who it is, or leads astray; never retried
     ├── NoSpace              space        507, or a full disk behind the registry
     ├── WrongContent         digest       bytes that are not what their digest says
     ├── Unsupported          unsupported  what this registry cannot hold or say
@@ -57,8 +57,10 @@ class Unreachable(RegistryError):
         self.retry_after = retry_after
 
 
-class Distrusted(Unreachable):
+class Distrusted(RegistryError):
     """The registry's certificate is not one to trust, or it sends us where credentials must not go."""
+
+    cause = "network"
 
 
 class NoSpace(RegistryError):

@@ -232,6 +232,8 @@ class Http:
                     headers={"User-Agent": AGENT, **headers},
                     retries=False,
                     redirect=False,
+                    # The route is to the host of the URL, or to a proxy.
+                    assert_same_host=False,
                     preload_content=False,
                     decode_content=False,
                     # The default of urllib3 2: a body that ends early is a broken line.

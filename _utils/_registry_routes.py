@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import requests.utils
 import urllib3
 
-from _registry_errors import Distrusted, Unreachable
+from _registry_errors import Distrusted, Unsupported
 from _registry_settings import Endpoint
 
 # Bytes read and sent at a time: what a cut connection loses at most, and what each worker holds twice.
@@ -81,7 +81,7 @@ def new_route(endpoint: Endpoint, origin: Origin, *, connections: int) -> Route:
 
     Raises:
         Distrusted: the CA or certificate files of the endpoint are no good.
-        Unreachable: the proxy's URL is no good.
+        Unsupported: the proxy's URL is no good, or it is of another kind than HTTP.
     """
     options: dict[str, Any] = {"maxsize": connections, "blocksize": BLOCK_SIZE}
     if origin.scheme == "https":
@@ -102,11 +102,14 @@ def _route_through(proxy: str, endpoint: Endpoint, origin: Origin, options: Mapp
         where = origin_of(url)
     except ValueError:
         # A proxy's URL may hold a password: it is never shown.
-        raise Unreachable(f"{endpoint}: its proxy is not given as http://HOST:PORT") from None
+        raise Unsupported(f"{endpoint}: its proxy is not given as http://HOST:PORT") from None
     headers = {}
     if parts.username:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers = dict(urllib3.make_headers(proxy_basic_auth=pair))
+    if _OLD_URLLIB3:
+        # Its pools know block sizes, its managers of pools do not.
+        options = {name: value for name, value in options.items() if name != "blocksize"}
     manager = urllib3.ProxyManager(
         where.url,
         proxy_headers=headers,

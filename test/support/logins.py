@@ -73,14 +73,15 @@ def settings_between(
     local: Mapping[str, Any],
     images: Sequence[str] = ("team/image",),
     *,
+    tags: Sequence[str] = ("1",),
     environment: Environment | None = None,
     **others: Any,
 ) -> Settings:
-    """Return settings to mirror the tag 1 of each image, in an environment that says nothing."""
+    """Return settings to mirror some images, in an environment that says nothing."""
     pillar = {
         "upstream": dict(upstream),
         "local": dict(local),
-        "images": [{"name": name, "tags": ["1"]} for name in images],
+        "images": [{"name": name, "tags": list(tags)} for name in images],
     }
     return read_settings(
         merge(pillar, others), host="unused.example.com", environment=environment or Environment()
