@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from support.registries import Distribution, registry_binary
 REPOSITORY_ROOT = Path(__file__).resolve().parents[2]
 # The Salt that runs the tests, or the one that was asked for, for what one version proves for all.
 SALT = os.environ.get("SALT_VERSION", "3007")
+ENVIRONMENTS = salt_environments(REPOSITORY_ROOT) or {SALT: Path(sys.prefix)}
 REPOSITORIES = ("rhosp13/openstack-cron", "rhosp13/openstack-nova-api", "ceph/rhceph")
 PORT = 5001
 
@@ -60,7 +62,7 @@ def host_root() -> Path:
     return root_filesystem(REPOSITORY_ROOT / ".cache")
 
 
-@pytest.fixture(scope="session", params=salt_environments(REPOSITORY_ROOT) or [SALT])
+@pytest.fixture(scope="session", params=sorted(ENVIRONMENTS))
 def each_salt(request: pytest.FixtureRequest) -> str:
     """Return, one after another, the versions of Salt that there is an environment of."""
     return str(request.param)
@@ -117,7 +119,7 @@ def _booter(
                 root=root,
                 wire=wire,
                 directory=tmp_path_factory.mktemp(name),
-                environment=REPOSITORY_ROOT / ".venv" / salt,
+                environment=ENVIRONMENTS.get(salt, Path(sys.prefix)),
                 # Docker's storage cannot lie on the overlay that the rest of the host is.
                 binds={docker: "/var/lib/docker"},
             )

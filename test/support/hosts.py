@@ -51,9 +51,11 @@ def why_no_hosts() -> str | None:
     return None if _cgroup_parents() else "control groups that can be written"
 
 
-def salt_environments(checkout: Path) -> list[str]:
-    """Return the versions of Salt that `test/run` has made an environment of, oldest first."""
-    return sorted(path.parents[1].name for path in checkout.glob(".venv/*/bin/salt-call"))
+def salt_environments(checkout: Path) -> dict[str, Path]:
+    """Return the environments that `test/run` has made, by the version of Salt in each, oldest first."""
+    # Those that are made for hosts alone come last and win.
+    programs = sorted(checkout.glob(".venv/*3???/bin/salt-call"))
+    return {path.parents[1].name[-4:]: path.parents[1] for path in programs}
 
 
 def root_filesystem(cache: Path) -> Path:
