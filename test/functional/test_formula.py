@@ -98,6 +98,23 @@ def test_a_populated_registry_is_left_alone(test, tmp_path, checkout, filled):
     assert "serves 1 repository, 1 tag" in ran["Registry serves the images"]["comment"]
 
 
+def test_what_follows_a_registry_that_is_left_alone_is_applied_and_not_planned(tmp_path, checkout, filled):
+    # The look at what force would do is a run in test mode inside this one.
+    written = tmp_path / "written"
+    sls = f"""
+include: [docker_registry]
+{written}:
+  file.managed:
+    - contents: x
+    - require: [{{sls: docker_registry}}]
+"""
+    minion = Minion(
+        tmp_path / "minion", checkout, pillar={"docker_registry": filled}, states={"after.sls": sls}
+    )
+    assert minion.apply("after").retcode == 0
+    assert written.read_text(encoding="utf-8") == "x\n"
+
+
 def test_force_configures_what_is_populated(tmp_path, checkout, filled):
     minion = Minion(tmp_path, checkout, pillar={"docker_registry": {**filled, "force": True}})
     ran = states(minion.apply("docker_registry.config", test=True))

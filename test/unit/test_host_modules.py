@@ -1,0 +1,190 @@
+"""Decisions of the modules that the state files ask, on hosts that are made up."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+
+def load(checkout, name, *, grains=None, pillar=None, salt=None):
+    """Load a module as Salt does, with what Salt puts into it."""
+    spec = importlib.util.spec_from_file_location(f"loaded_{name}", checkout / "_modules" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.__grains__ = grains or {"os_family": "Debian", "osmajorrelease": 12}
+    module.__pillar__ = {"docker_registry": pillar or {}}
+    module.__context__ = {}
+    module.__opts__ = {"test": False}
+    module.__salt__ = salt or {}
+    return module
+
+
+def packages(**versions):
+    """Answer as the package manager would that has these."""
+    return {
+        "pkg.version": lambda name: "",
+        "pkg.latest_version": lambda name: versions.get(name.replace("-", "_"), ""),
+        "pkg.version_cmp": lambda one, other: (one > other) - (one < other),
+        "registry_undercloud.is_undercloud": lambda: False,
+        "registry_sync.populated": lambda: False,
+        "network.ip_addrs": lambda include_loopback: [],
+        "network.ip_addrs6": lambda include_loopback: [],
+    }
+
+
+SYSTEMS = {
+    "debian": ({"os_family": "Debian", "osmajorrelease": 12}, {}, "package"),
+    "suse": ({"os_family": "Suse", "osmajorrelease": 15}, {}, "package"),
+    "el7": ({"os_family": "RedHat", "osmajorrelease": 7}, {}, "package"),
+    "el8": ({"os_family": "RedHat", "osmajorrelease": 8}, {"podman": "4.2"}, "unit"),
+    "el9": ({"os_family": "RedHat", "osmajorrelease": 9}, {"podman": "4.9"}, "quadlet"),
+    "fedora": ({"os_family": "RedHat", "osmajorrelease": 38}, {"docker_distribution": "2.8.1"}, "package"),
+    "fedora-newer": ({"os_family": "RedHat", "osmajorrelease": 42}, {"podman": "5.4"}, "quadlet"),
+}
+WAYS = ("package", "container", "quadlet", "unit", "service")
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_each_system_gets_a_package_or_podman_with_what_it_knows(system, checkout):
+    grains, versions, way = SYSTEMS[system]
+    module = load(checkout, "registry_host", grains=grains, salt=packages(**versions))
+    expected = {way, "service"} if way == "package" else {way, "service", "container"}
+    assert {what for what in WAYS if module.configures(what)} == expected
+
+
+@pytest.mark.parametrize(
+    ("install", "expected"),
+    [
+        ("package", {"package", "service"}),
+        ("container", {"container", "unit", "service"}),
+        ("none", set()),
+    ],
+)
+def test_the_pillar_may_choose_the_way(install, expected, checkout):
+    pillar = {"registry": {"install": install}}
+    module = load(checkout, "registry_host", pillar=pillar, salt=packages(podman="4.3"))
+    assert {what for what in WAYS if module.configures(what)} == expected
+
+
+def test_in_a_container_everything_is_roots(checkout):
+    module = load(checkout, "registry_host", pillar={"registry": {"install": "container"}}, salt=packages())
+    assert module.owner("docker-registry") == "root"
+    assert load(checkout, "registry_host", salt=packages()).owner("docker-registry") == "docker-registry"
+
+
+def test_a_condition_forgets_the_failed_command_before_it(checkout):
+    # Salt would skip the state, whatever the condition says.
+    for name in ("registry_host", "registry_engine"):
+        module = load(checkout, name, salt={**packages(), "registry_host.left_alone": lambda: False})
+        module.__context__["retcode"] = 3
+        module.configures("package")
+        assert module.__context__["retcode"] == 0
+
+
+def test_what_was_found_first_in_a_run_stays(checkout):
+    answers = iter([False, True])
+    salt = {**packages(), "registry_sync.populated": lambda: next(answers)}
+    module = load(checkout, "registry_host", pillar={"local": {"host": "127.0.0.1"}}, salt=salt)
+    # The service that starts in between may find the images of a bucket or of an earlier installation.
+    assert [module.left_alone(), module.left_alone()] == [False, False]
+
+
+def test_force_looks_no_further(checkout):
+    module = load(checkout, "registry_host", pillar={"force": True}, salt=packages())
+    del module.__salt__["registry_sync.populated"]
+    assert not module.left_alone()
+
+
+def test_a_mistake_in_the_pillar_is_an_error_of_salts(checkout):
+    module = load(checkout, "registry_host", pillar={"force": "yes"}, salt=packages())
+    with pytest.raises(CommandExecutionError, match=r"^docker_registry:force: 'yes' is a string"):
+        module.configures("package")
+
+
+@pytest.fixture
+def engine_host(checkout, monkeypatch):
+    """Return a function that makes a host with these files and programs."""
+
+    def make(files, *, insecure=("mirror:5000",), programs=("dockerd",), engine=None, grains=None):
+        salt = {
+            "registry_host.left_alone": lambda: False,
+            "registry_host.insecure": lambda: list(insecure),
+            "file.file_exists": files.__contains__,
+            "file.read": files.__getitem__,
+        }
+        monkeypatch.setattr("salt.utils.path.which", programs.__contains__)
+        return load(checkout, "registry_engine", pillar={"engine": engine or {}}, salt=salt, grains=grains)
+
+    return make
+
+
+SYSCONFIG, DAEMON = "/etc/sysconfig/docker", "/etc/docker/daemon.json"
+EL7 = {"os_family": "RedHat", "osmajorrelease": 7}
+
+
+@pytest.mark.parametrize(
+    ("files", "grains", "programs", "expected"),
+    [
+        ({}, None, ["dockerd"], {"daemon"}),
+        ({SYSCONFIG: ""}, None, ["dockerd"], {"sysconfig"}),
+        ({SYSCONFIG: "", DAEMON: '{"debug": true}'}, None, ["dockerd"], {"sysconfig"}),
+        ({SYSCONFIG: "", DAEMON: '{"insecure-registries": []}'}, None, ["dockerd"], {"daemon"}),
+        ({SYSCONFIG: "INSECURE_REGISTRY='--insecure-registry mirror:5000'"}, None, ["dockerd"], set()),
+        ({DAEMON: '{"insecure-registries": ["mirror:5000"]}'}, None, ["dockerd"], set()),
+        ({SYSCONFIG: ""}, EL7, ["dockerd-current"], {"sysconfig"}),
+        ({}, None, [], set()),
+        ({}, None, ["podman"], {"podman"}),
+        ({}, None, ["podman", "dockerd"], {"podman", "daemon"}),
+    ],
+)
+def test_one_file_of_docker_is_written_and_only_where_something_is_missing(
+    files, grains, programs, expected, engine_host
+):
+    module = engine_host(files, programs=programs, grains=grains)
+    assert {what for what in ("sysconfig", "daemon", "podman") if module.configures(what)} == expected
+
+
+@pytest.mark.parametrize(("grains", "expected"), [(None, "daemon"), (EL7, "sysconfig")])
+def test_a_plan_names_the_file_that_the_package_will_bring(grains, expected, engine_host):
+    module = engine_host({}, programs=[], engine={"install": True}, grains=grains)
+    assert module.configures("package")
+    assert module.configures(expected)
+
+
+def test_with_tls_that_is_verified_nothing_is_insecure(engine_host):
+    module = engine_host({SYSCONFIG: ""}, insecure=[], programs=["dockerd", "podman"])
+    assert not any(module.configures(what) for what in ("sysconfig", "daemon", "podman"))
+
+
+def test_docker_is_not_installed_where_another_engine_is_managed(engine_host):
+    assert not engine_host({}, engine={"install": True, "manage": "podman"}).installs()
+    assert engine_host({}, engine={"install": True, "manage": "docker"}).installs()
+
+
+def test_upstream_is_insecure_only_without_tls_or_verification(checkout):
+    def insecure(**upstream):
+        pillar = {"local": {"host": "m"}, "images": ["cron"], "upstream": {"host": "u", **upstream}}
+        return load(checkout, "registry_host", pillar=pillar, salt=packages()).insecure()
+
+    assert insecure() == ["m:5000"]
+    assert insecure(tls=False, port=80) == ["m:5000", "u:80"]
+    assert insecure(verify=False) == ["m:5000", "u:443"]
+    assert insecure(verify="/ca.pem") == ["m:5000"]
+
+
+def test_authorities_come_from_the_pillar_or_from_a_file(checkout):
+    text = "-----BEGIN CERTIFICATE-----\nx\n"
+    salt = {**packages(), "file.file_exists": lambda path: True, "file.read": lambda path: f"read {path}"}
+    pillar = {
+        "local": {"host": "m", "tls": True, "verify": "/ours.pem"},
+        "upstream": {"host": "u", "verify": "/theirs.pem"},
+        "images": ["cron"],
+    }
+    module = load(checkout, "registry_host", pillar=pillar, salt=salt)
+    assert module.authorities() == {"m:5000": "read /ours.pem", "u:443": "read /theirs.pem"}
+    pillar["registry"] = {"tls": {"ca": text}}
+    module = load(checkout, "registry_host", pillar=pillar, salt=salt)
+    assert module.authorities()["m:5000"] == text
+    assert load(checkout, "registry_host", salt=salt).authorities() == {}
