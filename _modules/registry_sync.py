@@ -265,11 +265,11 @@ def sync_enabled():
 def _settings(images_file=""):
     """What the pillar says, with the list that a file or an undercloud's command line has written."""
     settings = _pillar_settings()
-    file = images_file or _prepared_file(settings)
+    file, text = (images_file, _read(images_file)) if images_file else _prepared(settings)
     if not file:
         return settings
     try:
-        listing = undercloud_files.listing_of(_read(file), file, settings, alone=bool(images_file))
+        listing = undercloud_files.listing_of(text, file, settings, alone=bool(images_file))
     except undercloud_files.ListError as mistake:
         raise CommandExecutionError(str(mistake)) from None
     return _pillar_settings(listing)
@@ -286,12 +286,16 @@ def _pillar_settings(listing=None):
         raise CommandExecutionError(str(mistake)) from None
 
 
-def _prepared_file(settings):
-    """The list that an undercloud's command line has written; empty where there is none."""
+def _prepared(settings):
+    """Path and text of the list that an undercloud's command line has written, or would; or nothing."""
     undercloud = settings.undercloud
+    if not (undercloud.prepare and __salt__["registry_undercloud.is_undercloud"]()):
+        return "", ""
     file = undercloud.path(undercloud.images_file)
-    wanted = undercloud.prepare and __salt__["registry_undercloud.is_undercloud"]()
-    return file if wanted and Path(file).exists() else ""
+    planned = __context__.get("registry_undercloud.planned")
+    if planned:
+        return file, planned
+    return (file, _read(file)) if Path(file).exists() else ("", "")
 
 
 def _read(file):

@@ -14,6 +14,8 @@ from salt.exceptions import CommandExecutionError
 import _registry_undercloud as uc
 from _registry_settings import SettingsError, read_settings, read_undercloud
 
+# Where the rest of a run finds the list that a plan has not written.
+_PLANNED = "registry_undercloud.planned"
 # A command that starts may load a hundred plugins from a slow disk; a list takes seconds, an upload hours.
 _SECONDS_TO_PREPARE = 1800
 
@@ -205,6 +207,8 @@ def _kept(settings, scratch, names, words, test):
         listing = uc.listing_of(_text(listed), listed, settings, alone=True)
     except uc.ListError as mistake:
         raise CommandExecutionError(str(mistake)) from None
+    # What is planned next in this run is planned of the list that is not written.
+    __context__[_PLANNED] = _text(listed) if test else ""
     files = {}
     for name in names:
         path = undercloud.path(name)

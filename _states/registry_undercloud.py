@@ -84,20 +84,28 @@ def uploaded(name):
         lacking = _lacking(__salt__["registry_sync.plan"](fresh=__opts__["test"]))
         if not lacking:
             return _ret(name, True, "All images are there already")
-        changes = {tag: {"old": image["local"], "new": image["upstream"]} for tag, image in lacking.items()}
         if __opts__["test"]:
-            return _ret(name, None, f"Would upload {_tags(len(lacking))}", changes)
+            return _ret(
+                name, None, f"Would upload {_tags(len(lacking))}", _moved(lacking, lacking, "upstream")
+            )
         done = __salt__["registry_undercloud.upload"]()
-        left = _lacking(__salt__["registry_sync.plan"]())
+        after = __salt__["registry_sync.plan"]()
     except CommandExecutionError as failure:
         return _ret(name, False, str(failure))
-    moved = {tag: change for tag, change in changes.items() if tag not in left}
-    comment = (
-        f"openstack overcloud container image upload copied {_tags(len(moved))} ({done['seconds']:.1f} s)"
-    )
+    moved, left = _moved(lacking, after["images"], "local"), _lacking(after)
+    took = f"{done['seconds']:.1f} s"
+    comment = f"openstack overcloud container image upload copied {_tags(len(moved))} ({took})"
     if left:
         comment += f"; {_tags(len(left))} left for registry_sync, such as {next(iter(left))}"
+    if any(tag in left for tag in moved):
+        comment += " (docker may have written a manifest anew, which then has another digest)"
     return _ret(name, True, comment, moved)
+
+
+def _moved(before, after, side):
+    """Tags that have another digest than before, or will have."""
+    pairs = {tag: {"old": image["local"], "new": after[tag][side]} for tag, image in before.items()}
+    return {tag: pair for tag, pair in pairs.items() if pair["old"] != pair["new"]}
 
 
 def _lacking(report):
