@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 
@@ -147,12 +148,30 @@ def test_an_image_that_the_site_lacks_is_named_and_the_others_come(director, sit
 
 
 def pillar_with_tag(minion, tag):
-    import json
+    return {**pillar_read(minion), "image_defaults": {"tags": [tag]}}
 
-    text = (minion.pillar_root / "data.sls").read_text().removeprefix("#!json\n")
-    pillar = json.loads(text)["docker_registry"]
-    pillar["image_defaults"] = {"tags": [tag]}
-    return pillar
+
+def pillar_read(minion):
+    text = (minion.pillar_root / "data.sls").read_text(encoding="utf-8")
+    return json.loads(text.removeprefix("#!json\n"))["docker_registry"]
+
+
+def test_vendor_site_and_undercloud_are_one_chain_of_one_formula(
+    director, site, local, start_registry, make_minion
+):
+    vendor = start_registry()
+    for name, image in IMAGES.items():
+        push(vendor.url, name, "13.0-38", image)
+    images = [name.removeprefix("rhosp13/openstack-") for name in NAMES]
+    pillar = pillar_of(vendor, site, images, image_defaults={"tags": ["13.0-38"]})
+    mirrored = states(make_minion(pillar={"docker_registry": pillar}).apply("docker_registry"))
+    assert mirrored[MIRRORED]["comment"].startswith("Mirrored 3 of 3 tags")
+
+    undercloud = director()
+    undercloud.set_pillar({"docker_registry": pillar_with_tag(undercloud, "13.0-38")})
+    assert failures(states(undercloud.apply("docker_registry"))) == {}
+    for name, image in IMAGES.items():
+        assert digest_of(local.url, name, "13.0-38") == image.digest
 
 
 def test_a_newer_director_prepares_from_container_image_prepare(director, stack, site, local):
@@ -236,13 +255,10 @@ def test_what_keeps_the_command_line_from_running_is_one_sentence(director, stac
         "openstack overcloud container image prepare failed (1): ": {"set": {}, "exclude": ["("]},
     }
     minion = director()
-    import json
-
-    text = (minion.pillar_root / "data.sls").read_text().removeprefix("#!json\n")
+    pillar = pillar_read(minion)
     for sentence, wrong in cases.items():
-        pillar = json.loads(text)
-        pillar["docker_registry"]["undercloud"].update(wrong)
-        minion.set_pillar(pillar)
+        changed = {**pillar, "undercloud": {**pillar["undercloud"], **wrong}}
+        minion.set_pillar({"docker_registry": changed})
         ran = states(minion.apply("docker_registry.undercloud", test=True))
         assert ran[PREPARED]["result"] is False
         assert ran[PREPARED]["comment"].startswith(sentence)
