@@ -128,7 +128,7 @@ class AuthFile:
         if _text(entry, "auth"):
             try:
                 # docker pads the password of old entries with NUL.
-                pair = base64.b64decode(_text(entry, "auth")).decode().rstrip("\0")
+                pair = base64.b64decode(_text(entry, "auth"), validate=True).decode().rstrip("\0")
             except ValueError:
                 raise AuthFileError(f"{self.path}: the login for {key} cannot be decoded") from None
             username, _, password = pair.partition(":")

@@ -36,7 +36,7 @@ REDIRECTS = 5
 WORTH_DRAINING = 64 * 1024
 REDIRECT_STATUSES = (301, 302, 303, 307, 308)
 # No registry gets to make us wait longer before we ask again.
-LONGEST_RETRY_AFTER = 3600.0
+LONGEST_RETRY_AFTER = 3600
 AGENT = "salt-docker-registry"
 
 Body = bytes | Iterable[bytes] | None
@@ -272,11 +272,9 @@ def retry_after(headers: Mapping[str, str]) -> float:
     """
     text = headers.get("Retry-After", "").strip()
     try:
-        seconds = (
-            float(int(text))
-            if text.isdigit()
-            else email.utils.parsedate_to_datetime(text).timestamp() - time.time()
-        )
+        if text.isdigit():
+            return float(min(int(text), LONGEST_RETRY_AFTER))
+        seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
     except (ValueError, TypeError, OverflowError):
         return 0.0
     return min(max(0.0, seconds), LONGEST_RETRY_AFTER)
@@ -315,12 +313,15 @@ def _unheard() -> Iterator[None]:
 
 
 def _innermost(failure: BaseException) -> BaseException:
-    """What happened first: urllib3 wraps it, more than once."""
+    """What happened first: urllib3 wraps it, more than once, and trips over things of its own before."""
+    chain = [failure]
     while True:
-        inner = getattr(failure, "reason", None) or failure.__cause__ or failure.__context__
-        if not isinstance(inner, BaseException) or inner is failure:
-            return failure
-        failure = inner
+        inner = getattr(chain[-1], "reason", None) or chain[-1].__cause__ or chain[-1].__context__
+        if not isinstance(inner, BaseException) or inner in chain:
+            break
+        chain.append(inner)
+    tellable = (OSError, http.client.HTTPException, CertificateError)
+    return next((cause for cause in reversed(chain) if isinstance(cause, tellable)), failure)
 
 
 def _reason(failure: BaseException) -> str:

@@ -19,6 +19,7 @@ from _registry_settings import Endpoint
 
 # Bytes read and sent at a time: what a cut connection loses at most, and what each worker holds twice.
 BLOCK_SIZE = 256 * 1024
+_HOST = re.compile(r"[a-z0-9_][a-z0-9._-]*|[0-9a-f.]*:[0-9a-f:.]+(?:%[a-z0-9._-]+)?")
 _OLD_URLLIB3 = not hasattr(urllib3, "BaseHTTPResponse")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -51,9 +52,10 @@ def origin_of(url: str) -> Origin:
         ValueError: it is something else.
     """
     parts = urlsplit(url)
-    if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
+    host = parts.hostname or ""
+    if parts.scheme not in DEFAULT_PORTS or not _HOST.fullmatch(host):
         raise ValueError("no HTTP URL")
-    return Origin(parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS[parts.scheme])
+    return Origin(parts.scheme, host, parts.port or DEFAULT_PORTS[parts.scheme])
 
 
 @dataclass(frozen=True)
