@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import yaml
 
 from _registry_auth import Authorizer, Challenge, read_challenges
 from _registry_authfile import AuthFile, AuthFileError, Helper, Login, names_of
@@ -483,3 +485,17 @@ def test_an_auth_file_serves_every_upstream_and_a_password_only_its_own():
         "",
         "",
     )
+
+
+# Documents.
+
+YAML_BLOCKS = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
+
+
+def test_the_pillars_of_the_page_on_logging_in_are_right(checkout):
+    page = (checkout / "docs" / "logging-in.md").read_text()
+    pillars = [block for block in YAML_BLOCKS.findall(page) if "\ndocker_registry:\n" in f"\n{block}"]
+    assert len(pillars) == 5
+    for pillar in pillars:
+        tree = yaml.safe_load(pillar)["docker_registry"]
+        read_settings(tree, host="mirror.example.com", environment=Environment())
