@@ -277,7 +277,8 @@ class Authorizer:
 
     def _warn_of_plain_text(self, credentials: Credentials) -> None:
         """Tell of logins that stand in files; on what the pillar says ``warnings_of`` has its eye."""
-        if self._warned or self._endpoint.tls or not credentials or is_loopback(self._endpoint.host):
+        told = self._warned or self._endpoint.username or self._endpoint.auth_file
+        if told or self._endpoint.tls or not credentials or is_loopback(self._endpoint.host):
             return
         self._warned = True
         log.warning(
