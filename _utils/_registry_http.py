@@ -32,6 +32,8 @@ ANSWER_LIMIT = 1024 * 1024
 CONNECT_SECONDS = 15.0
 ANSWER_SECONDS = 60.0
 REDIRECTS = 5
+# Hosts to which connections are kept.
+ROUTES = 32
 # Reading so much costs less than another connection.
 WORTH_DRAINING = 64 * 1024
 REDIRECT_STATUSES = (301, 302, 303, 307, 308)
@@ -261,8 +263,15 @@ class Http:
     def _route(self, origin: Origin) -> Route:
         with self._lock:
             if origin not in self._routes:
+                self._forget_a_route()
                 self._routes[origin] = new_route(self._endpoint, origin, connections=self._connections)
             return self._routes[origin]
+
+    def _forget_a_route(self) -> None:
+        """Keep few: a registry may redirect every blob to a host of its own."""
+        if len(self._routes) >= ROUTES:
+            oldest = next(origin for origin in self._routes if origin != self._home)
+            del self._routes[oldest]
 
 
 def retry_after(headers: Mapping[str, str]) -> float:

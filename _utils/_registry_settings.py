@@ -9,6 +9,7 @@ so that a misspelt key is told before anything is touched.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -556,7 +557,13 @@ def _number(low: int, high: int) -> Checker:
 
 
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
-_IPV6 = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?")
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return bool(ipaddress.IPv6Address(text))
+    except ValueError:
+        return False
 
 
 def _host(value: Any, key: str) -> str:
@@ -566,7 +573,7 @@ def _host(value: Any, key: str) -> str:
         raise SettingsError(f"{key}: {text!r} is a URL; give the host alone, tls and port are own keys")
     if bare.count(":") == 1:
         raise SettingsError(f"{key}: {text!r} has a port in it; give it as port")
-    if not _HOST.fullmatch(bare) and not _IPV6.fullmatch(bare):
+    if not _HOST.fullmatch(bare) and not _is_ipv6(bare):
         raise SettingsError(f"{key}: {text!r} is no host name or address")
     return _API_HOSTS.get(bare, bare)
 

@@ -165,6 +165,17 @@ def test_user_info_in_a_redirect_is_not_sent():
         assert "Authorization" not in server.heard[1]
 
 
+def test_redirects_to_ever_new_hosts_are_not_kept_for_ever():
+    with RawServer(answer()) as server:
+        http = http_for(server)
+        for number in range(1, 100):
+            with contextlib.suppress(Unreachable):
+                server.scripts = [answer(307, Location=f"http://127.0.0.{number}:9/"), answer()]
+                http.ask("GET", server.url, {})
+        assert len(http._routes) <= 32
+        assert http.ask("GET", server.url, {}).status == 200
+
+
 def test_redirects_end():
     with RawServer(answer(307, Location="/again")) as server:
         with pytest.raises(Unreachable, match="redirects without end"):
