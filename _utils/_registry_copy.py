@@ -10,10 +10,11 @@ import threading
 from dataclasses import dataclass, field
 from functools import partial
 
+from _registry_compare import Registries, Tag
 from _registry_errors import Unauthorized
 from _registry_jobs import Job, run_jobs
 from _registry_model import Manifest
-from _registry_plan import Lack, Plan, Registries, Tag
+from _registry_plan import Lack, Plan
 from _registry_progress import Progress
 from _registry_transfer import Carrier
 

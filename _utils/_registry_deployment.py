@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from _registry_compare import Comparison, Registries, Tag, look
 from _registry_errors import Absent, RegistryError
 from _registry_mirror import Report, report_on
 from _registry_pace import Run
-from _registry_plan import Comparison, Registries, Tag, look
 from _registry_settings import Settings
 from _registry_undercloud import Wanted, named_elsewhere
 

@@ -6,21 +6,12 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from _registry_compare import Comparison, Holdings, Registries, Tag, compare, find_extras, look
 from _registry_copy import Tally, carry_out
 from _registry_errors import RegistryError
 from _registry_lock import only_one, stopping_on_signals
 from _registry_pace import Run
-from _registry_plan import (
-    Comparison,
-    Holdings,
-    Plan,
-    Registries,
-    Tag,
-    compare,
-    find_extras,
-    look,
-    make_plan,
-)
+from _registry_plan import Plan, make_plan
 from _registry_progress import Progress
 from _registry_settings import Settings
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+import _registry_compare
 import _registry_mirror as mirror
-import _registry_plan
 import _registry_transfer as transfer
 from _registry_lock import AlreadyRunning, only_one
 from support import proxy
@@ -41,7 +41,7 @@ def line(upstream):
 @pytest.fixture
 def far(monkeypatch):
     """Take every upstream for a far one."""
-    monkeypatch.setattr(_registry_plan, "FAR_SECONDS", 0.0)
+    monkeypatch.setattr(_registry_compare, "FAR_SECONDS", 0.0)
 
 
 @pytest.fixture

@@ -1,0 +1,385 @@
+"""Read two registries side by side: each is asked once for each tag, and nothing is written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+from _registry_client import Registry
+from _registry_errors import Absent, RegistryError, Unsupported
+from _registry_jobs import in_parallel
+from _registry_model import (
+    SCHEMA1,
+    Manifest,
+    ModelError,
+    is_digest,
+    is_pattern,
+    keep_platforms,
+    select_tags,
+)
+from _registry_pace import Pace, Run
+from _registry_settings import Endpoint, Image, Settings
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# Lookups are small: on a far line they only wait, on a near one more threads only cost.
+FAR_SECONDS = 0.01
+GREETINGS = 2
+LOOKUPS_NEAR = 4
+LOOKUPS_FAR = 32
+# What a sentence about a missing tag names of those that are there.
+TAGS_SHOWN = 5
+
+
+@dataclass(slots=True)
+class Tag:
+    """One tag of the list, and how it stands.
+
+    Args:
+        image: the entry of the list that wants it.
+        reference: tag or digest upstream; a pattern where upstream could not be asked what it means.
+        target: the local repository.
+        landing: tag or digest there.
+        status: one of the words of the returns.
+        upstream: digest that the local side should have.
+        local: digest that it has.
+        size: bytes to move, or moved, on behalf of this tag.
+        cause: of an error, one word.
+        error: of an error, one sentence.
+    """
+
+    image: Image | None
+    reference: str
+    target: str
+    landing: str
+    status: str = ""
+    upstream: str = ""
+    local: str = ""
+    size: int = 0
+    cause: str = ""
+    error: str = ""
+
+    @property
+    def name(self) -> str:
+        """``repository:tag`` as it stands locally; ``repository@sha256:…`` for a pinned digest."""
+        return f"{self.target}{'@' if is_digest(self.landing) else ':'}{self.landing}"
+
+    def fail(self, status: str, failure: Exception) -> None:
+        """Note why this tag cannot be told or moved."""
+        self.status = status
+        self.cause = getattr(failure, "cause", "internal")
+        self.error = str(failure) or type(failure).__name__
+
+
+@dataclass(slots=True)
+class Holdings:
+    """What the local registry holds by name, and whether it answers at all.
+
+    Args:
+        up: it answers.
+        error: why it does not.
+        tags: of each repository.
+        unread: repositories that exist but would not be listed, and why.
+    """
+
+    up: bool = False
+    error: RegistryError | None = None
+    tags: dict[str, set[str]] = field(default_factory=dict)
+    unread: dict[str, RegistryError] = field(default_factory=dict)
+
+    @property
+    def repositories(self) -> int:
+        """How many repositories have a tag."""
+        return sum(1 for names in self.tags.values() if names)
+
+
+class Registries:
+    """The local registry and every upstream of one run.
+
+    Args:
+        settings: who they are.
+        run: what their workers share.
+    """
+
+    def __init__(self, settings: Settings, run: Run) -> None:
+        connections = max(LOOKUPS_FAR, settings.transfer.parallel)
+        self.local = Registry(settings.local, Pace(run), connections=connections)
+        self.lookups = LOOKUPS_NEAR
+        self.far = False
+        self.run = run
+        self._connections = connections
+        self._upstreams: dict[Endpoint, Registry | RegistryError] = {}
+
+    def ask(self, lookup: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """Look up every item, so many at a time as upstream's distance asks for."""
+        return in_parallel(lookup, items, self.lookups, self.run.stopping)
+
+    def ask_local(self, lookup: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """Look up every item, so many at a time as a registry near by answers best."""
+        return in_parallel(lookup, items, LOOKUPS_NEAR, self.run.stopping)
+
+    def meet(self, endpoints: Iterable[Endpoint]) -> None:
+        """Greet every upstream once: its distance decides how many lookups go out together."""
+        fresh = [endpoint for endpoint in endpoints if endpoint not in self._upstreams]
+        for endpoint, met in zip(fresh, self.ask_local(self._greet, fresh), strict=True):
+            self._upstreams[endpoint] = met
+
+    def upstream(self, endpoint: Endpoint) -> Registry:
+        """An upstream that answered its greeting.
+
+        Raises:
+            RegistryError: why it did not.
+        """
+        met = self._upstreams[endpoint]
+        if isinstance(met, RegistryError):
+            raise met
+        return met
+
+    def _greet(self, endpoint: Endpoint) -> Registry | RegistryError:
+        try:
+            registry = Registry(endpoint, Pace(self.run), connections=self._connections)
+            # The first greeting also connects; a busy machine may be slow once.
+            if all(_seconds_of(registry.ping) > FAR_SECONDS for _ in range(GREETINGS)):
+                self.far = True
+                self.lookups = LOOKUPS_FAR
+        except RegistryError as failure:
+            return failure
+        return registry
+
+
+def _seconds_of(call: Callable[[], None]) -> float:
+    began = time.monotonic()
+    call()
+    return time.monotonic() - began
+
+
+@dataclass(slots=True)
+class Comparison:
+    """Both sides, read.
+
+    Args:
+        tags: every tag of the list, in its order.
+        holdings: of the local registry.
+    """
+
+    tags: list[Tag]
+    holdings: Holdings
+
+
+def look(registries: Registries, repositories: Iterable[str]) -> Holdings:
+    """List what the local registry holds.
+
+    Args:
+        registries: how it is reached.
+        repositories: names to ask for where it keeps no catalog.
+    """
+    local = registries.local
+    try:
+        local.ping()
+    except RegistryError as failure:
+        return Holdings(error=failure)
+    try:
+        names: Iterable[str] = local.catalog()
+    except RegistryError:
+        names = dict.fromkeys(repositories)
+
+    holdings = Holdings(up=True)
+
+    def list_tags(name: str) -> None:
+        try:
+            holdings.tags[name] = set(local.tags(name))
+        except Absent:
+            # A catalog also names repositories that have blobs but no tag.
+            holdings.tags[name] = set()
+        except RegistryError as failure:
+            holdings.unread[name] = failure
+
+    registries.ask_local(list_tags, list(names))
+    return holdings
+
+
+def compare(settings: Settings, registries: Registries, *, fresh: bool = False) -> Comparison:
+    """Read both sides and give every tag of the list a status.
+
+    Args:
+        settings: the list and the two sides.
+        registries: how they are reached.
+        fresh: take a local registry that cannot be read for one that is still empty.
+
+    Returns:
+        Tags that are ``current``, ``missing``, ``stale`` or ``unreadable``; one that fails never
+        keeps the others from being told.
+    """
+    targets = [image.target for image in settings.images]
+    holdings = _look_while_meeting(settings, registries, targets)
+    if fresh and (holdings.error or holdings.unread):
+        holdings = Holdings(up=holdings.up)
+    found = registries.ask(lambda image: _tags_of_image(image, registries), settings.images)
+    tags = _without_collisions([tag for tags in found for tag in tags])
+
+    def compare_tag(tag: Tag) -> None:
+        if not tag.status:
+            _compare_tag(tag, registries, holdings)
+
+    registries.ask(compare_tag, tags)
+    return Comparison(tags, holdings)
+
+
+def _look_while_meeting(settings: Settings, registries: Registries, targets: Sequence[str]) -> Holdings:
+    """Read the local side during the round-trips to a far upstream."""
+    sides: list[Callable[[], Any]] = [
+        partial(look, registries, targets),
+        partial(registries.meet, settings.upstreams),
+    ]
+    holdings: Holdings = in_parallel(lambda read: read(), sides, len(sides), registries.run.stopping)[0]
+    return holdings
+
+
+def find_extras(comparison: Comparison, registries: Registries) -> list[Tag]:
+    """Tags that the local registry holds and the list does not want.
+
+    Returns:
+        Tags with the status ``extra``, sorted by name.
+    """
+    wanted = {tag.name for tag in comparison.tags}
+    # Where upstream could not say what a pattern means, nothing can be called superfluous.
+    unknown = {tag.target for tag in comparison.tags if is_pattern(tag.landing)}
+    extras = [
+        Tag(None, name, repository, name, "extra")
+        for repository, names in sorted(comparison.holdings.tags.items())
+        for name in sorted(names)
+        if repository not in unknown and f"{repository}:{name}" not in wanted
+    ]
+
+    def read(tag: Tag) -> None:
+        try:
+            tag.local = registries.local.head(tag.target, tag.landing).digest
+        except RegistryError as failure:
+            tag.fail("unreadable", failure)
+
+    registries.ask_local(read, extras)
+    return extras
+
+
+def _tags_of_image(image: Image, registries: Registries) -> list[Tag]:
+    """What an entry of the list means upstream, one Tag each."""
+    tags = [_literal(image, entry) for entry in image.tags.literals]
+    if not image.tags.needs_list:
+        return tags
+    try:
+        there = registries.upstream(image.source).tags(image.repository)
+        found = select_tags(image.tags, there)
+        if not found:
+            raise Absent(
+                f"upstream {image.source.name} has no tag of {image.repository} that matches "
+                f"{_patterns(image)} ({_there(there)})"
+            )
+    except RegistryError as failure:
+        unknown = Tag(image, _patterns(image), image.target, _patterns(image))
+        unknown.fail("unreadable", failure)
+        return [*tags, unknown]
+    named = {tag.landing for tag in tags}
+    return tags + [Tag(image, name, image.target, name) for name in found if name not in named]
+
+
+def _literal(image: Image, entry: str) -> Tag:
+    name, _, pin = entry.partition("@")
+    return Tag(image, pin or name, image.target, name)
+
+
+def _patterns(image: Image) -> str:
+    return " ".join(entry for entry in image.tags.include if entry not in image.tags.literals)
+
+
+def _there(tags: Sequence[str]) -> str:
+    shown = ", ".join(tags[:TAGS_SHOWN])
+    more = len(tags) - TAGS_SHOWN
+    return f"there: {shown or 'none'}" + (f" and {more} more" if more > 0 else "")
+
+
+def _without_collisions(tags: list[Tag]) -> list[Tag]:
+    """Fail tags of different entries that patterns have led to one target."""
+    seen: dict[str, Tag] = {}
+    for tag in tags:
+        first = seen.setdefault(tag.name, tag)
+        if first is not tag and first.image and tag.image:
+            first.fail("unreadable", Unsupported(f"{first.image.key} and {tag.image.key} both land here"))
+    return list(seen.values())
+
+
+def _compare_tag(tag: Tag, registries: Registries, holdings: Holdings) -> None:
+    """Give a tag its status from one look at each side."""
+    try:
+        tag.local = _local_digest(tag, registries.local, holdings)
+        tag.upstream = _upstream_digest(tag, registries)
+    except Exception as failure:  # noqa: BLE001 - whatever it is, the other tags go on
+        tag.fail("unreadable", failure)
+    else:
+        if tag.local == tag.upstream:
+            tag.status = "current"
+        else:
+            tag.status = "stale" if tag.local else "missing"
+
+
+def _local_digest(tag: Tag, local: Registry, holdings: Holdings) -> str:
+    unread = holdings.error or holdings.unread.get(tag.target)
+    if unread:
+        raise unread
+    there = holdings.tags.get(tag.target)
+    if there is None or not (tag.landing in there or is_digest(tag.landing)):
+        return ""
+    try:
+        return local.head(tag.target, tag.landing).digest
+    except Absent:
+        return ""
+
+
+def _upstream_digest(tag: Tag, registries: Registries) -> str:
+    """The digest that the local side should have: of what is left after the choice of platforms."""
+    image = image_of(tag)
+    upstream = registries.upstream(image.source)
+    try:
+        head = upstream.head(image.repository, tag.reference)
+    except Absent as failure:
+        raise Absent(_explain_absence(failure, tag, upstream)) from None
+    if head.media_type in SCHEMA1:
+        raise Unsupported(f"{upstream} has {tag.reference} of {image.repository} only as obsolete schema1")
+    if head.digest == tag.local or not image.platforms:
+        return head.digest
+    return chosen(tag, upstream.manifest(image.repository, head.digest)).digest
+
+
+def chosen(tag: Tag, manifest: Manifest) -> Manifest:
+    """What is left of a tag's manifest after the choice of platforms.
+
+    Raises:
+        Absent: none of the platforms is there.
+        Unsupported: what is left cannot be read.
+    """
+    image = image_of(tag)
+    try:
+        return keep_platforms(manifest, image.platforms)
+    except ModelError as failure:
+        error = Absent if failure.cause == "absent" else Unsupported
+        raise error(f"upstream {image.source.name}: {image.repository}:{tag.reference}: {failure}") from None
+
+
+def _explain_absence(failure: Absent, tag: Tag, upstream: Registry) -> str:
+    """What upstream has instead: a repository without the tag, or nothing of that name."""
+    repository = image_of(tag).repository
+    try:
+        there = upstream.tags(repository)
+    except RegistryError:
+        return f"{failure}; it shows no repository of that name"
+    return f"{failure}; it has the repository but no such tag ({_there(there)})"
+
+
+def image_of(tag: Tag) -> Image:
+    """The entry of the list that wants a tag; extras have none and are never asked."""
+    if tag.image is None:
+        raise AssertionError(f"{tag.name} is on no list")
+    return tag.image
