@@ -119,7 +119,7 @@ def _docker_file():
 
 def _brings_sysconfig():
     """Whether docker's package, yet to be installed, has the file: a plan should name the right one."""
-    is_old = __grains__["os_family"] == "RedHat" and __grains__["osmajorrelease"] < 8
+    is_old = __grains__["os_family"] == "RedHat" and __grains__.get("osmajorrelease", 0) < 8
     return is_old and not any(map(salt.utils.path.which, _PROGRAMS["docker"]))
 
 

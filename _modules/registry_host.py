@@ -97,6 +97,8 @@ def forced_changes(config, storage_default):
         ",".join(f"docker_registry.{name}" for name in _CONFIGURING),
         test=True,
         concurrent=True,
+        saltenv=__opts__.get("saltenv"),
+        pillarenv=__opts__.get("pillarenv"),
         pillar={"docker_registry": {**_pillar(), "force": True}},
     )
     # Salt's loader takes the test mode of an inner run over to the outer one, where a function of the same
@@ -466,7 +468,7 @@ def _way():
 
 def _found_way():
     """Enterprise Linux from 8 on has no package, newer Fedoras may have none."""
-    if __grains__["os_family"] != "RedHat" or __grains__["osmajorrelease"] < 8:
+    if __grains__["os_family"] != "RedHat" or __grains__.get("osmajorrelease", 0) < 8:
         return "package"
     return "package" if _version("docker-distribution") else "container"
 

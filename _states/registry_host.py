@@ -114,7 +114,7 @@ def running(name):
         return _ret(name, True, _LEFT_ALONE)
     changes = _what_starts(name)
     if "now" in changes and __salt__["registry_host.answers"]():
-        return _ret(name, False, f"{name} cannot start: another program has its port {_port()}")
+        return _refused(name, f"{name} cannot start: another program has its port {_port()}")
     if __opts__["test"]:
         return _planned(name, changes)
     return _start(name, changes) or _answering(name, changes)
@@ -405,10 +405,13 @@ def _start(name, changes):
         if "now" in changes:
             __salt__["registry_host.service"](name, "start")
     except CommandExecutionError as error:
-        refused = _ret(name, False, f"{name} does not start; its log says why: {error}")
-        # Without changes Salt would go on to mod_watch, whose answer would replace this one.
-        return {**refused, "skip_watch": True}
+        return _refused(name, f"{name} does not start; its log says why: {error}")
     return None
+
+
+def _refused(name, comment):
+    # Without changes Salt would go on to mod_watch, whose answer would replace this one.
+    return {**_ret(name, False, comment), "skip_watch": True}
 
 
 def _stop(name):
