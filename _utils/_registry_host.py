@@ -162,7 +162,12 @@ def foretold(tag: str, ret: Mapping[str, Any], lines: Mapping[str, int]) -> str:
     if module == "file":
         count = lines.get(name) or diff_lines_changed(str(ret["changes"].get("diff", "")))
         return f"change {name}" + (f" ({count} line{'s' if count > 1 else ''})" if count else "")
-    return str(ret["comment"]).removeprefix("Would ")
+    comment = str(ret["comment"])
+    return (
+        comment.removeprefix("Would ")
+        if comment.startswith("Would ")
+        else f"change {', '.join(ret['changes'])}"
+    )
 
 
 def is_pem(text: str) -> bool:

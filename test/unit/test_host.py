@@ -179,6 +179,11 @@ def test_a_replaced_line_of_a_diff_counts_once():
             {"name": "r", "result": None, "comment": "Would restart r"},
             "restart r",
         ),
+        (
+            "registry_host_|-x_|-y_|-storage",
+            {"name": "r", "result": None, "comment": "The following files …", "changes": {"/d": {}}},
+            "change /d",
+        ),
         ("pkg_|-x_|-y_|-installed", {"name": "r", "result": False, "comment": "no such"}, "fail: no such"),
     ],
 )
