@@ -26,6 +26,7 @@ import _registry_progress as progress
 import _registry_pull as engine_pull
 import _registry_settings as pillar_settings
 import _registry_undercloud as undercloud_files
+import _registry_warnings as reminders
 from _registry_errors import RegistryError
 
 log = logging.getLogger(__name__)
@@ -248,6 +249,21 @@ def populated():
         salt-call registry_sync.populated
     """
     return mirror.populated(_pillar_settings())
+
+
+def warnings():
+    """What the pillar has switched off and an operator should be reminded of.
+
+    Returns:
+        One sentence each, as for ``verify: false``; an empty list where all is well.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call registry_sync.warnings
+    """
+    return reminders.warnings_of(_pillar_settings())
 
 
 def sync_enabled():

@@ -33,16 +33,26 @@ def synced(name):
           registry_sync.synced
     """
     try:
-        if not __salt__["registry_sync.sync_enabled"]():
-            return _held(name)
-        plan = __salt__["registry_sync.plan"](fresh=__opts__["test"])
-        moving = _with_status(plan, "missing", "stale")
-        if __opts__["test"]:
-            return _foretold(name, plan, moving)
-        # Also with nothing to move: a run that found all in step is one that metrics and monitors ask for.
-        return _told(name, __salt__["registry_sync.sync"](), before=plan)
+        return _reminded(_synced(name))
     except CommandExecutionError as failure:
         return _state(name, False, str(failure))
+
+
+def _synced(name):
+    if not __salt__["registry_sync.sync_enabled"]():
+        return _held(name)
+    plan = __salt__["registry_sync.plan"](fresh=__opts__["test"])
+    moving = _with_status(plan, "missing", "stale")
+    if __opts__["test"]:
+        return _foretold(name, plan, moving)
+    # Also with nothing to move: a run that found all in step is one that metrics and monitors ask for.
+    return _told(name, __salt__["registry_sync.sync"](), before=plan)
+
+
+def _reminded(state):
+    """Add what the pillar has switched off, each time."""
+    reminders = [f"Warning: {warning}" for warning in __salt__["registry_sync.warnings"]()]
+    return {**state, "comment": ". ".join([state["comment"], *reminders])}
 
 
 def serving(name):

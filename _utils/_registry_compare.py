@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from _registry_client import Registry
-from _registry_errors import Absent, RegistryError, Unsupported
+from _registry_errors import Absent, RegistryError, Unauthorized, Unsupported
 from _registry_jobs import in_parallel
 from _registry_model import (
     SCHEMA1,
@@ -148,6 +148,8 @@ class Registries:
                 self.lookups = LOOKUPS_FAR
         except RegistryError as failure:
             return failure
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the images of other upstreams go on
+            return RegistryError(f"upstream {endpoint.name}: {failure or type(failure).__name__}")
         return registry
 
 
@@ -181,7 +183,7 @@ def look(registries: Registries, repositories: Iterable[str]) -> Holdings:
     try:
         local.ping()
     except RegistryError as failure:
-        return Holdings(error=failure)
+        return Holdings(up=isinstance(failure, Unauthorized), error=failure)
     try:
         names: Iterable[str] = local.catalog()
     except RegistryError:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from _registry_errors import Absent, Busy, Distrusted, Stopped, Unreachable
+from _registry_errors import Absent, Busy, Stopped, Unreachable
 from _registry_settings import Transfer
 
 FIRST_DELAY = 0.2
@@ -104,8 +104,6 @@ class Pace:
             self._wait_for_turn()
             try:
                 result = request()
-            except Distrusted:
-                raise
             except (Busy, Unreachable) as failure:
                 self.run.check()
                 tries += 1

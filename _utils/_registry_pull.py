@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from _registry_credentials import Keyring
+from _registry_errors import RegistryError
 from _registry_model import is_digest, is_repository, is_tag
 from _registry_settings import Endpoint, SettingsError
 
@@ -74,8 +76,8 @@ def _pulled(local: Endpoint, repository: str, reference: str, sockets: Sequence[
     if not socket:
         raise _CannotPull(f"no container engine listens here (none of {', '.join(sockets)})")
     full = f"{local.name}/{repository}"
-    login = {"username": local.username, "password": local.password} if local.username else None
     try:
+        login = _login(local, repository)
         client = docker.DockerClient(base_url=socket, timeout=PULL_SECONDS)
         try:
             for event in client.api.pull(full, tag=reference, auth_config=login, stream=True, decode=True):
@@ -85,9 +87,17 @@ def _pulled(local: Endpoint, repository: str, reference: str, sockets: Sequence[
             return _digest_of(image.attrs, full)
         finally:
             client.close()
+    except RegistryError as failure:
+        raise _CannotPull(str(failure)) from None
     except (DockerException, OSError) as failure:
         reason = getattr(failure, "explanation", None) or failure
         raise _CannotPull(f"the engine at {socket}: {' '.join(str(reason).split())}") from None
+
+
+def _login(local: Endpoint, repository: str) -> dict[str, str] | None:
+    """Who we are there, for the engine: the same as for a sync."""
+    login = Keyring(local).credentials(repository).login
+    return {"username": login.username, "password": login.password} if login.username else None
 
 
 def _digest_of(attributes: Mapping[str, Any], full: str) -> str:

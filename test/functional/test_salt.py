@@ -158,3 +158,13 @@ def test_a_mistake_in_the_pillar_is_one_sentence(make_minion):
         assert "Traceback" not in answer.stdout + answer.stderr
     applied = results(minion.apply("mirror"))
     assert {comment for _, comment, _ in applied.values()} == {sentence}
+
+
+def test_what_is_switched_off_is_said_each_time(make_minion, upstream, local):
+    pillar = pillar_of(upstream, local, images("a/b"))
+    pillar["upstream"].update(tls=True, verify=False)
+    minion = make_minion(pillar={"docker_registry": pillar}, states=STATES)
+    minion.sync()
+    _, comment, _ = results(minion.apply("mirror"))["Images are in step with upstream"]
+    assert "Warning: upstream" in comment
+    assert "verify is false" in comment
