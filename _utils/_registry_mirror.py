@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from _registry_compare import Comparison, Holdings, Registries, Tag, compare, find_extras, look
@@ -101,7 +102,8 @@ def registry(settings: Settings) -> dict[str, Any]:
 
 def populated(settings: Settings) -> bool:
     """Whether the local registry answers and names at least one repository."""
-    registries = Registries(settings, Run(settings.transfer))
+    # Asked before anything is set up, when nothing may be listening: waiting longer would not help.
+    registries = Registries(settings, Run(replace(settings.transfer, retries=0)))
     try:
         registries.local.ping()
         return bool(registries.local.first_repository())

@@ -535,14 +535,14 @@ def _proxy(value: Any, key: str) -> str:
     return text
 
 
-def _anything(value: Any, key: str) -> Any:
-    return value
-
-
 def _free_mapping(value: Any, key: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise SettingsError(f"{key}: {_shown(value)}; give a mapping")
     return value
+
+
+def _mapping_of_strings(value: Any, key: str) -> dict[str, str]:
+    return {name: _string(entry, f"{key}:{name}") for name, entry in _free_mapping(value, key).items()}
 
 
 def _number(low: int, high: int) -> Checker:
@@ -859,11 +859,14 @@ _PILLAR: dict[str, Checker] = {
             "install": _one_of("auto", "package", "container", "none"),
             "storage": _path,
             "config": _free_mapping,
-            "tls": _anything,
-            "htpasswd": _anything,
+            "tls": _mapping({"certificate": _string, "key": _string, "ca": _string}),
+            "htpasswd": _mapping_of_strings,
             "token": _free_mapping,
+            "image": _string,
+            "purge": _boolean,
         }
     ),
+    "lookup": _mapping_of_strings,
     "engine": _mapping(
         {
             "manage": _one_of("auto", "docker", "podman", "none"),

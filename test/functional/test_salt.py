@@ -168,3 +168,12 @@ def test_what_is_switched_off_is_said_each_time(make_minion, upstream, local):
     _, comment, _ = results(minion.apply("mirror"))["Images are in step with upstream"]
     assert "Warning: upstream" in comment
     assert "verify is false" in comment
+
+
+def test_a_failed_sync_does_not_keep_later_states_from_asking_a_function(mirrored, make_minion):
+    gated = "Asks first:\n  test.succeed_with_changes:\n    - onlyif:\n      - fun: test.true\n"
+    minion = mirrored("not/there")
+    (minion.file_root / "gated.sls").write_text(STATES["mirror.sls"] + gated)
+    asked = results(minion.apply("gated"))
+    assert asked["Images are in step with upstream"][0] is False
+    assert asked["Asks first"][2] != {}

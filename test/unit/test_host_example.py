@@ -21,6 +21,6 @@ def test_as_it_is_it_changes_nothing(example):
     assert read_settings(tree["docker_registry"], host="h") == read_settings(None, host="h")
 
 
-@pytest.mark.parametrize("key", known_keys())
+@pytest.mark.parametrize("key", list(known_keys()))
 def test_every_key_stands_in_it(key, example):
     assert re.search(rf"^  (# )?{key}:", example, re.MULTILINE), key
