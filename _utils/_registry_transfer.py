@@ -27,6 +27,7 @@ MIB = 1024 * 1024
 PIECE = 2 * MIB
 # From here on several requests fetch one blob.
 WORTH_SPLITTING = 4 * PIECE
+PIECES_ALONE = 8
 # How far one blob may be read ahead; all blobs together share the places of ReadAhead.
 AHEAD = 16
 # From here on an upload is kept for the next run: on a far line soon, on a near one where it takes
@@ -129,7 +130,9 @@ class BlobReader:
                     yield from under_way[0].result()
                     ahead.give_back(under_way.popleft())
                 else:
-                    yield from self._span(*spans.popleft())
+                    # Nobody reads ahead: a longer span spares round-trips.
+                    own = [spans.popleft() for _ in range(min(PIECES_ALONE, len(spans)))]
+                    yield from self._span(own[0][0], own[-1][1])
         finally:
             for future in under_way:
                 ahead.give_back(future)
