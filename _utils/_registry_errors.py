@@ -37,24 +37,24 @@ class Absent(RegistryError):
     cause = "absent"
 
 
-class Busy(RegistryError):
+class _MayPass(RegistryError):
+    """What another try may mend; ``retry_after`` is how many seconds the registry asks for, or 0."""
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Busy(_MayPass):
     """The registry asks for a slower pace."""
 
     cause = "rate"
 
-    def __init__(self, message: str, retry_after: float = 0.0) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
 
-
-class Unreachable(RegistryError):
+class Unreachable(_MayPass):
     """The line or the registry failed in a way that may pass."""
 
     cause = "network"
-
-    def __init__(self, message: str, retry_after: float = 0.0) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
 
 
 class Distrusted(RegistryError):
