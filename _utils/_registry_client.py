@@ -25,7 +25,7 @@ from _registry_errors import (
     Unsupported,
     WrongContent,
 )
-from _registry_http import ANSWER_LIMIT, Answer, Http, Stream, retry_after
+from _registry_http import ANSWER_LIMIT, Answer, Http, Stream, allowance, retry_after
 from _registry_model import (
     ACCEPTED,
     MANIFEST_LIMIT,
@@ -210,7 +210,9 @@ class Registry:
             return False
         return True
 
-    def open_blob(self, repository: str, digest: str, first: int = 0, last: int | None = None) -> Stream:
+    def open_blob(
+        self, repository: str, digest: str, first: int = 0, last: int | None = None, *, shortcut: str = ""
+    ) -> Stream:
         """A blob's bytes, or those from one offset to another.
 
         Args:
@@ -218,6 +220,7 @@ class Registry:
             digest: of the whole blob.
             first: offset of the first byte.
             last: offset of the last byte; None = to the end.
+            shortcut: where an earlier request for this blob was redirected to.
 
         Returns:
             A stream with status 206, or 200 where the registry sends everything whatever was asked.
@@ -229,10 +232,29 @@ class Registry:
         asks_for_part = bool(first) or last is not None
         headers = {"Range": f"bytes={first}-{'' if last is None else last}"} if asks_for_part else {}
         url, what = self._url(f"{repository}/blobs/{digest}"), f"blob {digest} of {repository}"
-        stream = self.pace.attempt(lambda: self._open("GET", url, _pull(repository), what, headers))
+        stream = self._by_shortcut(shortcut, headers) or self.pace.attempt(
+            lambda: self._open("GET", url, _pull(repository), what, headers)
+        )
         if asks_for_part:
             self.sends_ranges = stream.status == 206
         return stream
+
+    def leads_away(self, stream: Stream) -> str:
+        """Where a stream came from if that is a store of blobs elsewhere; empty = the registry itself."""
+        return "" if self._http.is_home(stream.url) else stream.url
+
+    def _by_shortcut(self, url: str, headers: Mapping[str, str]) -> Stream | None:
+        """What a store of blobs gives without the registry being asked; its signatures end one day."""
+        if not url:
+            return None
+        try:
+            stream = self._http.open("GET", url, headers)
+        except RegistryError:
+            return None
+        if stream.status in (200, 206):
+            return stream
+        stream.close()
+        return None
 
     def mount_blob(self, repository: str, digest: str, origin: str) -> str:
         """Make a blob of one repository known in another, without sending it.
@@ -380,6 +402,7 @@ class Registry:
         for last in (False, True):
             known = self._authorizer.header(scopes)
             stream = self._http.open(method, url, {**headers, **known}, body, **options)
+            self._heed(stream)
             again = stream.status == 401 and self._challenged(stream, scopes, known)
             if last or not again:
                 break
@@ -390,6 +413,11 @@ class Registry:
         if stream.status < 300:
             return stream
         raise self._failure(stream, method, scopes, what)
+
+    def _heed(self, stream: Stream) -> None:
+        left = allowance(stream.headers)
+        if left is not None:
+            self.pace.spread(*left)
 
     def _challenged(self, answer: Answer | Stream, scopes: tuple[str, ...], sent: Mapping[str, str]) -> bool:
         """Whether a 401 is worth another try; one of a host that we were redirected to is not."""

@@ -187,7 +187,7 @@ class Http:
         """
         sent = dict(headers)
         for hop in range(REDIRECTS + 1):
-            stream = self._send(method, url, sent, body, patience, signed=hop > 0)
+            stream = self._send(method, url, sent, body, patience, signed=hop > 0 or not self.is_home(url))
             target = stream.headers.get("Location", "")
             # Answers to uploads have a Location too; only reads are sent elsewhere.
             if stream.status not in REDIRECT_STATUSES or not target or method not in ("GET", "HEAD"):
@@ -287,6 +287,35 @@ def retry_after(headers: Mapping[str, str]) -> float:
     except (ValueError, TypeError, OverflowError):
         return 0.0
     return min(max(0.0, seconds), LONGEST_RETRY_AFTER)
+
+
+def allowance(headers: Mapping[str, str]) -> tuple[int, float] | None:
+    """How many more requests a registry allows, and at what distance they are best made.
+
+    Args:
+        headers: of an answer.
+
+    Returns:
+        The number, and seconds from one request to the next so that it lasts: until the number is
+        reset if that is told, else as the whole quota would have it. None = nothing is told.
+
+    ``RateLimit-Remaining: 76;w=21600`` is how Docker Hub tells it:
+    https://docs.docker.com/docker-hub/usage/pulls/#view-pull-rate-and-limit
+    """
+    remaining, window = _quota(headers.get("RateLimit-Remaining", ""))
+    if remaining is None:
+        return None
+    reset, _ = _quota(headers.get("RateLimit-Reset", ""))
+    if reset is not None:
+        return remaining, reset / max(1, remaining)
+    limit, own_window = _quota(headers.get("RateLimit-Limit", ""))
+    return remaining, (window or own_window) / max(1, limit or remaining)
+
+
+def _quota(text: str) -> tuple[int | None, float]:
+    """The number and the seconds of ``100;w=60``."""
+    found = re.match(r"\s*(\d{1,9})(?:\s*;\s*w=(\d{1,9}))?", text)
+    return (int(found[1]), float(found[2] or 0)) if found else (None, 0.0)
 
 
 # What urllib3 logs of our requests are whole URLs, and a signed one opens what it leads to. Only what

@@ -15,6 +15,8 @@ FIRST_DELAY = 0.2
 LONGEST_DELAY = 30.0
 # What a short stall leaves unused may be made up for within this time.
 BUDGET_SECONDS = 0.25
+# Of a registry's allowance: with fewer requests left than this, they are spread over time.
+FEW_LEFT = 20
 # A registry that never answered in this run is more likely switched off than restarting.
 TRIES_OF_A_STRANGER = 2
 
@@ -74,7 +76,8 @@ class Run:
 class Pace:
     """The pace of all workers towards one registry.
 
-    One worker's 429 pauses all of them; one success after failures lets all of them try again.
+    One worker's 429 pauses all of them, and an allowance that runs out slows all of them down; one
+    success after failures lets all of them try again.
 
     Args:
         run: what is shared with the other registries.
@@ -84,6 +87,7 @@ class Pace:
         self.run = run
         self._lock = threading.Lock()
         self._paused_until = 0.0
+        self._gap = 0.0
         self._answered = False
         self._gave_up = False
 
@@ -123,6 +127,15 @@ class Pace:
         self._answered = True
         self._gave_up = False
 
+    def spread(self, remaining: int, seconds: float) -> None:
+        """Heed what a registry still allows.
+
+        Args:
+            remaining: requests.
+            seconds: from one to the next, so that they last.
+        """
+        self._gap = min(seconds, LONGEST_DELAY) if remaining < FEW_LEFT else 0.0
+
     def _tries_left(self, failure: Busy | Unreachable) -> int:
         retries = self.run.transfer.retries
         if isinstance(failure, Busy):
@@ -144,5 +157,14 @@ class Pace:
 
     def _wait_for_turn(self) -> None:
         self.run.check()
-        while (wait := self._paused_until - time.monotonic()) > 0:
+        while (wait := self._wait_or_go()) > 0:
             self.run.sleep(wait)
+
+    def _wait_or_go(self) -> float:
+        """Seconds to wait before asking again for a turn; 0 = it is ours."""
+        with self._lock:
+            now = time.monotonic()
+            if now >= self._paused_until:
+                self._paused_until = now + self._gap
+                return 0.0
+            return self._paused_until - now

@@ -1,41 +1,25 @@
 """One blob from one registry into another.
 
-Small blobs are streamed in one request a side. On a far line a large one is fetched by several
-requests at a time, since there a connection is slower than the line. A blob whose loss would hurt
-goes up in pieces, each acknowledged by the registry and noted in a journal, so that a later run can
-go on where this one ended.
-
-Memory is bounded for the whole process: a piece and two chunks for each worker, and what ``ReadAhead``
-has places for.
+Most blobs are streamed in one request a side. One whose loss would hurt goes up in pieces, each
+acknowledged by the registry and noted in a journal, so that a later run can go on where this one ended.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
 from functools import partial
 
 from _registry_client import Registry
-from _registry_errors import RegistryError, Unreachable, WrongContent
+from _registry_errors import RegistryError, WrongContent
+from _registry_fetch import MIB, PIECE, Batch, BlobReader
 from _registry_jobs import ReadAhead
 from _registry_journal import Journal
 from _registry_model import Descriptor
 
-MIB = 1024 * 1024
-PIECE = 2 * MIB
-# From here on several requests fetch one blob.
-WORTH_SPLITTING = 4 * PIECE
-PIECES_ALONE = 8
-# How far one blob may be read ahead; all blobs together share the places of ReadAhead.
-AHEAD = 16
 # From here on an upload is kept for the next run: on a far line soon, on a near one where it takes
 # many seconds.
 WORTH_KEEPING_FAR = 64 * MIB
 WORTH_KEEPING = 512 * MIB
-
-Pieces = list[bytes]
 
 
 class SourceFailed(RegistryError):
@@ -44,152 +28,6 @@ class SourceFailed(RegistryError):
     def __init__(self, failure: RegistryError) -> None:
         super().__init__(str(failure))
         self.cause = failure.cause
-
-
-class BlobReader:
-    """Reads one blob from upstream, takes up again where a line broke, and verifies it.
-
-    Args:
-        source: the upstream.
-        repository: where it has the blob.
-        blob: digest and size in bytes.
-        count: called with the bytes of every chunk that comes, from any thread.
-        ahead: threads that fetch parts of it side by side; None = one request after the other.
-        start: bytes to leave out at the beginning; the digest cannot be verified then.
-    """
-
-    def __init__(
-        self,
-        source: Registry,
-        repository: str,
-        blob: Descriptor,
-        *,
-        count: Callable[[int], None],
-        ahead: ReadAhead[Pieces] | None = None,
-        start: int = 0,
-    ) -> None:
-        self.failure: RegistryError | None = None
-        self._source = source
-        self._repository = repository
-        self._blob = blob
-        self._count = count
-        self._ahead = ahead if blob.size >= WORTH_SPLITTING else None
-        self._start = start
-
-    def chunks(self) -> Iterator[bytes]:
-        """The blob's bytes; the last chunk only after the whole has proved right.
-
-        Raises:
-            RegistryError: kept in ``failure`` too, so that one can tell which side failed.
-        """
-        try:
-            yield from self._verified()
-        except RegistryError as failure:
-            self.failure = failure
-            raise
-
-    def _verified(self) -> Iterator[bytes]:
-        sha256 = hashlib.sha256()
-        held = b""
-        for chunk in self._in_order():
-            sha256.update(chunk)
-            if held:
-                yield held
-            held = chunk
-        if not self._start and f"sha256:{sha256.hexdigest()}" != self._blob.digest:
-            raise WrongContent(f"{self._named} is not what its digest says")
-        if held:
-            yield held
-
-    def _in_order(self) -> Iterator[bytes]:
-        if self._ahead is None:
-            yield from self._span(self._start, self._blob.size)
-        else:
-            yield from self._side_by_side(self._ahead)
-
-    def _side_by_side(self, ahead: ReadAhead[Pieces]) -> Iterator[bytes]:
-        """Fetch what comes next by as many requests as there are places; without any, by our own."""
-        spans = deque(_pieces(self._start, self._blob.size))
-        under_way: deque[Future[Pieces]] = deque()
-        if not spans:
-            return
-        # The first tells whether this registry can send a part of a blob at all.
-        yield from self._span(*spans.popleft())
-        if not self._source.sends_ranges:
-            yield from self._span(self._start + PIECE, self._blob.size)
-            return
-        try:
-            while spans or under_way:
-                while spans and len(under_way) < AHEAD:
-                    future = ahead.begin(partial(self._fetched, *spans[0]))
-                    if future is None:
-                        break
-                    under_way.append(future)
-                    spans.popleft()
-                if under_way:
-                    yield from under_way[0].result()
-                    ahead.give_back(under_way.popleft())
-                else:
-                    # Nobody reads ahead: a longer span spares round-trips.
-                    own = [spans.popleft() for _ in range(min(PIECES_ALONE, len(spans)))]
-                    yield from self._span(own[0][0], own[-1][1])
-        finally:
-            for future in under_way:
-                ahead.give_back(future)
-
-    def _fetched(self, begin: int, end: int) -> Pieces:
-        return list(self._span(begin, end))
-
-    def _span(self, begin: int, end: int) -> Iterator[bytes]:
-        """The bytes of one span in order, over as many connections as it takes."""
-        pace, tries = self._source.pace, 0
-        while begin < end:
-            before = begin
-            try:
-                for chunk in self._rest_of(begin, end):
-                    begin += len(chunk)
-                    yield chunk
-            except Unreachable as failure:
-                tries = 1 if begin > before else tries + 1
-                if tries > pace.run.transfer.retries:
-                    raise
-                pace.back_off(tries, failure)
-            else:
-                if begin < end:
-                    raise WrongContent(f"{self._named} is shorter than the manifest says")
-
-    def _rest_of(self, begin: int, end: int) -> Iterator[bytes]:
-        """What one request gives of a span."""
-        whole = end == self._blob.size
-        stream = self._source.open_blob(
-            self._repository, self._blob.digest, begin, None if whole else end - 1
-        )
-        # A registry that knows no ranges sends everything once more.
-        skip = begin if stream.status == 200 else 0
-        left = end - begin
-        run = self._source.pace.run
-        try:
-            for chunk in stream.chunks():
-                run.check()
-                run.spend(len(chunk))
-                self._count(len(chunk))
-                fresh = chunk[skip:]
-                skip -= len(chunk) - len(fresh)
-                if len(fresh) > left:
-                    if whole or stream.status != 200:
-                        raise WrongContent(f"{self._named} is longer than the manifest says")
-                    fresh = fresh[:left]
-                left -= len(fresh)
-                if fresh:
-                    yield fresh
-                if not left and not whole:
-                    return
-        finally:
-            stream.close()
-
-    @property
-    def _named(self) -> str:
-        return f"{self._source}: blob {self._blob.digest} of {self._repository}"
 
 
 class Carrier:
@@ -215,7 +53,7 @@ class Carrier:
         self._local = local
         self._count = count
         self._far = far
-        self._ahead: ReadAhead[Pieces] = ReadAhead(threads=workers, places=workers)
+        self._ahead: ReadAhead[Batch] = ReadAhead(threads=workers, places=workers)
         self._journals = journals
 
     def carry(self, source: Registry, repository: str, target: str, blob: Descriptor) -> int:
@@ -268,7 +106,7 @@ class Carrier:
         start = uploads.offset
         reader = BlobReader(source, repository, blob, count=self._count, ahead=self._ahead, start=start)
         try:
-            for piece in _gathered(reader.chunks(), PIECE):
+            for piece in _gathered(reader.batches(), PIECE):
                 uploads.append(piece)
             uploads.commit()
         except RegistryError as failure:
@@ -299,7 +137,7 @@ class _Uploads:
         """Bytes that the registry has already."""
         return self._uploads[0][1]
 
-    def append(self, piece: Pieces) -> None:
+    def append(self, piece: Batch) -> None:
         """Send the next bytes and note where the upload goes on."""
         for position, (url, offset) in enumerate(self._uploads):
             url = self._local.append_to_upload(self._target, url, piece, offset)
@@ -335,15 +173,11 @@ def _blamed(reader: BlobReader, failure: RegistryError) -> RegistryError:
     return failure if reader.failure is None else SourceFailed(reader.failure)
 
 
-def _pieces(begin: int, end: int) -> Iterator[tuple[int, int]]:
-    return ((start, min(start + PIECE, end)) for start in range(begin, end, PIECE))
-
-
-def _gathered(chunks: Iterable[bytes], size: int) -> Iterator[Pieces]:
-    """Chunks in groups of about so many bytes."""
-    group: Pieces = []
-    for chunk in chunks:
-        group.append(chunk)
+def _gathered(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
+    """Chunks in groups of at least so many bytes: each costs the registry a request."""
+    group: Batch = []
+    for batch in batches:
+        group += batch
         if sum(map(len, group)) >= size:
             yield group
             group = []

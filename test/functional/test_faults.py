@@ -12,6 +12,7 @@ import time
 import pytest
 
 import _registry_mirror as mirror
+from _registry_compare import LOOKUPS_NEAR
 from support import proxy
 from support.images import Bytes, Layer, digest_of, docker_image, oci_index, push
 from support.pillar import settings_of
@@ -106,6 +107,16 @@ def test_what_cannot_get_better_is_asked_once(line, local, code):
     rule = line.on("GET", BLOB, proxy.answer(code), times=None)
     entry(sync(line, local))
     assert rule.used == 1
+
+
+def test_an_allowance_that_runs_out_slows_all_workers_down(line, local):
+    told = {"RateLimit-Limit": "100;w=30", "RateLimit-Remaining": "9;w=30"}
+    line.on("HEAD", "/manifests/", proxy.set_headers(told), times=None)
+    began = time.monotonic()
+    assert entry(sync(line, local))["status"] == "copied"
+    # The greetings and what went out together before the first answer told it.
+    at_once = 2 + LOOKUPS_NEAR
+    assert time.monotonic() - began > 0.3 * (len(line.requests()) - at_once)
 
 
 def test_a_garbled_layer_is_read_once_more(line, local):

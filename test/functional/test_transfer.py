@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import _registry_compare
+import _registry_fetch as fetch
 import _registry_mirror as mirror
 import _registry_transfer as transfer
 from _registry_lock import AlreadyRunning, only_one
@@ -65,7 +66,7 @@ def assert_arrived(report, local):
 def test_on_a_far_line_a_large_blob_comes_in_several_requests_at_a_time(line, local):
     line.on("GET", BLOB, proxy.delay(0.2), times=None)
     assert_arrived(mirror.sync(settings_of(line, local, LIST)), local)
-    assert len(set(spans(line))) == -(-LARGE.size // transfer.PIECE)
+    assert len(set(spans(line))) == -(-LARGE.size // fetch.PIECE)
     assert line.most_at_once > 3
 
 
@@ -86,6 +87,31 @@ def whole_blob(request, pass_on):
 @pytest.mark.usefixtures("far")
 def test_a_registry_that_knows_no_ranges_sends_it_whole(line, local):
     line.on("GET", BLOB, whole_blob, times=None)
+    assert_arrived(mirror.sync(settings_of(line, local, LIST)), local)
+    assert len(spans(line)) == 2
+
+
+@pytest.fixture
+def store(upstream, line):
+    """Have the registry send everybody who wants a blob to a store elsewhere, by a signed URL."""
+    with FaultProxy(upstream.url) as store:
+        line.on(
+            "GET", BLOB, proxy.redirect(lambda request: f"{store.url}{request.path}?signed=1"), times=None
+        )
+        yield store
+
+
+@pytest.mark.usefixtures("far")
+def test_a_registry_is_asked_once_where_it_has_a_blob(line, store, local):
+    assert_arrived(mirror.sync(settings_of(line, local, LIST)), local)
+    assert len(spans(line)) == 1
+    assert len(spans(store)) == -(-LARGE.size // fetch.PIECE)
+
+
+@pytest.mark.usefixtures("far")
+@pytest.mark.parametrize("refusal", [proxy.answer(403), proxy.answer(410), proxy.reset()])
+def test_a_registry_is_asked_again_when_a_signed_url_has_ended(line, store, local, refusal):
+    store.on("GET", BLOB, refusal, times=1, skip=3)
     assert_arrived(mirror.sync(settings_of(line, local, LIST)), local)
     assert len(spans(line)) == 2
 
@@ -166,7 +192,7 @@ def test_a_kill_in_the_middle_of_a_blob_costs_a_piece(line, local, tmp_path, che
     report = mirror.sync(settings_of(line, local, LIST), directory=str(tmp_path))
     assert_arrived(report, local)
     # What two readers had ahead, and the piece under way.
-    assert report["summary"]["bytes"] <= LARGE.size * (1 - at) + 5 * transfer.PIECE
+    assert report["summary"]["bytes"] <= LARGE.size * (1 - at) + 5 * fetch.PIECE
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -12,7 +12,7 @@ import pytest
 
 from _registry_environment import Environment
 from _registry_errors import Distrusted, Unreachable, Unsupported
-from _registry_http import Http, retry_after
+from _registry_http import Http, allowance, retry_after
 from _registry_routes import Origin, is_direct, new_route, origin_of
 from _registry_settings import Endpoint
 
@@ -309,6 +309,24 @@ def test_errors_carry_no_url_along(script):
 )
 def test_retry_after(text, seconds):
     assert retry_after({"Retry-After": text}) == seconds
+
+
+@pytest.mark.parametrize(
+    ("remaining", "limit", "reset", "told"),
+    [
+        ("", "100;w=60", "", None),
+        ("many", "100;w=60", "", None),
+        ("10;w=60", "100;w=60", "", (10, 0.6)),
+        ("10", "100;w=60", "", (10, 0.6)),
+        ("10;w=60", "", "", (10, 6.0)),
+        ("10", "100", "30", (10, 3.0)),
+        ("0", "100", "30", (0, 30.0)),
+        ("0", "", "", (0, 0.0)),
+    ],
+)
+def test_allowance(remaining, limit, reset, told):
+    headers = {"RateLimit-Remaining": remaining, "RateLimit-Limit": limit, "RateLimit-Reset": reset}
+    assert allowance({name: value for name, value in headers.items() if value}) == told
 
 
 @pytest.mark.parametrize(
