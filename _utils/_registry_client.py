@@ -9,18 +9,14 @@ import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
 from _registry_auth import Authorizer
 from _registry_credentials import Keyring
 from _registry_errors import (
     Absent,
-    Busy,
     Distrusted,
-    NoSpace,
     RegistryError,
-    Unauthorized,
     Unreachable,
     Unsupported,
     WrongContent,
@@ -39,6 +35,7 @@ from _registry_model import (
     read_manifest,
 )
 from _registry_pace import Pace
+from _registry_refusals import refusal
 from _registry_settings import Endpoint
 
 ACCEPT = {"Accept": ", ".join(ACCEPTED)}
@@ -50,7 +47,6 @@ LIST_LIMIT = 16 * 1024 * 1024
 NAMES_LIMIT = 1_000_000
 # A commit to an object store copies the blob once more before it answers.
 COMMIT_SECONDS = 600.0
-ENOSPC = 28
 
 
 @dataclass(frozen=True)
@@ -412,7 +408,8 @@ class Registry:
                 raise Unreachable(f"{self} asks again who we are before it takes {what}")
         if stream.status < 300:
             return stream
-        raise self._failure(stream, method, scopes, what)
+        shown = str(self._authorizer.credentials(scopes)) if stream.status in (401, 403) else ""
+        raise refusal(stream, str(self), method, what, shown=shown, by_name=bool(scopes))
 
     def _heed(self, stream: Stream) -> None:
         left = allowance(stream.headers)
@@ -423,33 +420,6 @@ class Registry:
         """Whether a 401 is worth another try; one of a host that we were redirected to is not."""
         challenge = answer.headers.get("WWW-Authenticate", "")
         return self._http.is_home(answer.url) and self._authorizer.challenged(challenge, scopes, sent)
-
-    def _failure(self, stream: Stream, method: str, scopes: tuple[str, ...], what: str) -> RegistryError:
-        """The error that an answer means."""
-        errors = _errors_of(stream) if method != "HEAD" else []
-        status, wait = stream.status, retry_after(stream.headers)
-        stream.close()
-        codes = {str(error.get("code", "")) for error in errors}
-        said = _said(errors)
-        if status in (401, 403):
-            tried = self._authorizer.credentials(scopes)
-            if not scopes:
-                return Unauthorized(f"{self} refused {tried}{said}")
-            # Some hide behind that answer what does not exist.
-            return Unauthorized(f"{self} refused {tried} for {what}{said}; it may also not exist")
-        if codes & {"BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN"}:
-            return Unreachable(f"{self} lost the upload of {what}")
-        if status == 404:
-            return Absent(f"{self} has no {what}")
-        if status == 429:
-            return Busy(f"{self} asks for a slower pace", wait)
-        if status == 507 or any(_is_full_disk(error) for error in errors):
-            return NoSpace(f"{self} has no space left")
-        if status >= 500 or status == 408:
-            return Unreachable(f"{self} answered {status} for {what}{said}", wait)
-        if "DIGEST_INVALID" in codes or "SIZE_INVALID" in codes:
-            return WrongContent(f"{self} found another digest in {what}")
-        return Unsupported(f"{self} answered {status} to {method} of {what}{said}")
 
     def _pages(self, path: str, scopes: tuple[str, ...], key: str, what: str) -> Iterator[str]:
         """All entries of a list that comes in pages, each linking to the next (RFC 5988)."""
@@ -495,29 +465,3 @@ def _next_link(header: str) -> str:
     """The target of ``<…>; rel="next"``."""
     target, _, parameters = header.partition(">")
     return target.strip().lstrip("<") if "next" in parameters else ""
-
-
-def _errors_of(stream: Stream) -> list[Mapping[str, Any]]:
-    """The errors a registry gives as JSON; none where its answer is something else.
-
-    https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes
-    """
-    try:
-        errors = json.loads(stream.whole(ANSWER_LIMIT).body).get("errors")
-    except (ValueError, AttributeError, RecursionError, Unreachable, Unsupported):
-        return []
-    return [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
-
-
-def _said(errors: list[Mapping[str, Any]]) -> str:
-    """The registry's own words, short and printable."""
-    words = "; ".join(str(error.get("message") or error.get("code") or "") for error in errors)
-    plain = "".join(character for character in words if character.isprintable())
-    return f" ({plain[:200]})" if plain.strip("; ") else ""
-
-
-def _is_full_disk(error: Mapping[str, Any]) -> bool:
-    """Whether docker-distribution's storage driver reports ENOSPC: ``detail.Enclosed.Err`` is 28."""
-    detail = error.get("detail")
-    enclosed = detail.get("Enclosed") if isinstance(detail, dict) else None
-    return isinstance(enclosed, dict) and enclosed.get("Err") == ENOSPC

@@ -7,6 +7,8 @@ follows as soon as its own blobs are there, so an interrupted run leaves whole i
 from __future__ import annotations
 
 import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -108,8 +110,8 @@ class _Graph:
         self._progress = progress
         self._blobs: dict[tuple[str, str], Job] = {}
         self._manifests: dict[tuple[str, str], Job] = {}
-        for lack in plan.lacks.values():
-            self._place(lack)
+        for turn, lack in enumerate(_by_turns(plan.lacks.values())):
+            self._place(lack, (1, turn))
         for tag, root in plan.moves:
             self.landings.append((tag, self._land(tag, root)))
 
@@ -117,7 +119,7 @@ class _Graph:
         self.jobs.append(job)
         return job
 
-    def _place(self, lack: Lack) -> None:
+    def _place(self, lack: Lack, turn: tuple[int, int]) -> None:
         """One job for each repository; the first copies, the others find it there to mount."""
         placement = _Placement(lack, self._registries, self._carrier, self.tally)
         first: Job | None = None
@@ -125,7 +127,7 @@ class _Graph:
             copies = first is None and not lack.origin
             job = Job(
                 partial(placement.place, target),
-                (1, -lack.blob.size) if copies else SOON,
+                turn if copies else SOON,
                 after=[first] if first else [],
             )
             first = first or (job if copies else None)
@@ -154,6 +156,15 @@ class _Graph:
             self._progress.landed(tag.name, "copied")
 
         return self._add(Job(put, SOON, needs=self._requirements(tag.target, root)))
+
+
+def _by_turns(lacks: Iterable[Lack]) -> Iterator[Lack]:
+    """Large and small ones by turns: those keep the line busy while these wait for answers."""
+    by_size = deque(sorted(lacks, key=lambda lack: -lack.blob.size))
+    while by_size:
+        yield by_size.popleft()
+        if by_size:
+            yield by_size.pop()
 
 
 class _Placement:
