@@ -69,7 +69,12 @@ def carry_out(plan: Plan, registries: Registries, progress: Progress, *, journal
     """
     workers = _workers(registries)
     carrier = Carrier(
-        registries.local, far=registries.far, workers=workers, count=progress.moved, journals=journals
+        registries.local,
+        far=registries.far,
+        workers=workers,
+        share=plan.bytes_to_move // workers,
+        count=progress.moved,
+        journals=journals,
     )
     graph = _Graph(plan, registries, carrier, progress)
     progress.start(len(plan.moves), plan.blobs_to_copy, plan.bytes_to_move)

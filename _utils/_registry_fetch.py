@@ -20,13 +20,11 @@ from _registry_model import Descriptor
 
 MIB = 1024 * 1024
 # What one request fetches while others fetch what comes before and after.
-PIECE = 2 * MIB
+PIECE = 3 * MIB // 2
 # What it fetches while nobody reads ahead: longer, since each request costs a round-trip.
 PIECES_ALONE = 8
 # From here on several requests fetch one blob.
 WORTH_SPLITTING = 4 * PIECE
-# How far one blob may be read ahead; all blobs together share the places of ReadAhead.
-AHEAD = 16
 # What has come is handed on together, up to so many pieces.
 PIECES_TOGETHER = 4
 
@@ -135,7 +133,7 @@ class BlobReader:
     def _begin_more(
         self, ahead: ReadAhead[Batch], spans: deque[tuple[int, int]], under_way: deque[Future[Batch]]
     ) -> None:
-        while spans and len(under_way) < AHEAD:
+        while spans:
             piece = ahead.begin(partial(self._fetched, *spans[0]))
             if piece is None:
                 return

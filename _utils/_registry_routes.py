@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-import requests.utils
+import certifi
 import urllib3
 
 from _registry_errors import Distrusted, Unsupported
 from _registry_settings import Endpoint
 
 # Bytes read and sent at a time: what a cut connection loses at most, and what each worker holds twice.
-BLOCK_SIZE = 256 * 1024
+BLOCK_SIZE = 128 * 1024
 _HOST = re.compile(r"[a-z0-9_][a-z0-9._-]*|[0-9a-f.]*:[0-9a-f:.]+(?:%[a-z0-9._-]+)?")
 _OLD_URLLIB3 = not hasattr(urllib3, "BaseHTTPResponse")
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -196,7 +196,7 @@ def _verifying_context(endpoint: Endpoint, bundle: str, *, only_bundle: bool) ->
     if not only_bundle:
         context = ssl.create_default_context()
         # Salt's own Python may know no system store; a site's CA stands only in that.
-        context.load_verify_locations(requests.utils.DEFAULT_CA_BUNDLE_PATH)
+        context.load_verify_locations(certifi.where())
     if bundle:
         try:
             _demand_file(bundle)

@@ -170,7 +170,7 @@ class Transfer:
         deadline: seconds that a whole run may take; 0 = no limit.
     """
 
-    parallel: int = 8
+    parallel: int = 16
     retries: int = 10
     bandwidth: int = 0
     deadline: int = 0

@@ -16,6 +16,8 @@ from _registry_jobs import ReadAhead
 from _registry_journal import Journal
 from _registry_model import Descriptor
 
+# Threads that fetch parts of large blobs on a far line; each holds a piece.
+READERS_AHEAD = 12
 # From here on an upload is kept for the next run: on a far line soon, on a near one where it takes
 # many seconds.
 WORTH_KEEPING_FAR = 64 * MIB
@@ -37,6 +39,8 @@ class Carrier:
         local: the registry.
         far: whether upstream is far away.
         workers: blobs in flight.
+        share: bytes that each worker has to carry if all carry the same. On a far line a blob that is
+            larger is fetched by several requests at a time; those of others keep the line busy.
         count: called with the bytes of every chunk that comes, from any thread.
         journals: directory for what a later run needs to go on; empty = nothing is kept.
     """
@@ -47,13 +51,16 @@ class Carrier:
         *,
         far: bool,
         workers: int,
+        share: int,
         count: Callable[[int], None],
         journals: str = "",
     ) -> None:
         self._local = local
         self._count = count
         self._far = far
-        self._ahead: ReadAhead[Batch] = ReadAhead(threads=workers, places=workers)
+        self._share = share
+        readers = min(workers, READERS_AHEAD)
+        self._ahead: ReadAhead[Batch] = ReadAhead(threads=readers, places=readers)
         self._journals = journals
 
     def carry(self, source: Registry, repository: str, target: str, blob: Descriptor) -> int:
@@ -89,8 +96,7 @@ class Carrier:
         large = blob.size >= (WORTH_KEEPING_FAR if self._far else WORTH_KEEPING)
         if large:
             return self._send_in_pieces(source, repository, target, blob)
-        ahead = self._ahead if self._far else None
-        reader = BlobReader(source, repository, blob, count=self._count, ahead=ahead)
+        reader = BlobReader(source, repository, blob, count=self._count, ahead=self._readers_for(blob))
         upload = self._local.start_upload(target)
         try:
             # Without a byte to send nobody would read, and so verify, the chunks.
@@ -101,10 +107,14 @@ class Carrier:
             raise _blamed(reader, failure) from failure
         return blob.size
 
+    def _readers_for(self, blob: Descriptor) -> ReadAhead[Batch] | None:
+        return self._ahead if self._far and blob.size > self._share else None
+
     def _send_in_pieces(self, source: Registry, repository: str, target: str, blob: Descriptor) -> int:
         uploads = _Uploads(self._local, target, blob, self._journals)
         start = uploads.offset
-        reader = BlobReader(source, repository, blob, count=self._count, ahead=self._ahead, start=start)
+        ahead = self._readers_for(blob)
+        reader = BlobReader(source, repository, blob, count=self._count, ahead=ahead, start=start)
         try:
             for piece in _gathered(reader.batches(), PIECE):
                 uploads.append(piece)

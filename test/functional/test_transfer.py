@@ -130,7 +130,7 @@ def test_a_kept_upload_arrives_too(line, local, tmp_path):
     assert not list(tmp_path.glob("upload-*"))
 
 
-@pytest.mark.usefixtures("keeping")
+@pytest.mark.usefixtures("keeping", "far")
 def test_an_upstream_that_goes_away_in_the_middle_costs_what_was_under_way(line, local, tmp_path):
     settings = settings_of(line, local, LIST, transfer={"retries": 0})
     line.on("GET", BLOB, proxy.reset(), times=None, skip=10)
@@ -145,7 +145,7 @@ def test_an_upstream_that_goes_away_in_the_middle_costs_what_was_under_way(line,
     assert not list(tmp_path.glob("upload-*"))
 
 
-@pytest.mark.usefixtures("keeping")
+@pytest.mark.usefixtures("keeping", "far")
 def test_an_upload_that_the_registry_forgot_begins_anew_without_a_word(line, local, tmp_path):
     settings = settings_of(line, local, LIST, transfer={"retries": 0})
     line.on("GET", BLOB, proxy.reset(), times=None, skip=10)
