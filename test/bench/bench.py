@@ -8,8 +8,8 @@ Each racer gets an empty registry of its own and all read from the same one. In 
 in an order that changes from round to round; the table has medians, and `x engine` is the median of the
 ratios within the rounds. After each run every tag's digest is compared; who does not have them all has
 failed. Requests and bytes are counted in the two registries' own access logs. The far line (`-far`) is a
-proxy that delays each way by half a round-trip and limits each connection's rate; the local registry stays
-near. The sets of images are kept in `--work` for the next time.
+proxy that delays each way by half a round-trip, limits each connection's rate and counts connections; the
+local registry stays near. The sets of images are kept in `--work` for the next time.
 """
 
 from __future__ import annotations
@@ -73,6 +73,8 @@ class Sample:
     cpu: float
     peak: int
     bytes_down: int = 0
+    # Through the far line; a near one has nobody who could count them.
+    connections: int = 0
     upstream: dict[str, int] = field(default_factory=dict)
     local: dict[str, int] = field(default_factory=dict)
     failure: str = ""
@@ -124,6 +126,7 @@ class Lane:
     bench: Bench
     racer: Racer
     round: int
+    way: Distribution | SlowLine
     upstream: Distribution
     local: Distribution
     job: Job
@@ -134,6 +137,7 @@ class Lane:
         os.sync()
         marks = self.upstream.log_position(), self.local.log_position()
         log = self.job.directory / "output"
+        connections = self._connections()
         measured = run_measured(self.command, log)
         asked_upstream = list(read_access_log(self.upstream.access_log(marks[0])))
         asked_local = list(read_access_log(self.local.access_log(marks[1])))
@@ -145,12 +149,16 @@ class Lane:
                 seconds=measured["seconds"],
                 cpu=measured["cpu"],
                 peak=measured["peak"],
+                connections=self._connections() - connections,
                 bytes_down=sum(asked.size for asked in asked_upstream if asked.kind.startswith("GET")),
                 upstream=count_kinds(asked_upstream),
                 local=count_kinds(asked_local),
                 failure=self._failure(measured["retcode"], log, content),
             )
         )
+
+    def _connections(self) -> int:
+        return self.way.stats().connections if isinstance(self.way, SlowLine) else 0
 
     def _failure(self, retcode: int, log: Path, content: dataset.Content) -> str:
         if retcode:
@@ -286,7 +294,7 @@ def lanes(
                         formula=bench.formula,
                     )
                     command = racer.prepare(job)
-                    yield number, Lane(bench, racer, round_, upstream, local, job, command)
+                    yield number, Lane(bench, racer, round_, way, upstream, local, job, command)
 
 
 def blob_files(registry: Distribution, content: dataset.Content) -> list[Path]:
@@ -301,7 +309,7 @@ def table(samples: Sequence[Sample]) -> str:
     """Return medians, one line for each case and racer."""
     lines = [
         f"{'case':<13} {'racer':<10} {'seconds':>8} {'min..max':>15} {'x engine':>8} {'cpu s':>6} "
-        f"{'peak':>6} {'down':>8} {'upstream':>9} {'local':>6}"
+        f"{'peak':>6} {'down':>8} {'upstream':>9} {'local':>6} {'connections':>11}"
     ]
     for (case, racer), runs in grouped(samples).items():
         good = [sample for sample in runs if not sample.failure]
@@ -315,7 +323,7 @@ def table(samples: Sequence[Sample]) -> str:
             f"{f'{min(seconds):.2f}..{max(seconds):.2f}':>15} {ratio_to_engine(samples, good):>8} "
             f"{statistics.median(sample.cpu for sample in good):6.2f} "
             f"{max(sample.peak for sample in good) / MB:5.0f}M {last.bytes_down / MB:7.1f}M "
-            f"{sum(last.upstream.values()):9} {sum(last.local.values()):6}"
+            f"{sum(last.upstream.values()):9} {sum(last.local.values()):6} {last.connections or '':>11}"
             + (f"  ({len(runs) - len(good)} of {len(runs)} failed)" if len(good) < len(runs) else "")
         )
     return "\n".join(lines)
