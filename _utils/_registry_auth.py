@@ -23,7 +23,7 @@ from _registry_credentials import Credentials, Keyring
 from _registry_errors import Busy, Distrusted, RegistryError, Unauthorized, Unreachable
 from _registry_http import AGENT, Answer, Http, retry_after
 from _registry_routes import is_loopback, origin_of
-from _registry_settings import Endpoint
+from _registry_values import Endpoint
 
 # What a token lives where its server does not say; given by the token specification.
 TOKEN_SECONDS = 60.0

@@ -36,7 +36,7 @@ from _registry_model import (
 )
 from _registry_pace import Pace
 from _registry_refusals import refusal
-from _registry_settings import Endpoint
+from _registry_values import Endpoint
 
 ACCEPT = {"Accept": ", ".join(ACCEPTED)}
 # docker-distribution refuses more than 1000 from 2.8.2 on, and gives 100 where nothing is said.

@@ -21,7 +21,7 @@ from _registry_model import (
     select_tags,
 )
 from _registry_pace import Pace, Run
-from _registry_settings import Endpoint, Image, Settings
+from _registry_values import Endpoint, Image, Settings
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

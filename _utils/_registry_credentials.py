@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from _registry_authfile import AuthFile, AuthFileError, Helper, Login, ask_helper, names_of
 from _registry_errors import Unauthorized
-from _registry_settings import Endpoint
+from _registry_values import Endpoint
 
 # Helpers of clouds give passwords that end within the hour; asking again costs a process.
 HELPER_ANSWER_SECONDS = 300.0

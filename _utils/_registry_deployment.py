@@ -9,8 +9,8 @@ from _registry_compare import Comparison, Registries, Tag, look
 from _registry_errors import Absent, RegistryError
 from _registry_mirror import Report, report_on
 from _registry_pace import Run
-from _registry_settings import Settings
 from _registry_undercloud import Wanted, named_elsewhere
+from _registry_values import Settings
 
 
 def check_deployment(settings: Settings, wanted: Sequence[Wanted]) -> Report:

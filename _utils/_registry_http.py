@@ -25,7 +25,7 @@ from urllib3.util.ssl_match_hostname import CertificateError
 
 from _registry_errors import Distrusted, Unreachable, Unsupported
 from _registry_routes import BLOCK_SIZE, Origin, Route, new_route, origin_of
-from _registry_settings import Endpoint
+from _registry_values import Endpoint
 
 CHUNK = BLOCK_SIZE
 ANSWER_LIMIT = 1024 * 1024

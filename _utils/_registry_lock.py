@@ -16,7 +16,7 @@ from typing import Any
 
 from _registry_errors import RegistryError
 from _registry_pace import Run
-from _registry_settings import Endpoint
+from _registry_values import Endpoint
 
 
 class AlreadyRunning(RegistryError):

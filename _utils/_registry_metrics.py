@@ -19,7 +19,7 @@ from typing import Any
 
 from _registry_mirror import CAUSES, STATUSES
 from _registry_model import is_digest
-from _registry_settings import Settings
+from _registry_values import Settings
 
 MODE = 0o644
 # Of a tag that no image of the list asks for.

@@ -14,7 +14,7 @@ from _registry_lock import only_one, stopping_on_signals
 from _registry_pace import Run
 from _registry_plan import Plan, make_plan
 from _registry_progress import Progress
-from _registry_settings import Settings
+from _registry_values import Settings
 
 STATUSES = ("current", "missing", "stale", "extra", "unreadable", "copied", "failed")
 CAUSES = ("auth", "absent", "rate", "network", "space", "digest", "unsupported", "internal")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from _registry_errors import Absent, Busy, Stopped, Unreachable
-from _registry_settings import Transfer
+from _registry_values import Transfer
 
 FIRST_DELAY = 0.2
 LONGEST_DELAY = 30.0

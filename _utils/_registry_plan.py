@@ -12,7 +12,7 @@ from _registry_model import (
     Descriptor,
     Manifest,
 )
-from _registry_settings import Endpoint
+from _registry_values import Endpoint
 
 
 @dataclass(slots=True)

@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from _registry_checks import SettingsError
 from _registry_credentials import Keyring
 from _registry_errors import RegistryError
 from _registry_model import is_digest, is_repository, is_tag
-from _registry_settings import Endpoint, SettingsError
+from _registry_values import Endpoint
 
 try:
     import docker

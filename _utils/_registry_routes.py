@@ -15,7 +15,7 @@ import certifi
 import urllib3
 
 from _registry_errors import Distrusted, Unsupported
-from _registry_settings import Endpoint
+from _registry_values import Endpoint
 
 # Bytes read and sent at a time: what a cut connection loses at most, and what each worker holds twice.
 BLOCK_SIZE = 128 * 1024

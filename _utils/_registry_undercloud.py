@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from _registry_model import is_digest, is_repository, is_tag
-from _registry_settings import Endpoint, Listing, Settings, Undercloud
+from _registry_values import Endpoint, Listing, Settings, Undercloud
 
 KINDS = ("directories", "files", "packages", "services")
 _KIND_NAMES = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from _registry_routes import is_loopback
-from _registry_settings import Endpoint, Settings
+from _registry_values import Endpoint, Settings
 
 
 def warnings_of(settings: Settings) -> list[str]:

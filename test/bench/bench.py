@@ -35,7 +35,7 @@ import requests
 
 BENCH = Path(__file__).resolve().parent
 CHECKOUT = BENCH.parent.parent
-sys.path.insert(0, str(BENCH.parent))
+sys.path[:0] = [str(BENCH.parent), str(CHECKOUT / "_utils")]
 
 import dataset  # noqa: E402 - after the path is set
 from racers import RACERS, Job, Racer  # noqa: E402

@@ -20,6 +20,7 @@ from typing import Any
 
 import requests
 
+from _registry_defaults import OVERCLOUD_SERVICES
 from support.images import Image, Layer, docker_image, push_blob
 
 MB = 1_000_000
@@ -27,37 +28,6 @@ NAMESPACE = "rhosp13"
 PREFIX = "openstack-"
 # Where layers are pushed once; the repositories mount them.
 POOL = "bench/layers"
-
-SERVICES = {
-    "aodh": ["api", "evaluator", "listener", "notifier"],
-    "ceilometer": ["central", "compute", "notification"],
-    "cinder": ["api", "scheduler", "volume"],
-    "cron": [""],
-    "glance": ["api"],
-    "gnocchi": ["api", "metricd", "statsd"],
-    "haproxy": [""],
-    "heat": ["api-cfn", "api", "engine"],
-    "horizon": [""],
-    "iscsid": [""],
-    "keystone": [""],
-    "mariadb": [""],
-    "memcached": [""],
-    "neutron": ["dhcp-agent", "l3-agent", "metadata-agent", "openvswitch-agent", "server"],
-    "nova": [
-        "api",
-        "compute",
-        "conductor",
-        "consoleauth",
-        "libvirt",
-        "novncproxy",
-        "placement-api",
-        "scheduler",
-    ],
-    "panko": ["api"],
-    "rabbitmq": [""],
-    "redis": [""],
-    "swift": ["account", "container", "object", "proxy-server"],
-}
 BASE_LAYERS_MB = (78, 0.002, 142)
 FAMILY_MB = 20
 OLD_TAG, NEW_TAG, LATEST = "13.0", "13.0-38", "latest"
@@ -146,7 +116,7 @@ def _overcloud_builds(scale: float) -> Iterator[_Build]:
 
 
 def _names() -> Iterator[tuple[str, str]]:
-    return ((family, service) for family, services in SERVICES.items() for service in services)
+    return ((family, service) for family, services in OVERCLOUD_SERVICES.items() for service in services)
 
 
 def _made(url: str, builds: Sequence[_Build], cache: Path, *, push_again: bool = False) -> Content:

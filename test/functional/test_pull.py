@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import _registry_pull as engine
-from _registry_settings import Endpoint, SettingsError
+from _registry_checks import SettingsError
+from _registry_values import Endpoint
 from support.images import push, runnable_image
 
 pytestmark = [

@@ -14,7 +14,8 @@ import bcrypt
 import requests
 
 from _registry_environment import Environment
-from _registry_settings import Settings, read_settings
+from _registry_settings import read_settings
+from _registry_values import Settings
 from support.pki import Pair
 from support.registries import SECONDS_TO_START, Distribution, RegistryError, _can_bind, merge
 

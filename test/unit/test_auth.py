@@ -16,7 +16,8 @@ from _registry_credentials import Credentials, Keyring
 from _registry_environment import Environment, read_environment
 from _registry_errors import Busy, Distrusted, Unauthorized, Unreachable
 from _registry_http import Answer
-from _registry_settings import Endpoint, SettingsError, read_settings
+from _registry_settings import SettingsError, read_settings
+from _registry_values import Endpoint
 from _registry_warnings import warnings_of
 from support.logins import settings_between, write_auth_file
 

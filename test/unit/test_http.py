@@ -14,7 +14,7 @@ from _registry_environment import Environment
 from _registry_errors import Distrusted, Unreachable, Unsupported
 from _registry_http import Http, allowance, retry_after
 from _registry_routes import Origin, is_direct, new_route, origin_of
-from _registry_settings import Endpoint
+from _registry_values import Endpoint
 
 LOOPBACK = "127.0.0.1"
 

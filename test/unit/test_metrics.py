@@ -13,7 +13,8 @@ import pytest
 
 import _registry_metrics as metrics
 from _registry_mirror import CAUSES, STATUSES
-from _registry_settings import Settings, read_settings
+from _registry_settings import read_settings
+from _registry_values import Settings
 
 DIGEST = "sha256:" + "a" * 64
 PILLAR = {

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from _registry_settings import OVERCLOUD_IMAGES, SettingsError, read_settings
+from _registry_defaults import OVERCLOUD_IMAGES
+from _registry_settings import SettingsError, read_settings
 
 DIGEST = "sha256:" + "a" * 64
 

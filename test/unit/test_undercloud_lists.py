@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from _registry_settings import SettingsError, Undercloud, read_settings, read_undercloud
+from _registry_settings import SettingsError, read_settings, read_undercloud
 from _registry_undercloud import (
     ListError,
     Name,
@@ -23,6 +23,7 @@ from _registry_undercloud import (
     tag_of,
     wanted_images,
 )
+from _registry_values import Undercloud
 
 FILE = "/home/stack/list.yaml"
 PILLAR = {

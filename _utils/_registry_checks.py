@@ -1,0 +1,197 @@
+"""Checkers of values from a pillar: each takes a value and its key, and returns the value in its final form.
+
+What is wrong is one sentence that begins with the key. The kinds of values that any pillar could have
+stand here; what our pillar has is said in ``_registry_pillar``. No I/O.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+class SettingsError(ValueError):
+    """A mistake in the pillar; the text is one sentence that begins with the key."""
+
+
+Checker = Callable[[Any, str], Any]
+
+
+def mapping(table: Mapping[str, Checker]) -> Checker:
+    """A mapping with no other keys than those of a table, each checked by what stands there."""
+
+    def check(value: Any, key: str) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise SettingsError(f"{key}: {shown(value)}; give a mapping of {', '.join(table)}")
+        for name in value:
+            if name not in table:
+                raise SettingsError(f"{key}:{name}: unknown key; {_suggestion(str(name), table)}")
+        return {name: table[name](entry, f"{key}:{name}") for name, entry in value.items()}
+
+    return check
+
+
+def _suggestion(name: str, table: Mapping[str, Checker]) -> str:
+    near = difflib.get_close_matches(name, table, n=1)
+    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(table)}"
+
+
+def list_of(item: Checker, example: str) -> Checker:
+    """A list whose entries pass a checker."""
+
+    def check(value: Any, key: str) -> list[Any]:
+        if not isinstance(value, (list, tuple)):
+            raise SettingsError(f"{key}: {shown(value)}; give a list, e.g. {example}")
+        return [item(entry, f"{key}:{position}") for position, entry in enumerate(value)]
+
+    return check
+
+
+def filled(items: Checker, example: str) -> Checker:
+    """A list that is not empty."""
+
+    def check(value: Any, key: str) -> Any:
+        if not value:
+            raise SettingsError(f"{key}: is empty; give a list, e.g. {example}")
+        return items(value, key)
+
+    return check
+
+
+def one_of(*choices: Any) -> Checker:
+    """One of some words, or true or false."""
+
+    def check(value: Any, key: str) -> Any:
+        # 1 == True in Python, but a pillar that says 1 for auto|true|false is a mistake.
+        if not any(value is choice or (value == choice and isinstance(value, str)) for choice in choices):
+            names = ", ".join(str(choice).lower() for choice in choices)
+            raise SettingsError(f"{key}: {shown(value)}; give one of {names}")
+        return value
+
+    return check
+
+
+def either(of_mapping: Checker, other: Checker) -> Checker:
+    """A mapping, or what a second checker takes."""
+
+    def check(value: Any, key: str) -> Any:
+        return of_mapping(value, key) if isinstance(value, Mapping) else other(value, key)
+
+    return check
+
+
+def boolean(value: Any, key: str) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise SettingsError(f"{key}: {shown(value)}; give true or false")
+    return value
+
+
+def string(value: Any, key: str) -> str:
+    """A string; what is empty in YAML is an empty one."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise SettingsError(f"{key}: {shown(value)}; give a string{_quoted(value)}")
+    return value
+
+
+def filled_string(value: Any, key: str) -> str:
+    """A string with something in it."""
+    text = string(value, key)
+    if not text:
+        raise SettingsError(f"{key}: is empty")
+    return text
+
+
+def secret(value: Any, key: str) -> str:
+    """A string that is never shown."""
+    if value is not None and not isinstance(value, str):
+        raise SettingsError(f"{key}: is no string; put it in quotes")
+    return value or ""
+
+
+def free_mapping(value: Any, key: str) -> Mapping[str, Any]:
+    """A mapping whose keys are somebody else's."""
+    if not isinstance(value, Mapping):
+        raise SettingsError(f"{key}: {shown(value)}; give a mapping")
+    return value
+
+
+def mapping_of_strings(value: Any, key: str) -> dict[str, str]:
+    """A mapping of any keys to strings."""
+    return {name: string(entry, f"{key}:{name}") for name, entry in free_mapping(value, key).items()}
+
+
+def number(low: int, high: int) -> Checker:
+    """A whole number within limits."""
+
+    def check(value: Any, key: str) -> int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise SettingsError(f"{key}: {shown(value)}; give a whole number")
+        if not low <= value <= high:
+            raise SettingsError(f"{key}: {value} is not between {low} and {high}")
+        return value
+
+    return check
+
+
+def path(value: Any, key: str) -> str:
+    """An absolute path, or nothing."""
+    text = string(value, key)
+    if text and not text.startswith("/"):
+        raise SettingsError(f"{key}: {text!r} is no absolute path")
+    return text
+
+
+def file_name(value: Any, key: str) -> str:
+    """A name without a directory."""
+    text = string(value, key)
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", text):
+        raise SettingsError(f"{key}: {text!r} is no file name; directory says where it lies")
+    return text
+
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+
+
+def bandwidth(value: Any, key: str) -> int:
+    """Bytes a second, written as a number or as ``20MB``."""
+    if value in (None, "", 0):
+        return 0
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]i?)?b?(?:/s)?", str(value).lower())
+    if match is None or isinstance(value, bool):
+        raise SettingsError(f"{key}: {shown(value)}; give bytes a second, e.g. 20MB")
+    return max(1, int(float(match.group(1)) * _UNITS[match.group(2) or ""]))
+
+
+_SPANS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def span(value: Any, key: str) -> int:
+    """Seconds, written as a number or as ``2h``."""
+    if value in (None, "", 0):
+        return 0
+    match = re.fullmatch(r"(\d+)\s*([smhd])?", str(value).lower())
+    if match is None or isinstance(value, bool):
+        raise SettingsError(f"{key}: {shown(value)}; give seconds or e.g. 2h")
+    return int(match.group(1)) * _SPANS[match.group(2) or ""]
+
+
+def shown(value: Any) -> str:
+    """A value and its kind for a sentence; mappings may hold secrets and are not shown."""
+    if value is None:
+        return "is empty"
+    if isinstance(value, bool):
+        return f"{str(value).lower()} is a boolean"
+    if isinstance(value, (int, float)):
+        return f"{value} is a number"
+    if isinstance(value, str):
+        return f"{value[:80]!r} is a string"
+    return "is a list" if isinstance(value, (list, tuple)) else "is a mapping"
+
+
+def _quoted(value: Any) -> str:
+    return f", e.g. '{value}'" if isinstance(value, (int, float)) and not isinstance(value, bool) else ""

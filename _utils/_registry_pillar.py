@@ -1,0 +1,303 @@
+"""What may stand in the pillar ``docker_registry``: every key, and what its value is checked to be.
+
+No I/O.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any
+
+import _registry_checks as check
+from _registry_checks import Checker, SettingsError
+from _registry_model import is_comparison, is_digest, is_pattern, is_platform, is_repository, is_tag
+
+ROOT = "docker_registry"
+# What people call a registry whose API has another name.
+_API_HOSTS = dict.fromkeys(("docker.io", "index.docker.io"), "registry-1.docker.io")
+
+
+def _username(value: Any, key: str) -> str:
+    text = check.string(value, key)
+    if ":" in text:
+        raise SettingsError(f"{key}: has a colon in it; give the name alone, and the password as password")
+    return text
+
+
+_PROXY = re.compile(r"(?:https?://)?(?:[^@/\s]*@)?(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?/?")
+
+
+def _proxy(value: Any, key: str) -> str:
+    text = check.secret(value, key)
+    if text and not _PROXY.fullmatch(text):
+        # It may hold a password and is not shown.
+        raise SettingsError(f"{key}: is no URL of a proxy; give e.g. http://proxy.example.com:3128")
+    return text
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return bool(ipaddress.IPv6Address(text))
+    except ValueError:
+        return False
+
+
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+
+
+def _host(value: Any, key: str) -> str:
+    text = check.string(value, key)
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if "://" in text or "/" in text:
+        raise SettingsError(f"{key}: {text!r} is a URL; give the host alone, tls and port are own keys")
+    if bare.count(":") == 1:
+        raise SettingsError(f"{key}: {text!r} has a port in it; give it as port")
+    if not _HOST.fullmatch(bare) and not _is_ipv6(bare):
+        raise SettingsError(f"{key}: {text!r} is no host name or address")
+    return _API_HOSTS.get(bare, bare)
+
+
+def _verify(value: Any, key: str) -> bool | str:
+    if isinstance(value, bool) or (isinstance(value, str) and value.startswith("/")):
+        return value
+    raise SettingsError(f"{key}: {check.shown(value)}; give true, false or the path of a CA bundle")
+
+
+def _prefix_path(value: Any, key: str) -> str:
+    text = check.string(value, key).strip("/")
+    if text and not re.fullmatch(r"[A-Za-z0-9._~/-]+", text):
+        raise SettingsError(f"{key}: {text!r} is no path of a URL")
+    return text
+
+
+def bad_repository(name: str, key: str) -> str:
+    """Why a repository's name is none, in a sentence."""
+    if ":" in name or "@" in name:
+        return f"{key}: {name!r} names a tag or a digest; give the repository alone and put it under tags"
+    return (
+        f"{key}: {name!r} is no repository name; it has lower-case letters and digits, "
+        "separated by one of . _ - / and is at most 255 characters long"
+    )
+
+
+def _name(value: Any, key: str) -> str:
+    text = check.string(value, key)
+    if not text:
+        raise SettingsError(f"{key}: an image needs a name")
+    return text
+
+
+def _repository(value: Any, key: str) -> str:
+    text = check.string(value, key)
+    if not is_repository(text):
+        raise SettingsError(bad_repository(text, key))
+    return text
+
+
+def _namespace(value: Any, key: str) -> str:
+    return _repository(value, key) if value else ""
+
+
+def _tag(value: Any, key: str) -> str:
+    text = check.string(value, key)
+    name, _, pin = text.partition("@")
+    if is_digest(text) or (is_pattern(text) and is_tag(re.sub(r"[*?\[\]!]", "_", text))):
+        return text
+    if is_tag(name) and (text == name or is_digest(pin)):
+        return text
+    raise SettingsError(
+        f"{key}: {text!r} is no tag, pattern or sha256 digest; a tag has letters, digits and . _ -, "
+        "begins with none of . - and is at most 128 characters long"
+    )
+
+
+def _semver(value: Any, key: str) -> str:
+    text = re.sub(r"([<>=!~^])\s+", r"\1", check.string(value, key).replace(",", " "))
+    for word in text.split():
+        if not is_comparison(word):
+            raise SettingsError(f"{key}: {word!r} is no comparison; give e.g. '>=3 <4'")
+    return text
+
+
+def _platform(value: Any, key: str) -> str:
+    text = check.string(value, key)
+    if not is_platform(text):
+        raise SettingsError(f"{key}: {text!r} is no platform; give e.g. linux/amd64")
+    return text
+
+
+_TIMES = ("minutes", "hours", "days", "cron", "when")
+
+
+def _schedule(value: Any, key: str) -> dict[str, Any]:
+    """When a minion checks or syncs by itself; Salt knows the rest of what may stand in its schedule."""
+    tree: dict[str, Any] = check.mapping(_SCHEDULE)(value, key)
+    times = [name for name in _TIMES if name in tree]
+    if tree and len(times) != 1:
+        given = " and ".join(times) or "none of them"
+        raise SettingsError(f"{key}: give one of {', '.join(_TIMES)}; here is {given}")
+    return tree
+
+
+def _cron(value: Any, key: str) -> str:
+    text = check.string(value, key)
+    if len(text.split()) != 5:
+        raise SettingsError(f"{key}: {text!r} has not five fields; give e.g. '30 2 * * *'")
+    return text
+
+
+def _time_of_day(value: Any, key: str) -> str:
+    # YAML reads 2:30 as 150, a number in base 60.
+    if not isinstance(value, str) or not value:
+        raise SettingsError(f"{key}: {check.shown(value)}; give a time in quotes, e.g. '2:30am'")
+    return value
+
+
+def _times_of_day(value: Any, key: str) -> Any:
+    times = check.list_of(_time_of_day, "['2:30am', '2:30pm']")
+    return times(value, key) if isinstance(value, (list, tuple)) else _time_of_day(value, key)
+
+
+def _plain_tag(value: Any, key: str) -> str:
+    text = check.string(value, key)
+    if text and not is_tag(text):
+        raise SettingsError(f"{key}: {text!r} is no tag; the command line takes one, without patterns")
+    return text
+
+
+def _variables(value: Any, key: str) -> dict[str, str]:
+    entries = check.free_mapping(value, key)
+    for name in entries:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(name)):
+            raise SettingsError(f"{key}: {name!r} is no name of a variable")
+    return {name: check.string(text, f"{key}:{name}") for name, text in entries.items()}
+
+
+_TAGS_EXAMPLE = "['13.0']"
+_tag_list = check.list_of(_tag, _TAGS_EXAMPLE)
+_wanted_tags = check.filled(_tag_list, _TAGS_EXAMPLE)
+_platforms = check.list_of(_platform, "[linux/amd64]")
+_tags = check.either(
+    check.mapping(
+        {
+            "include": _wanted_tags,
+            "exclude": _tag_list,
+            "semver": _semver,
+            "newest": check.number(0, 10_000),
+        }
+    ),
+    _wanted_tags,
+)
+_ENDPOINT: dict[str, Checker] = {
+    "host": _host,
+    "port": check.number(1, 65535),
+    "tls": check.boolean,
+    "verify": _verify,
+    "username": _username,
+    "password": check.secret,
+    "auth_file": check.path,
+    "cert": check.path,
+    "key": check.path,
+    "path": _prefix_path,
+    "proxy": _proxy,
+}
+
+
+def _endpoint(value: Any, key: str) -> dict[str, Any]:
+    checked: dict[str, Any] = check.mapping(_ENDPOINT)(value, key)
+    for name, other in (("password", "username"), ("key", "cert")):
+        if checked.get(name) and not checked.get(other):
+            raise SettingsError(f"{key}:{name}: there is no {other} to it")
+    return checked
+
+
+IMAGE: dict[str, Checker] = {
+    "name": _name,
+    "tags": _tags,
+    "platforms": _platforms,
+    "upstream": _endpoint,
+    "target": _repository,
+}
+_SECONDS_OF_A_DAY = check.number(0, 86_400)
+_SCHEDULE: dict[str, Checker] = {
+    "function": check.one_of("check", "sync"),
+    "minutes": check.number(1, 100_000),
+    "hours": check.number(1, 10_000),
+    "days": check.number(1, 1000),
+    "cron": _cron,
+    "when": _times_of_day,
+    "range": check.mapping({"start": _time_of_day, "end": _time_of_day, "invert": check.boolean}),
+    "splay": check.either(
+        check.mapping({"start": _SECONDS_OF_A_DAY, "end": _SECONDS_OF_A_DAY}), _SECONDS_OF_A_DAY
+    ),
+}
+_RECOGNISE = check.one_of("auto", True, False)
+_strings = check.list_of(check.filled_string, "[openstack-*]")
+_paths = check.list_of(check.path, "[/home/stack/stackrc]")
+_UNDERCLOUD: dict[str, Checker] = {
+    "recognise": _RECOGNISE,
+    "profile": check.mapping(
+        {"packages": _strings, "services": _strings, "files": _paths, "directories": _paths}
+    ),
+    "prepare": check.boolean,
+    "upload_with": check.one_of("registry_sync", "openstack"),
+    "command": check.filled_string,
+    "user": check.filled_string,
+    "stackrc": check.path,
+    "directory": check.path,
+    "environment_files": check.list_of(check.filled_string, "[templates/environment.yaml]"),
+    "roles_file": check.string,
+    "tag": _plain_tag,
+    "exclude": check.list_of(check.filled_string, "[ceph]"),
+    "set": _variables,
+    "env_file": check.file_name,
+    "images_file": check.file_name,
+    "parameter_file": check.file_name,
+}
+PILLAR: dict[str, Checker] = {
+    "force": check.boolean,
+    "sync": check.boolean,
+    "upstream": _endpoint,
+    "local": _endpoint,
+    "image_defaults": check.mapping(
+        {
+            "namespace": _namespace,
+            "prefix": check.string,
+            "tags": _tags,
+            "platforms": _platforms,
+        }
+    ),
+    "images": check.list_of(check.either(check.mapping(IMAGE), _name), "[aodh-api, cron]"),
+    "transfer": check.mapping(
+        {
+            "parallel": check.number(1, 64),
+            "retries": check.number(0, 100),
+            "bandwidth": check.bandwidth,
+            "deadline": check.span,
+        }
+    ),
+    "registry": check.mapping(
+        {
+            "install": check.one_of("auto", "package", "container", "none"),
+            "storage": check.path,
+            "config": check.free_mapping,
+            "tls": check.mapping({"certificate": check.string, "key": check.string, "ca": check.string}),
+            "htpasswd": check.mapping_of_strings,
+            "token": check.free_mapping,
+            "image": check.string,
+            "purge": check.boolean,
+        }
+    ),
+    "lookup": check.mapping_of_strings,
+    "engine": check.mapping(
+        {
+            "manage": check.one_of("auto", "docker", "podman", "none"),
+            "install": check.boolean,
+        }
+    ),
+    "firewall": check.one_of("auto", "firewalld", "iptables", "none"),
+    "undercloud": check.either(check.mapping(_UNDERCLOUD), _RECOGNISE),
+    "metrics": check.path,
+    "schedule": _schedule,
+}
