@@ -20,6 +20,7 @@ from salt.exceptions import CommandExecutionError
 # Modules, not their functions: whatever function stands here is one of registry_sync to Salt.
 import _registry_brief as nagios
 import _registry_deployment as deployment
+import _registry_listeners as listeners
 import _registry_metrics as metrics
 import _registry_mirror as mirror
 import _registry_progress as progress
@@ -354,10 +355,10 @@ def _measured(function, settings, report):
 def _progress():
     """Where a run tells how far it has come: to whoever typed the command, and to the master."""
     typed = __opts__.get("__cli") == "salt-call" and sys.stderr.isatty()
-    sinks = [progress.on_terminal(sys.stderr) if typed else progress.in_log(log.info)]
+    sinks = [listeners.on_terminal(sys.stderr) if typed else listeners.in_log(log.info)]
     if _has_master():
         # Taken out of __salt__ here, which is empty in the thread that sends.
-        sinks.append(progress.Events(__salt__["event.send"], f"salt/registry_sync/{__opts__['id']}"))
+        sinks.append(listeners.Events(__salt__["event.send"], f"salt/registry_sync/{__opts__['id']}"))
     return progress.Progress(sinks)
 
 

@@ -73,7 +73,7 @@ def carry_out(plan: Plan, registries: Registries, progress: Progress, *, journal
         far=registries.far,
         workers=workers,
         share=plan.bytes_to_move // workers,
-        count=progress.moved,
+        watch=progress.carrying,
         journals=journals,
     )
     graph = _Graph(plan, registries, carrier, progress)

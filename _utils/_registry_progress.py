@@ -1,4 +1,4 @@
-"""Tell how far a run has come: to a terminal, to Salt's event bus, to a log.
+"""Count how far a run has come, and tell whoever listens.
 
 Workers only count; a thread of its own tells, so that a slow listener slows nothing down. Nothing
 that goes wrong in telling reaches the run.
@@ -12,16 +12,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TextIO
+from typing import NamedTuple, Protocol
+
+from _registry_model import Descriptor
 
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.25
 # What was not told so long after the run has ended is not told at all.
 LAST_WORD_SECONDS = 3.0
-EVENT_SECONDS = 2.0
-LINE_SECONDS = 5.0
-LOG_SECONDS = 30.0
 FAILED = "failed"
 
 
@@ -32,6 +31,20 @@ class Landing(NamedTuple):
     status: str
     cause: str = ""
     error: str = ""
+
+
+class Flying(NamedTuple):
+    """A blob that is under way: whose it is, its digest and bytes, and how many of them have come."""
+
+    repository: str
+    digest: str
+    size: int
+    come: int = 0
+
+    @property
+    def percent(self) -> int:
+        """How much of it has come; below 100 while the registry has not confirmed it."""
+        return min(99, 100 * self.come // self.size) if self.size else 0
 
 
 @dataclass(frozen=True)
@@ -47,6 +60,7 @@ class State:
         failed: tags that failed.
         seconds: since the copying began.
         ended: nothing will follow.
+        flying: blobs under way, the largest first.
     """
 
     tags: int
@@ -57,6 +71,7 @@ class State:
     failed: int = 0
     seconds: float = 0.0
     ended: bool = False
+    flying: tuple[Flying, ...] = ()
 
     @property
     def rate(self) -> float:
@@ -80,6 +95,46 @@ class Sink(Protocol):
         ...
 
 
+class Flight:
+    """Counts the bytes of one blob that is under way, from any thread.
+
+    Args:
+        blob: what it is, with nothing of it here yet.
+        count: is told the bytes too, for the whole run.
+        lock: of the run.
+    """
+
+    def __init__(self, blob: Flying, count: Callable[[int], None], lock: threading.Lock) -> None:
+        self._blob = blob
+        self._come = blob.come
+        self._count = count
+        self._lock = lock
+
+    def starts(self, offset: int = 0) -> None:
+        """Begin, or begin again, with so many bytes there already."""
+        with self._lock:
+            self._come = offset
+
+    def moved(self, size: int) -> None:
+        """Count bytes that came from upstream; called for every chunk."""
+        with self._lock:
+            self._come += size
+            self._count(size)
+
+    @property
+    def now(self) -> Flying:
+        """How far it has come."""
+        return self._blob._replace(come=self._come)
+
+
+class Watch(Protocol):
+    """Whoever is told what is under way."""
+
+    def __call__(self, repository: str, blob: Descriptor) -> contextlib.AbstractContextManager[Flight]:
+        """A blob is under way into a repository for as long as the context lasts."""
+        ...
+
+
 class Progress:
     """Counts what the workers of one run do, and tells it.
 
@@ -100,6 +155,7 @@ class Progress:
         self._landed = 0
         self._failed = 0
         self._untold: list[Landing] = []
+        self._flights: list[Flight] = []
 
     def start(self, tags: int, blobs: int, size: int) -> None:
         """Begin to tell.
@@ -118,10 +174,25 @@ class Progress:
                 thread.start()
                 self._thread = thread
 
-    def moved(self, size: int) -> None:
-        """Count bytes that came from upstream; called for every piece, by every worker."""
+    @contextlib.contextmanager
+    def carrying(self, repository: str, blob: Descriptor) -> Iterator[Flight]:
+        """Count one blob while it is under way.
+
+        Args:
+            repository: where it goes.
+            blob: digest and size in bytes.
+        """
+        flight = Flight(Flying(repository, blob.digest, blob.size), self._count, self._lock)
         with self._lock:
-            self._moved += size
+            self._flights.append(flight)
+        try:
+            yield flight
+        finally:
+            with self._lock:
+                self._flights.remove(flight)
+
+    def _count(self, size: int) -> None:
+        self._moved += size
 
     def landed(self, name: str, status: str, cause: str = "", error: str = "") -> None:
         """Note that a tag is done with.
@@ -159,6 +230,7 @@ class Progress:
                 failed=self._failed,
                 seconds=time.monotonic() - self._began,
                 ended=ended,
+                flying=tuple(sorted((flight.now for flight in self._flights), key=_largest_first)),
             )
         for sink in list(self._sinks):
             try:
@@ -168,157 +240,5 @@ class Progress:
                 self._sinks.remove(sink)
 
 
-class Events:
-    """Sends events: ``TAG/image`` for each tag that lands, ``TAG/progress``, and ``TAG/done`` at the end.
-
-    Args:
-        send: takes the event's tag and data.
-        tag: what all tags begin with.
-    """
-
-    def __init__(self, send: Callable[[str, dict[str, Any]], Any], tag: str) -> None:
-        self._send = send
-        self._tag = tag
-        self._pace = _Pace(EVENT_SECONDS)
-
-    def __call__(self, state: State, landings: Sequence[Landing]) -> None:
-        """Send what there is to tell; progress at most every two seconds."""
-        for landing in landings:
-            self._send(f"{self._tag}/image", landing._asdict())
-        if state.ended:
-            self._send(f"{self._tag}/done", _as_data(state))
-        elif self._pace.is_due(state):
-            self._send(f"{self._tag}/progress", _as_data(state))
-
-
-class Lines:
-    """Writes a line every few seconds.
-
-    Args:
-        write: takes a line without its end.
-        seconds: between two lines about progress.
-        landings: whether each tag that lands is a line too.
-    """
-
-    def __init__(self, write: Callable[[str], Any], seconds: float, *, landings: bool = False) -> None:
-        self._write = write
-        self._pace = _Pace(seconds)
-        self._landings = landings
-
-    def __call__(self, state: State, landings: Sequence[Landing]) -> None:
-        """Write what there is to tell."""
-        for landing in landings if self._landings else ():
-            reason = f" ({landing.cause}: {landing.error})" if landing.error else ""
-            self._write(f"{landing.status} {landing.name}{reason}")
-        if not state.ended and self._pace.is_due(state):
-            self._write(in_words(state))
-
-
-class Bar:
-    """A live line on a terminal, by rich; it vanishes at the end, when the report follows.
-
-    Args:
-        stream: the terminal.
-
-    Raises:
-        ImportError: rich is not there.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        from rich import console, progress, theme
-
-        # rich's own colours make a rate look like a failure.
-        calm = {"bar.complete": "green", "progress.download": "default", "progress.data.speed": "default"}
-        self._bar = progress.Progress(
-            progress.TextColumn("{task.fields[done]}"),
-            progress.BarColumn(),
-            progress.DownloadColumn(),
-            progress.TransferSpeedColumn(),
-            progress.TimeRemainingColumn(),
-            console=console.Console(file=stream, theme=theme.Theme(calm)),
-            auto_refresh=False,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        self._task: Any = None
-
-    def __call__(self, state: State, landings: Sequence[Landing]) -> None:
-        """Draw the line anew."""
-        if not state.tags:
-            return
-        if self._task is None:
-            self._bar.start()
-            self._task = self._bar.add_task("", total=state.size, done="")
-        self._bar.update(self._task, completed=state.moved, done=_tags_done(state), refresh=True)
-        if state.ended:
-            self._bar.stop()
-
-
-def on_terminal(stream: TextIO) -> Sink:
-    """What tells progress on a terminal: a bar where rich is installed, else a line now and then."""
-    try:
-        return Bar(stream)
-    except ImportError:
-
-        def write(line: str) -> None:
-            stream.write(f"{line}\n")
-            stream.flush()
-
-        return Lines(write, LINE_SECONDS)
-
-
-def in_log(write: Callable[[str], Any]) -> Sink:
-    """What tells progress in a log: each tag that lands, and the whole every half a minute."""
-    return Lines(write, LOG_SECONDS, landings=True)
-
-
-def in_words(state: State) -> str:
-    """One line that says how far a run has come."""
-    return ", ".join(_phrases(state))
-
-
-def _phrases(state: State) -> Iterator[str]:
-    yield _tags_done(state)
-    yield f"{_megabytes(state.moved)} of {_megabytes(state.size)} MB"
-    yield f"{state.rate / 1e6:.1f} MB/s"
-    if state.seconds_left is not None:
-        yield f"{state.seconds_left:.0f} s left"
-
-
-def _tags_done(state: State) -> str:
-    failed = f" ({state.failed} failed)" if state.failed else ""
-    return f"{state.landed} of {state.tags} tags{failed}"
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.0f}" if size >= 10e6 else f"{size / 1e6:.1f}"
-
-
-def _as_data(state: State) -> dict[str, Any]:
-    left = state.seconds_left
-    return {
-        "tags": state.tags,
-        "landed": state.landed,
-        "failed": state.failed,
-        "blobs": state.blobs,
-        "bytes": state.size,
-        "moved": state.moved,
-        "rate": round(state.rate),
-        "seconds": round(state.seconds, 1),
-        "seconds_left": None if left is None else round(left, 1),
-    }
-
-
-class _Pace:
-    """Says when so many seconds have gone again."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._due = seconds
-
-    def is_due(self, state: State) -> bool:
-        if state.seconds < self._due:
-            return False
-        self._due = state.seconds + self._seconds
-        return True
+def _largest_first(blob: Flying) -> int:
+    return -blob.size

@@ -6,7 +6,7 @@ acknowledged by the registry and noted in a journal, so that a later run can go 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from _registry_client import Registry
@@ -15,6 +15,7 @@ from _registry_fetch import MIB, PIECE, Batch, BlobReader
 from _registry_jobs import ReadAhead
 from _registry_journal import Journal
 from _registry_model import Descriptor
+from _registry_progress import Flight, Watch
 
 # Threads that fetch parts of large blobs on a far line; each holds a piece.
 READERS_AHEAD = 12
@@ -41,7 +42,7 @@ class Carrier:
         workers: blobs in flight.
         share: bytes that each worker has to carry if all carry the same. On a far line a blob that is
             larger is fetched by several requests at a time; those of others keep the line busy.
-        count: called with the bytes of every chunk that comes, from any thread.
+        watch: told what is under way, and where every chunk that comes is counted.
         journals: directory for what a later run needs to go on; empty = nothing is kept.
     """
 
@@ -52,11 +53,11 @@ class Carrier:
         far: bool,
         workers: int,
         share: int,
-        count: Callable[[int], None],
+        watch: Watch,
         journals: str = "",
     ) -> None:
         self._local = local
-        self._count = count
+        self._watch = watch
         self._far = far
         self._share = share
         readers = min(workers, READERS_AHEAD)
@@ -79,24 +80,26 @@ class Carrier:
             SourceFailed: upstream could not give it, with the cause of that.
             RegistryError: the local registry could not take it.
         """
-        send = partial(self._send, source, repository, target, blob)
-        try:
-            return self._local.pace.attempt(send)
-        except RegistryError as failure:
-            # A line can garble bytes once; whoever sends them wrong twice has them wrong.
-            if failure.cause != WrongContent.cause:
-                raise
-            return self._local.pace.attempt(send)
+        with self._watch(target, blob) as flight:
+            send = partial(self._send, source, repository, target, blob, flight)
+            try:
+                return self._local.pace.attempt(send)
+            except RegistryError as failure:
+                # A line can garble bytes once; whoever sends them wrong twice has them wrong.
+                if failure.cause != WrongContent.cause:
+                    raise
+                return self._local.pace.attempt(send)
 
     def close(self) -> None:
         """End the threads that read ahead."""
         self._ahead.close()
 
-    def _send(self, source: Registry, repository: str, target: str, blob: Descriptor) -> int:
+    def _send(self, source: Registry, repository: str, target: str, blob: Descriptor, flight: Flight) -> int:
         large = blob.size >= (WORTH_KEEPING_FAR if self._far else WORTH_KEEPING)
         if large:
-            return self._send_in_pieces(source, repository, target, blob)
-        reader = BlobReader(source, repository, blob, count=self._count, ahead=self._readers_for(blob))
+            return self._send_in_pieces(source, repository, target, blob, flight)
+        flight.starts()
+        reader = BlobReader(source, repository, blob, count=flight.moved, ahead=self._readers_for(blob))
         upload = self._local.start_upload(target)
         try:
             # Without a byte to send nobody would read, and so verify, the chunks.
@@ -110,11 +113,14 @@ class Carrier:
     def _readers_for(self, blob: Descriptor) -> ReadAhead[Batch] | None:
         return self._ahead if self._far and blob.size > self._share else None
 
-    def _send_in_pieces(self, source: Registry, repository: str, target: str, blob: Descriptor) -> int:
+    def _send_in_pieces(
+        self, source: Registry, repository: str, target: str, blob: Descriptor, flight: Flight
+    ) -> int:
         uploads = _Uploads(self._local, target, blob, self._journals)
         start = uploads.offset
         ahead = self._readers_for(blob)
-        reader = BlobReader(source, repository, blob, count=self._count, ahead=ahead, start=start)
+        flight.starts(start)
+        reader = BlobReader(source, repository, blob, count=flight.moved, ahead=ahead, start=start)
         try:
             for piece in _gathered(reader.batches(), PIECE):
                 uploads.append(piece)
