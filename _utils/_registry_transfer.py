@@ -19,6 +19,9 @@ from _registry_progress import Flight, Watch
 
 # Threads that fetch parts of large blobs on a far line; each holds a piece.
 READERS_AHEAD = 12
+# What a kept upload grows by at least, and what each worker then holds.
+STEP_NEAR = 4 * MIB
+STEP_FAR = PIECE
 # From here on an upload is kept for the next run: on a far line soon, on a near one where it takes
 # many seconds.
 WORTH_KEEPING_FAR = 64 * MIB
@@ -122,7 +125,7 @@ class Carrier:
         flight.starts(start)
         reader = BlobReader(source, repository, blob, count=flight.moved, ahead=ahead, start=start)
         try:
-            for piece in _gathered(reader.batches(), PIECE):
+            for piece in _gathered(reader.batches(), STEP_FAR if self._far else STEP_NEAR):
                 uploads.append(piece)
             uploads.commit()
         except RegistryError as failure:

@@ -26,7 +26,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ CASES = (
     "large-far",
     "many-tags",
     "memory",
+    "killed",
 )
 
 
@@ -253,6 +254,35 @@ def memory(bench: Bench) -> None:
                 lane.run(name, content)
 
 
+def killed(bench: Bench) -> None:
+    """One layer of 1 GB: killed once the registry has half of it; what is measured is the run after that."""
+    racers = [racer for racer in bench.racers if not racer.copies_only]
+    with bench.upstream("killed") as (upstream, cache):
+        size = bench.scaled(1000 * MB)
+        content = dataset.images_of(upstream.url, "killed", images=1, layers=1, size=size, cache=cache)
+        for _, lane in lanes(bench, racers, upstream, content, ""):
+            run_until(lane.command, lambda local=lane.local: upload_size(local) >= size / 2)  # type: ignore[misc]
+            lane.run("killed", content)
+
+
+def run_until(command: Sequence[str], reached: Callable[[], bool]) -> None:
+    """Start a command and kill it as soon as something is so."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not reached():
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+
+
+def upload_size(registry: Distribution) -> int:
+    """Return how many bytes of its largest unfinished upload a registry has."""
+    sizes = [0]
+    for file in registry.data.glob("**/_uploads/*/data"):
+        with suppress(FileNotFoundError):
+            sizes.append(file.stat().st_size)
+    return max(sizes)
+
+
 def many_tags(bench: Bench) -> None:
     """Ten thousand tags, all of them in step already."""
     racers = [racer for racer in bench.racers if not racer.copies_only]
@@ -370,6 +400,7 @@ def race(bench: Bench) -> None:
         (("large-far",), lambda: large(bench, suffix="-far")),
         (("many-tags",), lambda: many_tags(bench)),
         (("memory",), lambda: memory(bench)),
+        (("killed",), lambda: killed(bench)),
     )
     for names, run in plans:
         if not set(names).isdisjoint(bench.cases):

@@ -12,8 +12,9 @@ from _registry_settings import read_settings
 
 def main() -> int:
     """Sync, and return what a script is told."""
-    pillar = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    report = sync(read_settings(pillar, host="127.0.0.1"))
+    file = Path(sys.argv[1])
+    settings = read_settings(json.loads(file.read_text(encoding="utf-8")), host="127.0.0.1")
+    report = sync(settings, directory=str(file.parent))
     print(json.dumps(report["summary"]))
     for name, entry in report["images"].items():
         if entry["error"]:
