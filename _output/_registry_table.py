@@ -44,11 +44,14 @@ def report_lines(report: Mapping[str, Any], *, width: int = 0, paint: Paint = un
     """
     registry, summary = report["registry"], report["summary"]
     rows, failures = _grouped(report["images"])
+    layout = Layout(rows, width)
+    # What stands at the right edge ends with the table's last column.
+    edge = min(layout.width, width or layout.width) if rows else 0
     blocks = [
-        _headline(registry, width, paint),
-        _table(rows, width, paint),
+        _headline(registry, width, edge, paint),
+        _table(rows, layout, paint),
         _failures(failures, registry["error"], width, paint),
-        _summary(summary, width, paint),
+        _summary(summary, width, edge, paint),
     ]
     return _spaced(blocks)
 
@@ -70,7 +73,8 @@ def listing_lines(
             row.tags.append(clean(tag))
     count = sum(len(tags) for tags in listing.values())
     total = f"{counted(len(listing), 'repository', 'repositories')}, {counted(count, 'tag', 'tags')}"
-    return _spaced([_table(list(rows.values()), width, paint), [paint(total, "title")]])
+    shown = list(rows.values())
+    return _spaced([_table(shown, Layout(shown, width), paint), [paint(total, "title")]])
 
 
 class Row(NamedTuple):
@@ -130,22 +134,50 @@ def split_name(name: str) -> tuple[str, str]:
     return repository, tag
 
 
-def _headline(registry: Mapping[str, Any], width: int, paint: Paint) -> list[str]:
+def _headline(registry: Mapping[str, Any], width: int, edge: int, paint: Paint) -> list[str]:
     name = clean(registry["url"]).partition("://")[2]
-    title = paint(name, "title")
-    if not registry["up"]:
-        return [f"{title}  {paint('down', 'down')}", *_prose(clean(registry["error"]), width, MARGIN)]
+    state = "up" if registry["up"] else "down"
     held = (
-        f"{counted(registry['repositories'], 'repository', 'repositories')}, "
+        f", {counted(registry['repositories'], 'repository', 'repositories')}, "
         f"{counted(registry['tags'], 'tag', 'tags')}"
+        if registry["up"]
+        else ""
     )
-    return [f"{title}  {paint('up', 'up')}, {held}"]
+    plain = f"{name}  {state}{held}"
+    left = f"{paint(name, 'title')}  {paint(state, state)}{held}"
+    lines = _with_right(plain, left, _upstreams(registry), width, edge)
+    return lines if registry["up"] else [*lines, *_prose(clean(registry["error"]), width, MARGIN)]
 
 
-def _table(rows: list[Row], width: int, paint: Paint) -> list[str]:
+def _upstreams(registry: Mapping[str, Any]) -> str:
+    """Where images come from; a report of an older minion does not say, and one of a deployment has none."""
+    names = [clean(name) for name in registry.get("upstreams", ())]
+    return f"{'upstreams' if len(names) > 1 else 'upstream'} {', '.join(names)}" if names else ""
+
+
+def _with_right(plain: str, painted: str, right: str, width: int, edge: int) -> list[str]:
+    """Put words at the right edge of a line, or where they have no room on lines of their own.
+
+    Args:
+        plain: the line.
+        painted: the same with its colours.
+        right: the words.
+        width: columns that there are; 0 = no limit.
+        edge: the column where the words are to end, if the line leaves them room.
+    """
+    if not right:
+        return [painted]
+    room = edge - len(plain)
+    if room < len(GAP) + len(right):
+        room = len(GAP) + len(right)
+    if width and len(plain) + room > width:
+        return [painted, *_prose(right, width, MARGIN)]
+    return [painted + right.rjust(room)]
+
+
+def _table(rows: list[Row], layout: Layout, paint: Paint) -> list[str]:
     if not rows:
         return []
-    layout = Layout(rows, width)
     return [layout.heading(), *(line for row in rows for line in layout.lines(row, paint))]
 
 
@@ -156,7 +188,7 @@ class Layout:
     names share moves into the heading, long names are elided in the middle, tags wrap.
 
     Args:
-        rows: all rows of the table, at least one.
+        rows: all rows of the table.
         width: columns that there are; 0 = no limit.
     """
 
@@ -167,19 +199,21 @@ class Layout:
         self.statuses = _widest(map(_status, rows))
         self.tags = _widest(["tags", *(" ".join(row.tags) for row in rows)])
         self.names = _widest(["repository", *(row.repository for row in rows)])
-        if width and self._width() > width:
+        if width and self.width > width:
             self.here_below = True
             self.statuses = _widest(row.status for row in rows)
-        if width and self._width() > width:
+        if width and self.width > width:
             self.shared = shared_start([row.repository for row in rows])
             self.names = _widest(map(self._name, [self.shared, *(row.repository for row in rows)]))
-        if width and self._width() > width:
-            self._squeeze(self.names + self.tags - self._width() + width)
+        if width and self.width > width:
+            self._squeeze(self.names + self.tags - self.width + width)
 
     def _columns(self) -> list[int]:
         return [self.names, self.tags, DIGITS_OF_A_DIGEST, self.sizes, self.statuses]
 
-    def _width(self) -> int:
+    @property
+    def width(self) -> int:
+        """Columns that the table takes."""
         shown = [width for width in self._columns() if width]
         return len(MARGIN) + sum(shown) + len(GAP) * (len(shown) - 1)
 
@@ -290,14 +324,14 @@ def _count_of(failure: Failure) -> str:
     return f"{counted(tags, 'tag', 'tags')} of {repositories}"
 
 
-def _summary(summary: Mapping[str, Any], width: int, paint: Paint) -> list[str]:
+def _summary(summary: Mapping[str, Any], width: int, edge: int, paint: Paint) -> list[str]:
     parts = [(f"{summary[status]} {status}", status) for status in ORDER if summary[status]]
     plain = ", ".join(text for text, _ in parts) or "the list is empty"
     painted = ", ".join(paint(text, status) for text, status in parts) or plain
     volume = _volume(summary)
     seconds = f"{summary['seconds']:.1f} s"
     if not width or len(plain) + len(volume) + len(GAP) + len(seconds) <= width:
-        return [f"{painted}{volume}{GAP}{seconds}"]
+        return _with_right(f"{plain}{volume}", f"{painted}{volume}", seconds, width, edge)
     return [f"{painted}", f"{volume.lstrip('; ')}{GAP}{seconds}".strip()]
 
 

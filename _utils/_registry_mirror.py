@@ -14,7 +14,7 @@ from _registry_lock import only_one, stopping_on_signals
 from _registry_pace import Run
 from _registry_plan import Plan, make_plan
 from _registry_progress import Progress
-from _registry_values import Settings
+from _registry_values import Image, Settings
 
 STATUSES = ("current", "missing", "stale", "extra", "unreadable", "copied", "failed")
 CAUSES = ("auth", "absent", "rate", "network", "space", "digest", "unsupported", "internal")
@@ -94,10 +94,10 @@ def holdings(settings: Settings) -> dict[str, dict[str, str]]:
 
 
 def registry(settings: Settings) -> dict[str, Any]:
-    """The local registry in short: url, up, repositories, tags, error."""
+    """The local registry in short: url, up, repositories, tags, error, upstreams."""
     registries = Registries(settings, Run(settings.transfer))
     targets = [image.target for image in settings.images]
-    return _registry(settings, look(registries, targets))
+    return _registry(settings, look(registries, targets), settings.images)
 
 
 def populated(settings: Settings) -> bool:
@@ -158,19 +158,20 @@ def report_on(
     summary["blobs_mounted"] = tally.mounted if tally else 0
     summary["seconds"] = round(time.monotonic() - began, 3)
     return {
-        "registry": _registry(settings, comparison.holdings),
+        "registry": _registry(settings, comparison.holdings, (tag.image for tag in comparison.tags)),
         "images": {tag.name: _entry(tag) for tag in tags},
         "summary": summary,
     }
 
 
-def _registry(settings: Settings, found: Holdings) -> dict[str, Any]:
+def _registry(settings: Settings, found: Holdings, images: Iterable[Image | None]) -> dict[str, Any]:
     return {
         "url": settings.local.url,
         "up": found.up,
         "repositories": found.repositories,
         "tags": sum(len(names) for names in found.tags.values()),
         "error": str(found.error or ""),
+        "upstreams": list(dict.fromkeys(image.source.name for image in images if image)),
     }
 
 

@@ -167,7 +167,7 @@ def test_a_master_shows_the_table_once_it_has_synced_the_outputter(
     assert re.search("images:\n +-+\n", nested)
     assert site.master.salt_run_cli().run("saltutil.sync_output").data
     table = site.typed("registry_sync.check")
-    assert table.startswith(f"{MINION}:\n{local.address}  up, 0 repositories, 0 tags\n")
+    assert table.startswith(f"{MINION}:\n{local.address}  up, 0 repositories, 0 tags  ")
     assert re.search("rhosp13/openstack-cron +13.0 latest +[0-9a-f]{12}  missing\n", table)
 
 

@@ -192,7 +192,7 @@ def _read(terminal: int) -> bytes:
 def test_check_chooses_the_table_by_itself(minion: Minion) -> None:
     answer = piped(minion, "registry_sync.check", "--retcode-passthrough")
     assert answer.returncode == 2
-    assert "  up, 1 repository, 2 tags\n" in answer.stdout
+    assert re.match(r"127.0.0.1:\d+  up, 1 repository, 2 tags  +upstream 127.0.0.1:\d+\n", answer.stdout)
     assert re.search("13.0 latest +[0-9a-f]{12}  current\n", answer.stdout)
     assert "2 current, 1 missing  " in answer.stdout
     assert not COLOR.search(answer.stdout)
@@ -202,6 +202,7 @@ def test_check_chooses_the_table_by_itself(minion: Minion) -> None:
 def test_json_stays_the_plain_data(minion: Minion) -> None:
     data = json.loads(piped(minion, "registry_sync.check", "--out=json").stdout)["local"]
     assert set(data) == {"registry", "images", "summary"}
+    assert len(data["registry"]["upstreams"]) == 1
     assert data["images"]["rhosp13/openstack-cron:13.0-38"]["status"] == "missing"
 
 

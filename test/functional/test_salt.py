@@ -68,7 +68,7 @@ def test_every_key_is_always_there(mirrored):
     for function in ("check", "plan", "sync"):
         report = minion.call(f"registry_sync.{function}").value
         assert set(report) == {"registry", "images", "summary"}
-        assert set(report["registry"]) == {"url", "up", "repositories", "tags", "error"}
+        assert set(report["registry"]) == {"url", "up", "repositories", "tags", "error", "upstreams"}
         assert all(set(image) == entries for image in report["images"].values())
         assert set(report["summary"]) == counts | others
 

@@ -44,11 +44,43 @@ def test_first_line_is_the_registry_and_its_state() -> None:
     assert shown({}).splitlines()[0] == "mirror:5000  up, 44 repositories, 131 tags"
 
 
+VENDOR = "registry.access.redhat.com:443"
+
+
+def test_the_upstream_stands_at_the_right_edge_of_the_table() -> None:
+    lines = shown(overcloud(), 100, registry={"upstreams": [VENDOR]}).splitlines()
+    assert re.fullmatch(f"mirror:5000  up, 44 repositories, 131 tags  +upstream {VENDOR}", lines[0])
+    assert len(lines[0]) == len(lines[2].rstrip()) + len("current") - len("status")
+    # As do the seconds below.
+    assert len(lines[-1]) == len(lines[0])
+
+
+def test_an_upstream_without_room_beside_the_registry_stands_below_it() -> None:
+    lines = shown(overcloud(), 80, registry={"upstreams": [VENDOR]}).splitlines()
+    assert lines[:3] == ["mirror:5000  up, 44 repositories, 131 tags", f"  upstream {VENDOR}", ""]
+
+
+@pytest.mark.parametrize("width", [0, 90, 60, 40])
+def test_several_upstreams_are_all_named(width: int) -> None:
+    names = [VENDOR, "quay.example.com:443", "hub.example.com:443"]
+    head = shown(overcloud(), width, registry={"upstreams": names}).partition("\n\n")[0]
+    assert f"upstreams {', '.join(names)}" in " ".join(head.split())
+    assert not width or max(map(len, head.splitlines())) <= max(
+        width, len("mirror:5000  up, 44 repositories, 131 tags")
+    )
+
+
+def test_a_report_that_asked_no_upstream_names_none() -> None:
+    assert "upstream" not in shown({}, registry={"upstreams": []})
+    # Nor does one of a minion whose modules are older than the master's outputter.
+    assert "upstream" not in shown({})
+
+
 def test_a_registry_that_is_down_says_why_once_and_not_of_every_tag() -> None:
     error = "local mirror:5000: connection refused"
     images = {f"a/b:{tag}": image("unreadable", cause="network", error=error) for tag in TAGS}
-    text = shown(images, registry={"up": False, "error": error})
-    assert text.splitlines()[0] == "mirror:5000  down"
+    text = shown(images, registry={"up": False, "error": error, "upstreams": [VENDOR]})
+    assert text.splitlines()[0].startswith("mirror:5000  down")
     assert text.count(error) == 1
     assert "3 tags of 1 repository unreadable" in text
 
@@ -100,7 +132,7 @@ def test_sizes_are_shown_where_there_are_any() -> None:
     assert "size" not in shown({"a/b:1": image("missing", local="")})
     text = shown({"a/b:1": image("missing", local="", bytes=1_234_000_000)}, blobs=6, bytes=1_234_000_000)
     assert "1.2 GB  missing" in text
-    assert "1 missing; 1.2 GB in 6 blobs to move  0.4 s" in text
+    assert re.search("1 missing; 1.2 GB in 6 blobs to move  +0.4 s", text)
 
 
 def test_a_sync_says_what_it_moved() -> None:
@@ -171,15 +203,17 @@ def test_a_registrys_words_cannot_move_the_cursor() -> None:
     assert not set("\x1b\r\x9b\u202e") & set(text)
 
 
-def test_paint_takes_no_room() -> None:
+@pytest.mark.parametrize("width", [80, 120])
+def test_paint_takes_no_room(width: int) -> None:
     def paint(text: str, style: str) -> str:
         return f"<{style}>{text}</>"
 
     images = overcloud() | {"a/b:1": image("failed", cause="auth", error="no"), "a/c:1": image("missing")}
-    painted = table.report_lines(report(images), width=80, paint=paint)
-    plain = table.report_lines(report(images), width=80)
+    told = report(images, registry={"upstreams": [VENDOR]})
+    painted = table.report_lines(told, width=width, paint=paint)
+    plain = table.report_lines(told, width=width)
     assert [re.sub("<[^>]*>", "", line) for line in painted] == plain
-    assert "<current>current</>" in painted[3]
+    assert any("<current>current</>" in line for line in painted[3:5])
 
 
 @pytest.mark.parametrize(
