@@ -48,10 +48,12 @@ def check(brief=False, images_file="", environment=""):
     tag that cannot be read does not keep the others from being told.
 
     Args:
-        brief: answer as a plugin of Nagios and its like would, in one line, with the return code that
-            its first word stands for there: 0 ``OK``, in step; 1 ``WARNING``, some tags could not be
-            read; 2 ``CRITICAL``, the registry is down, or tags are missing or stale; 3 ``UNKNOWN``, a
-            mistake in the pillar.
+        brief: answer as a plugin of Nagios and its like would: in one line, with the return code that its
+            first word stands for there. These grades are not the return codes below: a registry that is
+            down is the worst that there is to a monitor, and a failure like others to a script.
+            0 ``OK``, in step; 1 ``WARNING``, some tags could not be read, and none is known to be missing or
+            stale; 2 ``CRITICAL``, the registry is down, or tags are missing or stale; 3 ``UNKNOWN``, a
+            mistake in the pillar or in a file.
         images_file: path of a file that lists images as ``openstack overcloud container image prepare``
             writes it; it takes the place of the pillar's list.
         environment: path of a heat environment for ``openstack overcloud deploy``. In place of a list,

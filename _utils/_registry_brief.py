@@ -19,6 +19,8 @@ def brief(report: Mapping[str, Any]) -> tuple[int, str]:
     Returns:
         The return code that goes with the first word, and the line. CRITICAL: the registry is down or
         lacks what it should have. WARNING: it may lack something, but somebody could not be asked.
+        A monitor goes by these and by nothing else, so a word never stands beside the code that
+        ``check`` returns to scripts (there, a registry that is down is 1).
     """
     registry, summary = report["registry"], report["summary"]
     if not registry["up"]:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from support.images import Layer, docker_image, push
-from support.registries import Distribution
+from support.registries import Distribution, free_port
 from support.salt_minion import Minion, salt_call
 
 DIGEST = "sha256:" + "b" * 64
@@ -216,6 +216,28 @@ def test_brief_is_one_bare_line_with_its_code(minion: Minion) -> None:
     answer = piped(minion, "registry_sync.check", "brief=True", "--retcode-passthrough")
     assert answer.returncode == 2
     assert re.fullmatch(r"CRITICAL - 2 current, 1 missing \(.*:13.0-38\) \| current=2;.*\n", answer.stdout)
+
+
+def test_a_registry_that_is_down_is_critical_to_a_monitor_and_a_failure_to_a_script(
+    make_minion: Callable[..., Minion],
+) -> None:
+    nobody, none = ({"host": "127.0.0.1", "port": free_port(), "tls": False} for _ in range(2))
+    pillar = {"upstream": none, "local": nobody, "images": ["cron"], "transfer": {"retries": 0}}
+    minion = make_minion(pillar={"docker_registry": pillar})
+    minion.sync()
+    answer = piped(minion, "registry_sync.check", "brief=True", "--retcode-passthrough")
+    assert answer.stdout.startswith(f"CRITICAL - http://127.0.0.1:{nobody['port']} is down: local ")
+    assert answer.stdout.count("\n") == 1
+    assert answer.returncode == 2
+    assert piped(minion, "registry_sync.check", "--retcode-passthrough").returncode == 1
+
+
+def test_a_mistake_in_the_pillar_is_unknown_to_a_monitor(make_minion: Callable[..., Minion]) -> None:
+    minion = make_minion(pillar={"docker_registry": {"imags": []}})
+    minion.sync()
+    answer = piped(minion, "registry_sync.check", "brief=True", "--retcode-passthrough")
+    assert answer.stdout.startswith("UNKNOWN - docker_registry:imags: unknown key")
+    assert answer.returncode == 3
 
 
 @pytest.mark.needs("docker-distribution")

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from _registry_brief import brief, unknown
+from _registry_brief import WORDS, brief, unknown
+from _registry_mirror import return_code
 
 
 def report(up: bool = True, error: str = "", **statuses: list[str]) -> dict[str, Any]:
@@ -48,6 +49,25 @@ def report(up: bool = True, error: str = "", **statuses: list[str]) -> dict[str,
 def test_the_first_word_and_the_code_agree(what: dict[str, Any], code: int, text: str) -> None:
     grade, line = brief(what)
     assert (grade, line.partition(" | ")[0]) == (code, text)
+
+
+@pytest.mark.parametrize(
+    ("what", "script", "monitor"),
+    [
+        (report(current=["a:1"]), 0, "OK"),
+        (report(missing=["a:1"]), 2, "CRITICAL"),
+        (report(stale=["a:1"]), 2, "CRITICAL"),
+        (report(unreadable=["a:1"]), 1, "WARNING"),
+        (report(unreadable=["a:1"], missing=["b:1"]), 1, "CRITICAL"),
+        (report(up=False, error="refused", unreadable=["a:1"]), 1, "CRITICAL"),
+    ],
+)
+def test_a_monitor_and_a_script_are_told_each_in_its_own_codes(
+    what: dict[str, Any], script: int, monitor: str
+) -> None:
+    assert return_code(what) == script
+    code, line = brief(what)
+    assert (WORDS[code], line.split()[0]) == (monitor, monitor)
 
 
 def test_measures_follow_the_plugin_guidelines() -> None:
