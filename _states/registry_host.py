@@ -14,6 +14,7 @@ _SECONDS_TO_START = 30
 # The first start of a container pulls its image.
 _SECONDS_TO_PULL = 600
 _SECONDS_TO_STOP = 15
+_SECONDS_TO_ANSWER = 5
 _LEFT_ALONE = "Nothing to configure on this host"
 
 
@@ -94,7 +95,7 @@ def storage(name, default, user, group):
 def running(name):
     """
     Have the registry run, now and after a boot, and wait until it answers. It restarts when what this
-    state watches changes.
+    state watches changes, or when it runs and does not answer, as on another port than the pillar's.
 
     Args:
         name (str): the service.
@@ -117,6 +118,8 @@ def running(name):
         return _refused(name, f"{name} cannot start: another program has its port {_port()}")
     if __opts__["test"]:
         return _planned(name, changes)
+    if not changes and not __salt__["registry_host.answers"](patience=_SECONDS_TO_ANSWER):
+        return mod_watch(name, "running")
     return _start(name, changes) or _answering(name, changes)
 
 
@@ -171,7 +174,7 @@ def engine(name, start=False):
 
 def stopped(name):
     """
-    Have a service not run.
+    Have a service not run that the formula has configured.
 
     Args:
         name (str): the service.
@@ -185,6 +188,8 @@ def stopped(name):
           registry_host.stopped:
             - name: docker-registry
     """
+    if not __salt__["registry_before.note"]():
+        return _ret(name, True, f"{name} was not configured by this formula")
     if not __salt__["registry_host.service"](name, "status"):
         return _ret(name, True, f"{name} does not run")
     changes = {"now": "stopped"}

@@ -1,6 +1,6 @@
-# Undoes what the other states did, and only that. The images stay unless docker_registry:registry:purge is true.
+# Undoes what the other states did, and only that. The images stay unless docker_registry:registry:purge is true;
+# docker and podman stay installed, as other containers may run in them by now.
 {%- from 'docker_registry/map.jinja' import names with context %}
-{%- set directory = names.config.rpartition('/')[0] %}
 
 include:
   - .modules
@@ -19,10 +19,13 @@ Registry is not stopped twice:
     - mode: '0644'
     - replace: false
     - create: false
+    - onlyif:
+      - fun: registry_before.installed
+        package: {{ names.package | json }}
     - require:
       - registry_host: Registry is stopped
     - require_in:
-      - pkg: Registry package is removed
+      - registry_before: Registry package is removed unless it was here before
 {%- endif %}
 
 Registry has no unit:
@@ -34,21 +37,23 @@ Registry has no unit:
       - registry_host: Registry is stopped
 
 # Before the package goes, which would else keep what we wrote as its own.
-Registry is not configured:
-  file.absent:
-    - names:
-      - {{ names.config | json }}
-      - {{ directory }}/tls-certificate.pem
-      - {{ directory }}/tls-key.pem
-      - {{ directory }}/htpasswd
+Registry is configured as it was before:
+  registry_before.files_back:
     - require:
       - registry_host: Registry is stopped
 
-Registry package is removed:
-  pkg.purged:
+Registry package is removed unless it was here before:
+  registry_before.package_back:
     - name: {{ names.package | json }}
     - require:
-      - file: Registry is not configured
+      - registry_before: Registry is configured as it was before
+
+Registry's service is as it was before:
+  registry_before.service_back:
+    - name: {{ names.service | json }}
+    - require:
+      - registry_host: Registry has no unit
+      - registry_before: Registry package is removed unless it was here before
 
 Registry keeps its images unless they are to be purged:
   registry_host.images_kept:

@@ -1,8 +1,22 @@
 # docker-distribution as the system's package, or as a container of podman where there is none.
 {%- from 'docker_registry/map.jinja' import names with context %}
+{%- set directory = names.config.rpartition('/')[0] %}
 
 include:
   - .guard
+
+# For .clean: it puts these files and the service back as they were, and keeps a package that was here already.
+What was here before is noted:
+  registry_before.noted:
+    - package: {{ names.package | json }}
+    - service: {{ names.service | json }}
+    - files:
+      - {{ names.config | json }}
+      - {{ directory }}/tls-certificate.pem
+      - {{ directory }}/tls-key.pem
+      - {{ directory }}/htpasswd
+    - require:
+      - registry_host: Registry is left alone unless forced
 
 Registry package is installed:
   pkg.installed:
@@ -11,7 +25,7 @@ Registry package is installed:
       - fun: registry_host.configures
         what: package
     - require:
-      - registry_host: Registry is left alone unless forced
+      - registry_before: What was here before is noted
 
 Podman is installed:
   pkg.installed:
@@ -20,8 +34,7 @@ Podman is installed:
       - fun: registry_host.configures
         what: container
     - require:
-      - registry_host: Registry is left alone unless forced
-
+      - registry_before: What was here before is noted
 
 Registry has a quadlet:
   file.managed:

@@ -10,7 +10,8 @@ from support.hosts import Host, HostedMinion
 from support.salt_minion import Answer
 
 # What a host keeps; Salt's own files lie in the test's directory.
-KEPT = ("/etc", "/usr", "/opt", "/home", "/root", "/var/lib/dpkg", "/var/lib/rpm", "/var/lib/docker-registry")
+KEPT = ("/etc", "/usr", "/opt", "/home", "/root", "/var/lib/dpkg", "/var/lib/rpm")
+KEPT += ("/var/lib/docker-registry", "/var/lib/docker_registry")
 
 
 @dataclass(frozen=True)

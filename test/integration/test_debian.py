@@ -139,8 +139,65 @@ def test_clean_takes_away_what_was_set_up_and_keeps_the_images(served):
     assert host.run("dpkg-query", "-W", SERVICE).returncode != 0
     kept = host.output("find", "/var/lib/docker-registry", "-name", "link", "-path", "*/tags/13.0/*")
     assert len(kept.splitlines()) >= 4
+    assert not host.path("/var/lib/docker_registry").exists() or not host.files("/var/lib/docker_registry")
     again = minion.apply("docker_registry.clean")
     assert (failures(again), changes(again)) == ([], {})
+
+
+def test_clean_puts_back_what_was_here_before_the_formula(boot, vendor):
+    host = boot("before")
+    host.output("apt-get", "install", "-qq", SERVICE)
+    # No line ends the last line, as nobody would write it but somebody does.
+    site = "version: 0.1\nhttp: {addr: ':5999'}\nstorage: {filesystem: {rootdirectory: /srv/site}}"
+    host.write(CONFIG, site)
+    host.output("install", "-d", "-o", SERVICE, "/srv/site")
+    host.output("chmod", "0640", CONFIG)
+    host.output("chgrp", SERVICE, CONFIG)
+    host.output("systemctl", "restart", SERVICE)
+    minion = minion_on(host, vendor.pillar(host.address))
+    assert failures(minion.apply("docker_registry")) == []
+    assert ":5999" not in host.read(CONFIG)
+    assert failures(minion.apply("docker_registry.clean")) == []
+    assert host.read(CONFIG) == site
+    assert host.output("stat", "-c", "%a %U %G", CONFIG).split() == ["640", "root", SERVICE]
+    assert "install ok installed" in host.output("dpkg-query", "-W", "-f", "${Status}", SERVICE)
+    assert host.is_active(SERVICE)
+    assert ":5999" in host.output("ss", "-ltn")
+    again = minion.apply("docker_registry.clean")
+    assert (failures(again), changes(again)) == ([], {})
+    assert host.read(CONFIG) == site
+
+
+def test_names_of_the_site_are_used_and_its_images_purged_where_the_pillar_says(boot, vendor):
+    host = boot("lookup")
+    unit = "[Service]\nExecStart=/usr/bin/docker-registry serve /srv/site/config.yml\n"
+    host.write("/etc/systemd/system/site-registry.service", f"{unit}[Install]\nWantedBy=multi-user.target\n")
+    lookup = {
+        "service": "site-registry",
+        "config": "/srv/site/config.yml",
+        "storage": "/srv/site/images",
+        "user": "root",
+        "group": "root",
+    }
+    # The package's own service would take the port.
+    host.output("systemctl", "mask", SERVICE)
+    pillar = vendor.pillar(host.address, lookup=lookup, registry={"purge": True})
+    minion = minion_on(host, pillar)
+    assert failures(minion.apply("docker_registry")) == []
+    assert host.is_active("site-registry")
+    assert yaml.safe_load(host.read("/srv/site/config.yml"))["storage"]["filesystem"] == {
+        "rootdirectory": "/srv/site/images"
+    }
+    assert host.path("/srv/site/images/docker/registry/v2/repositories/tools").is_dir()
+    host.write("/srv/site/images/of-the-site", "")
+    again = minion.apply("docker_registry")
+    assert (failures(again), changes(again)) == ([], {})
+    assert failures(minion.apply("docker_registry.clean")) == []
+    assert not host.is_active("site-registry")
+    assert host.output("ls", "/srv/site/images").split() == ["docker", "of-the-site"]
+    assert not host.path("/srv/site/images/docker/registry").exists()
+    # A unit that is not the formula's stays.
+    assert unit in host.read("/etc/systemd/system/site-registry.service")
 
 
 def test_the_plan_of_a_clean_host_is_the_one_of_a_new_one(served):

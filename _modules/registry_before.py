@@ -1,0 +1,101 @@
+"""
+What was on this host before the formula configured its registry, so that ``docker_registry.clean`` takes away
+what the formula brought and puts back what it changed.
+"""
+
+from __future__ import annotations
+
+import json
+
+NOTE = "/var/lib/docker_registry/before.json"
+
+
+def note():
+    """
+    What was noted when the formula first configured the registry of this host.
+
+    Returns:
+        dict: ``package`` (the one that the formula then installed, empty where it was there already or none
+        was needed), ``service`` (``runs``, ``enabled``) and ``files`` (path → text, user, group and mode, or
+        none where there was no such file); empty where nothing was noted.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_before.note
+    """
+    return json.loads(__salt__["file.read"](NOTE)) if __salt__["file.file_exists"](NOTE) else {}
+
+
+def path():
+    """
+    Where the note is kept.
+
+    Returns:
+        str: a path.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_before.path
+    """
+    return NOTE
+
+
+def found(package, service, files):
+    """
+    What is here now, in the form of ``note``.
+
+    Args:
+        package (str): the system's package of the registry.
+        service (str): its service.
+        files (list): paths that the formula may write.
+
+    Returns:
+        dict: as ``note``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_before.found docker-registry docker-registry '[/etc/docker/registry/config.yml]'
+    """
+    installs = __salt__["registry_host.configures"]("package") and not __salt__["pkg.version"](package)
+    return {
+        "package": package if installs else "",
+        "service": {
+            "runs": __salt__["registry_host.service"](service, "status"),
+            "enabled": __salt__["registry_host.service"](service, "enabled"),
+        },
+        "files": {file: _kept(file) for file in files},
+    }
+
+
+def installed(package):
+    """
+    Whether the formula installed a package, as the condition of a state.
+
+    Args:
+        package (str): its name.
+
+    Returns:
+        bool: true if it was noted so.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_before.installed docker-registry
+    """
+    # See registry_host.configures.
+    __context__["retcode"] = 0
+    return note().get("package") == package
+
+
+def _kept(file):
+    if not __salt__["file.file_exists"](file):
+        return None
+    stats = __salt__["file.stats"](file)
+    return {"text": __salt__["file.read"](file), **{key: stats[key] for key in ("user", "group", "mode")}}

@@ -1,0 +1,148 @@
+"""
+States that note what is on a host before its registry is configured, and that put it back. Where nothing was
+noted the formula has configured nothing, and they leave the host as it is.
+"""
+
+from __future__ import annotations
+
+import json
+
+from salt.exceptions import CommandExecutionError
+
+_NOTHING = "The formula has not configured a registry here"
+
+
+def noted(name, package, service, files):
+    """
+    Note what is here, once, before the first configuration.
+
+    Args:
+        name (str): any.
+        package (str): the system's package of the registry.
+        service (str): its service.
+        files (list): paths that the formula may write.
+
+    Returns:
+        dict: as ``file.managed`` gives it.
+
+    .. code-block:: yaml
+
+        What was here before is noted:
+          registry_before.noted:
+            - package: docker-registry
+            - service: docker-registry
+            - files: [/etc/docker/registry/config.yml]
+    """
+    if not __salt__["registry_host.configures"]("service"):
+        return _ret(name, True, "Nothing to configure on this host")
+    if __salt__["registry_before.note"]():
+        return _ret(name, True, "It was noted before")
+    text = json.dumps(__salt__["registry_before.found"](package, service, files), indent=1)
+    # The files may hold secrets.
+    path = __salt__["registry_before.path"]()
+    made = __states__["file.managed"](path, contents=text, mode="0600", makedirs=True, show_changes=False)
+    verb = "Would note" if __opts__["test"] else "Noted"
+    comment = f"{verb} in {path} what is here" if made["result"] is not False else made["comment"]
+    return {**made, "name": name, "comment": comment}
+
+
+def files_back(name):
+    """
+    Put back the files that the formula has written over, and remove those that it has brought.
+
+    Args:
+        name (str): any.
+
+    Returns:
+        dict: as ``file.managed`` and ``file.absent`` give it.
+
+    .. code-block:: yaml
+
+        Registry is not configured:
+          registry_before.files_back: []
+    """
+    files = __salt__["registry_before.note"]().get("files", {})
+    rets = [_file_back(path, kept) for path, kept in files.items()]
+    results = [ret["result"] for ret in rets]
+    return {
+        "name": name,
+        "result": False if False in results else None if None in results else True,
+        "comment": "\n".join(ret["comment"] for ret in rets) or _NOTHING,
+        "changes": {ret["name"]: ret["changes"] for ret in rets if ret["changes"]},
+    }
+
+
+def package_back(name):
+    """
+    Remove the package if the formula installed it.
+
+    Args:
+        name (str): the package.
+
+    Returns:
+        dict: as ``pkg.purged`` gives it.
+
+    .. code-block:: yaml
+
+        Registry package is removed:
+          registry_before.package_back:
+            - name: docker-registry
+    """
+    if not __salt__["registry_before.installed"](name):
+        return _ret(name, True, f"{name} was not installed by this formula and is left as it is")
+    return __states__["pkg.purged"](name)
+
+
+def service_back(name):
+    """
+    Have the service of a package that stays run as it did before, and forget what was noted.
+
+    Args:
+        name (str): the service.
+
+    Returns:
+        dict: result False where the service does not start.
+
+    .. code-block:: yaml
+
+        Registry's service is as it was:
+          registry_before.service_back:
+            - name: docker-registry
+    """
+    note = __salt__["registry_before.note"]()
+    if not note:
+        return _ret(name, True, _NOTHING)
+    changes = {} if note["package"] else _what_differs(name, note["service"])
+    if __opts__["test"]:
+        return _ret(name, None, f"Would have {name} as it was before", {**changes, "note": "removed"})
+    try:
+        for action in changes.values():
+            __salt__["registry_host.service"](name, action)
+    except CommandExecutionError as error:
+        return _ret(name, False, f"{name} is not as it was before: {error}")
+    __salt__["file.remove"](__salt__["registry_before.path"]())
+    return _ret(name, True, f"{name} is as it was before", {**changes, "note": "removed"})
+
+
+def _file_back(path, kept):
+    if kept is None:
+        return __states__["file.absent"](path)
+    text = kept["text"]
+    owner = {key: kept[key] for key in ("user", "group", "mode")}
+    return __states__["file.managed"](
+        path, contents=text, contents_newline=False, show_changes=False, **owner
+    )
+
+
+def _what_differs(name, before):
+    """What to do with the service: at boot, and now."""
+    changes = {}
+    if bool(__salt__["registry_host.service"](name, "enabled")) != bool(before["enabled"]):
+        changes["at boot"] = "enable" if before["enabled"] else "disable"
+    if bool(__salt__["registry_host.service"](name, "status")) != bool(before["runs"]):
+        changes["now"] = "start" if before["runs"] else "stop"
+    return changes
+
+
+def _ret(name, result, comment, changes=None):
+    return {"name": name, "result": result, "changes": changes or {}, "comment": comment}
