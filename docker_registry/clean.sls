@@ -98,3 +98,7 @@ Engines forgot the authorities of the registries:
       - /etc/containers/certs.d
     - require:
       - test: Modules of the formula are loaded
+
+Mirror is looked after by nobody any more:
+  schedule.absent:
+    - name: docker_registry
