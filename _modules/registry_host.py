@@ -13,11 +13,11 @@ import socket
 import time
 from pathlib import PurePosixPath
 
-import salt.utils.data
 import salt.utils.systemd
 from salt.exceptions import CommandExecutionError
 
 import _registry_host as host
+import _registry_sdb as sdb
 from _registry_settings import SettingsError, read_settings
 
 _CONFIGURING = ("package", "config", "service", "engine", "firewall")
@@ -54,7 +54,7 @@ def configures(what):
 
     Args:
         what (str): ``package``, ``container``, ``quadlet`` or ``unit`` (ways to install the registry),
-            ``service``, or a file of it: ``certificate``, ``key``, ``htpasswd``.
+            ``service``, or what it reads: ``certificate``, ``key``, ``htpasswd``.
 
     Returns:
         bool: true if the state should run.
@@ -99,7 +99,8 @@ def forced_changes(config, storage_default):
         concurrent=True,
         saltenv=__opts__.get("saltenv"),
         pillarenv=__opts__.get("pillarenv"),
-        pillar={"docker_registry": {**_pillar(), "force": True}},
+        # As it was given: what sdb:// stands for is nobody else's to see.
+        pillar={"docker_registry": {**host.plain(__pillar__.get("docker_registry") or {}), "force": True}},
     )
     # Salt's loader takes the test mode of an inner run over to the outer one, where a function of the same
     # module runs in both: https://github.com/saltstack/salt/blob/master/salt/loader/lazy.py (LoadedFunc)
@@ -195,7 +196,7 @@ def text(of):
     What a file of the registry says whose text stands in the pillar.
 
     Args:
-        of (str): ``certificate``, ``key`` or ``htpasswd``.
+        of (str): ``certificate`` or ``key``.
 
     Returns:
         str: the whole text.
@@ -204,9 +205,9 @@ def text(of):
 
     .. code-block:: bash
 
-        salt '*' registry_host.text htpasswd
+        salt '*' registry_host.text certificate
     """
-    return _TEXTS[of]()
+    return _pillar("registry", "tls")[of]
 
 
 def container_unit(kind, name, config, storage_default):
@@ -378,7 +379,7 @@ def authorities():
         salt '*' registry_host.authorities
     """
     settings = _settings()
-    ours = _pillar("registry", "tls").get("ca", "")
+    ours = _pillar("registry", "tls").get("ca", "") or settings.authority
     found = {settings.local.name: ours} if settings.local.tls and ours else {}
     for endpoint in (settings.local, *settings.upstreams):
         if endpoint.tls and isinstance(endpoint.verify, str):
@@ -421,15 +422,25 @@ def _once(name, find):
 
 def _pillar(*path):
     """A mapping of our pillar. From Salt 3008 on ``pillar.get`` gives modules asterisks only."""
-    tree = salt.utils.data.traverse_dict_and_list(__pillar__, ":".join(("docker_registry", *path)), {})
-    return host.plain(tree) if isinstance(tree, dict) else {}
+    tree = _whole_pillar()
+    for name in path:
+        tree = tree.get(name) if isinstance(tree, dict) else None
+    return tree if isinstance(tree, dict) else {}
+
+
+def _whole_pillar():
+    known = __context__.setdefault("registry.sdb", {})
+    try:
+        return sdb.resolved(__pillar__.get("docker_registry"), __salt__, known)
+    except SettingsError as mistake:
+        raise CommandExecutionError(str(mistake)) from None
 
 
 def _settings():
     name = __grains__.get("fqdn") or __grains__.get("host") or "localhost"
     try:
         is_undercloud = __salt__["registry_undercloud.is_undercloud"]()
-        return read_settings(__pillar__.get("docker_registry"), host=name, undercloud=is_undercloud)
+        return read_settings(_whole_pillar(), host=name, undercloud=is_undercloud)
     except SettingsError as mistake:
         raise CommandExecutionError(str(mistake)) from mistake
 
@@ -485,6 +496,8 @@ def _version(package):
 
 def _tls_path(part, config):
     """Where the registry finds its certificate or key: the pillar has a path, or the text itself."""
+    if __salt__["registry_door.makes_authority"]():
+        return _beside(config, f"tls-{part}.pem")
     value = _pillar("registry", "tls").get(part, "")
     return _beside(config, f"tls-{part}.pem") if host.is_pem(value) else value
 
@@ -493,11 +506,6 @@ def _beside(config, name):
     return str(PurePosixPath(config).with_name(name))
 
 
-_TEXTS = {
-    "certificate": lambda: _pillar("registry", "tls")["certificate"],
-    "key": lambda: _pillar("registry", "tls")["key"],
-    "htpasswd": lambda: host.htpasswd(_pillar("registry", "htpasswd")),
-}
 _CONDITIONS = {
     "package": lambda: _way() == "package",
     "quadlet": lambda: _way() == "container" and _has_quadlet(),

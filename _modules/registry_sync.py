@@ -25,6 +25,7 @@ import _registry_metrics as metrics
 import _registry_mirror as mirror
 import _registry_progress as progress
 import _registry_pull as engine_pull
+import _registry_sdb as sdb
 import _registry_settings as pillar_settings
 import _registry_undercloud as undercloud_files
 import _registry_warnings as reminders
@@ -296,10 +297,11 @@ def _settings(images_file=""):
 
 def _pillar_settings(listing=None):
     # Not pillar.get: from 3008 on it gives modules asterisks for values.
-    pillar = __salt__["pillar.raw"]("docker_registry")
+    raw = __salt__["pillar.raw"]("docker_registry")
     host = __grains__.get("fqdn") or __grains__.get("host") or "localhost"
     undercloud = __salt__["registry_undercloud.is_undercloud"]()
     try:
+        pillar = sdb.resolved(raw, __salt__, __context__.setdefault("registry.sdb", {}))
         return pillar_settings.read_settings(pillar, host=host, undercloud=undercloud, listing=listing)
     except pillar_settings.SettingsError as mistake:
         raise CommandExecutionError(str(mistake)) from None

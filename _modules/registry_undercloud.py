@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 
-import salt.utils.data
 from salt.exceptions import CommandExecutionError
 
+import _registry_sdb as sdb
 import _registry_undercloud as uc
 from _registry_settings import SettingsError, read_settings, read_undercloud
 
@@ -312,7 +312,8 @@ def _services():
 
 def _pillar():
     # Not pillar.get: from Salt 3008 on it gives modules asterisks for values.
-    return salt.utils.data.decode(__pillar__.get("docker_registry"))
+    known = __context__.setdefault("registry.sdb", {})
+    return sdb.resolved(__pillar__.get("docker_registry"), __salt__, known)
 
 
 def _undercloud():

@@ -249,11 +249,15 @@ def authorities(name, engine):
             - name: /etc/docker/certs.d
             - engine: docker
     """
-    if __salt__["registry_host.left_alone"]() or not __salt__["registry_engine.manages"](engine):
+    # A registry that is left alone may still have renewed its own authority.
+    idle = __salt__["registry_host.left_alone"]() and not __salt__["registry_door.self_signed"]()
+    if idle or not __salt__["registry_engine.manages"](engine):
         return _ret(name, True, _LEFT_ALONE)
     rets = [
         __states__["file.managed"](f"{name}/{registry}/ca.crt", contents=text, mode="0644", makedirs=True)
         for registry, text in __salt__["registry_host.authorities"]().items()
+        # In a plan it may not have been made yet.
+        if text or __opts__["test"]
     ]
     return _joined(name, rets) if rets else _ret(name, True, "No registry has an authority of its own")
 

@@ -55,3 +55,5 @@ IMAGE_DEFAULTS: dict[str, Any] = {
 }
 LOCAL_PORT = 5000
 UNDERCLOUD_PORT = 8787
+# Directory of the authority that signs the registry's certificate; lookup:authority names another.
+AUTHORITY_DIRECTORY = "/etc/pki/docker_registry"

@@ -175,11 +175,6 @@ def is_pem(text: str) -> bool:
     return "-----BEGIN " in text
 
 
-def htpasswd(users: Mapping[str, str]) -> str:
-    """A file of users and their bcrypt hashes."""
-    return "".join(f"{user}:{hashed}\n" for user, hashed in sorted(users.items()))
-
-
 # The registry as a container
 
 

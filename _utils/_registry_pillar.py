@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import _registry_checks as check
 from _registry_checks import Checker, SettingsError
+from _registry_htpasswd import mistake_in
 from _registry_model import is_comparison, is_digest, is_pattern, is_platform, is_repository, is_tag
 
 ROOT = "docker_registry"
+# Value of registry:tls.
+SELF_SIGNED = "self_signed"
 # What people call a registry whose API has another name.
 _API_HOSTS = dict.fromkeys(("docker.io", "index.docker.io"), "registry-1.docker.io")
 
@@ -212,6 +216,45 @@ def _endpoint(value: Any, key: str) -> dict[str, Any]:
     return checked
 
 
+def _pem_or_path(value: Any, key: str) -> str:
+    text = check.secret(value, key)
+    if text and not text.startswith("/") and "-----BEGIN " not in text:
+        # It may be a key and is not shown.
+        raise SettingsError(f"{key}: is neither an absolute path nor PEM text")
+    return text
+
+
+_OWN_TLS: dict[str, Checker] = dict.fromkeys(("certificate", "key", "ca"), _pem_or_path)
+
+
+def _own_tls(value: Any, key: str) -> str | dict[str, str]:
+    """The registry's own certificate: given, or made by an authority of this host's."""
+    if not isinstance(value, Mapping):
+        if value != SELF_SIGNED:
+            raise SettingsError(
+                f"{key}: {check.shown(value)}; give self_signed, or a mapping of {', '.join(_OWN_TLS)}"
+            )
+        return SELF_SIGNED
+    checked: dict[str, str] = check.mapping(_OWN_TLS)(value, key)
+    for name, other in (("certificate", "key"), ("key", "certificate")):
+        if checked.get(name) and not checked.get(other):
+            raise SettingsError(f"{key}:{name}: there is no {other} to it")
+    return checked
+
+
+def _users(value: Any, key: str) -> dict[str, str]:
+    """Users of the registry; each has a bcrypt hash, or a password to be hashed."""
+    users = {}
+    for name, entry in check.free_mapping(value, key).items():
+        user = str(name)
+        if not user or user.startswith("#") or ":" in user or not user.isprintable():
+            raise SettingsError(f"{key}:{user!r}: is no name of a user; it has no colon and begins with no #")
+        users[user] = check.secret(entry, f"{key}:{user}")
+        if mistake := mistake_in(users[user]):
+            raise SettingsError(f"{key}:{user}: {mistake}")
+    return users
+
+
 IMAGE: dict[str, Checker] = {
     "name": _name,
     "tags": _tags,
@@ -282,8 +325,8 @@ PILLAR: dict[str, Checker] = {
             "install": check.one_of("auto", "package", "container", "none"),
             "storage": check.path,
             "config": check.free_mapping,
-            "tls": check.mapping({"certificate": check.string, "key": check.string, "ca": check.string}),
-            "htpasswd": check.mapping_of_strings,
+            "tls": _own_tls,
+            "htpasswd": _users,
             "token": check.free_mapping,
             "image": check.string,
             "purge": check.boolean,

@@ -13,6 +13,7 @@ from typing import Any
 import _registry_checks as check
 from _registry_checks import SettingsError
 from _registry_defaults import (
+    AUTHORITY_DIRECTORY,
     IMAGE_DEFAULTS,
     LOCAL_PORT,
     OVERCLOUD_IMAGES,
@@ -21,7 +22,7 @@ from _registry_defaults import (
 )
 from _registry_environment import Environment, process_environment
 from _registry_model import TagRule, is_repository
-from _registry_pillar import IMAGE, PILLAR, ROOT, bad_repository
+from _registry_pillar import IMAGE, PILLAR, ROOT, SELF_SIGNED, bad_repository
 from _registry_values import Endpoint, Image, Listing, Settings, Transfer, Undercloud
 
 __all__ = ["SettingsError", "known_keys", "read_settings", "read_undercloud"]
@@ -76,7 +77,9 @@ def read_settings(
     upstream = Endpoint("upstream", **{**around, **UPSTREAM_DEFAULTS, **tree.get("upstream", {})})
     port = UNDERCLOUD_PORT if undercloud else LOCAL_PORT
     usual = {"host": host, "port": port, "tls": False}
-    local = Endpoint("local", **{**around, **usual, **tree.get("local", {})})
+    authority = _authority(tree)
+    trust = {"tls": True, "verify": authority} if authority else {}
+    local = Endpoint("local", **{**around, **usual, **trust, **tree.get("local", {})})
     defaults = {**IMAGE_DEFAULTS, **tree.get("image_defaults", {})}
     entries = tree.get("images", () if listing else OVERCLOUD_IMAGES)
     images = tuple(
@@ -96,11 +99,22 @@ def read_settings(
         images=images,
         transfer=Transfer(**tree.get("transfer", {})),
         metrics=tree.get("metrics", ""),
+        authority=authority,
         undercloud=read_undercloud(tree),
         namespace=defaults["namespace"],
         prefix=defaults["prefix"],
         tags=_tag_rule(defaults["tags"]),
     )
+
+
+def _authority(tree: Mapping[str, Any]) -> str:
+    """Where the registry's own authority is kept, if it has one."""
+    if tree.get("registry", {}).get("tls") != SELF_SIGNED:
+        return ""
+    if tree.get("local", {}).get("tls") is False:
+        raise SettingsError(f"{ROOT}:local:tls: is false, but {ROOT}:registry:tls is {SELF_SIGNED}")
+    directory = check.path(tree.get("lookup", {}).get("authority", ""), f"{ROOT}:lookup:authority")
+    return f"{directory or AUTHORITY_DIRECTORY}/ca.pem"
 
 
 def _listed(listing: Listing, defaults: Mapping[str, Any], upstream: Endpoint) -> tuple[Image, ...]:

@@ -99,6 +99,11 @@ Engines forgot the authorities of the registries:
     - require:
       - test: Modules of the formula are loaded
 
+Registry's own authority is forgotten:
+  registry_door.forgotten:
+    - require:
+      - test: Modules of the formula are loaded
+
 Mirror is looked after by nobody any more:
   schedule.absent:
     - name: docker_registry

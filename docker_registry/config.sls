@@ -51,17 +51,24 @@ Registry has a key:
     - require:
       - file: Registry has a directory for its configuration
 
-Registry knows its users:
-  file.managed:
-    - name: {{ directory }}/htpasswd
-    - contents: __slot__:salt:registry_host.text(htpasswd)
+Registry has a certificate of its own authority:
+  registry_door.certificate:
+    - name: {{ directory }}
     - user: __slot__:salt:registry_host.owner({{ names.user }})
     - group: __slot__:salt:registry_host.owner({{ names.group }})
-    - mode: '0600'
-    - show_changes: false
-    - onlyif:
-      - fun: registry_host.configures
-        what: htpasswd
+    - require:
+      - file: Registry has a directory for its configuration
+
+Other hosts are told of the registry's own authority:
+  registry_door.told:
+    - require:
+      - registry_door: Registry has a certificate of its own authority
+
+Registry knows its users:
+  registry_door.users:
+    - name: {{ directory }}/htpasswd
+    - user: __slot__:salt:registry_host.owner({{ names.user }})
+    - group: __slot__:salt:registry_host.owner({{ names.group }})
     - require:
       - file: Registry has a directory for its configuration
 

@@ -43,12 +43,18 @@ Docker has read its settings:
       - file: Docker trusts the registries through its sysconfig
       - file: Docker trusts the registries through its daemon.json
 
+Registry's own authority is known here:
+  registry_door.known:
+    - require:
+      - registry_host: Registry is left alone unless forced
+
 Docker knows the authorities of the registries:
   registry_host.authorities:
     - name: /etc/docker/certs.d
     - engine: docker
     - require:
       - pkg: Docker is installed
+      - registry_door: Registry's own authority is known here
 
 Podman trusts the registries:
   file.managed:
@@ -67,4 +73,4 @@ Podman knows the authorities of the registries:
     - name: /etc/containers/certs.d
     - engine: podman
     - require:
-      - registry_host: Registry is left alone unless forced
+      - registry_door: Registry's own authority is known here

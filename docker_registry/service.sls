@@ -13,6 +13,7 @@ Registry is running:
       - file: Registry is configured
       - file: Registry has a certificate
       - file: Registry has a key
-      - file: Registry knows its users
+      - registry_door: Registry has a certificate of its own authority
+      - registry_door: Registry knows its users
       - file: Registry has a quadlet
       - file: Registry has a unit

@@ -12,7 +12,6 @@ from _registry_host import (
     config_lines_changed,
     diff_lines_changed,
     foretold,
-    htpasswd,
     is_pem,
     listen_address,
     merge,
@@ -189,10 +188,6 @@ def test_a_replaced_line_of_a_diff_counts_once():
 )
 def test_what_a_state_would_do_is_a_phrase(tag, ret, phrase):
     assert foretold(tag, ret, {"/c": 1}) == phrase
-
-
-def test_users_are_lines():
-    assert htpasswd({"b": "$2y$b", "a": "$2y$a"}) == "a:$2y$a\nb:$2y$b\n"
 
 
 def test_pem_is_told_from_a_path():

@@ -1,0 +1,425 @@
+"""
+The door of the registry on this host: the authority that signs its certificate
+(``docker_registry:registry:tls: self_signed``), and its users (``docker_registry:registry:htpasswd``).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path, PurePosixPath
+
+import salt.loader
+from salt.exceptions import CommandExecutionError
+
+import _registry_certificates as certificates
+import _registry_htpasswd as users_file
+import _registry_sdb as sdb
+from _registry_settings import SettingsError, read_settings
+
+_MINE = "docker_registry_authority"
+_PEM = "-----BEGIN CERTIFICATE-----"
+_NO_BCRYPT = (
+    "docker_registry:registry:htpasswd: Salt's Python cannot hash with bcrypt here; give hashes, as "
+    "htpasswd -nB makes them, or have it: salt-pip install bcrypt"
+)
+
+
+def self_signed():
+    """
+    Whether the registry of the pillar has an authority of its own.
+
+    Returns:
+        bool: true if ``docker_registry:registry:tls`` is ``self_signed``.
+
+    Raises:
+        CommandExecutionError: the pillar has a mistake.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_door.self_signed
+    """
+    return bool(_settings().authority)
+
+
+def makes_authority():
+    """
+    Whether the authority is to be made on this host: it is that of the registry here.
+
+    Returns:
+        bool: true if ``self_signed`` and ``docker_registry:registry:install`` is not ``none``.
+
+    Raises:
+        CommandExecutionError: the pillar has a mistake.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_door.makes_authority
+    """
+    return self_signed() and _registry().get("install", "auto") != "none"
+
+
+def authority():
+    """
+    The certificate of the registry's authority, as this host knows it; it is no secret.
+
+    Returns:
+        str: PEM; empty where there is none.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_door.authority
+    """
+    path = _settings().authority
+    return _text(path) if path else ""
+
+
+def authority_path():
+    """
+    Where the certificate of the registry's authority is kept on this host.
+
+    Returns:
+        str: a path, empty where the registry has no authority of its own.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_door.authority_path
+    """
+    return _settings().authority
+
+
+def has_key():
+    """
+    Whether the authority's key is here: it was made on this host.
+
+    Returns:
+        bool: true if it is.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_door.has_key
+    """
+    path = _settings().authority
+    return bool(path) and Path(_key_of(path)).exists()
+
+
+def files(directory):
+    """
+    The files of the registry's certificate.
+
+    Args:
+        directory (str): where the registry's configuration is.
+
+    Returns:
+        dict: ``authority``, ``authority_key``, ``certificate`` and ``key``, each a path.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_door.files /etc/docker/registry
+    """
+    path = _settings().authority
+    return {
+        "authority": path,
+        "authority_key": _key_of(path),
+        "certificate": f"{directory}/tls-certificate.pem",
+        "key": f"{directory}/tls-key.pem",
+    }
+
+
+def due(directory):
+    """
+    What has to be made, or made anew, before the registry speaks TLS with a certificate of its own
+    authority.
+
+    Args:
+        directory (str): where the registry's configuration is.
+
+    Returns:
+        dict: ``authority`` and ``certificate``, each with the reason; empty where all is well.
+
+    Raises:
+        CommandExecutionError: the pillar has a mistake.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_door.due /etc/docker/registry
+    """
+    at = files(directory)
+    authority_reason = _why_authority(at)
+    if authority_reason:
+        return {"authority": authority_reason, "certificate": "its authority is new"}
+    leaf_reason = _why_certificate(at)
+    return {"certificate": leaf_reason} if leaf_reason else {}
+
+
+def renew(directory, user, group):
+    """
+    Make what ``due`` names. An authority keeps its key; the registry gets a new one with each certificate.
+
+    Args:
+        directory (str): where the registry's configuration is.
+        user (str): whom the registry runs as.
+        group (str): and its group.
+
+    Returns:
+        dict: as ``due`` has returned it.
+
+    Raises:
+        CommandExecutionError: the pillar has a mistake.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_door.renew /etc/docker/registry docker-registry docker-registry
+    """
+    reasons, at, make = due(directory), files(directory), _x509()
+    if "authority" in reasons:
+        _make_authority(make, at)
+    if reasons:
+        wanted = certificates.leaf(_hosts(), _addresses())
+        key = make["x509.create_private_key"](**certificates.KEY)
+        signer = {"signing_private_key": at["authority_key"], "signing_cert": at["authority"]}
+        certificate = make["x509.create_certificate"](private_key=key, **signer, **wanted)
+        _write(at["key"], key, 0o600, user, group)
+        _write(at["certificate"], certificate, 0o644, user, group)
+    return reasons
+
+
+def told():
+    """
+    What the master's mine says of the registry's authority, under the minion whose ID is the name that
+    ``docker_registry:local:host`` has: only that minion can have put it there.
+
+    Returns:
+        str: PEM; empty where it says nothing, or there is no master.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_door.told
+    """
+    name = _settings().local.host
+    return _pem(_mine(name))
+
+
+def is_told():
+    """
+    Whether the mine has what ``tell`` would put there.
+
+    Returns:
+        bool: true if it has, or there is no master.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_door.is_told
+    """
+    return __opts__.get("file_client") == "local" or _pem(_mine(__opts__["id"])) == authority()
+
+
+def tell():
+    """
+    Put the certificate of the registry's authority into the mine, for the engines of other hosts.
+
+    Returns:
+        bool: true if the master has taken it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_door.tell
+    """
+    return bool(__salt__["mine.send"](_MINE, mine_function="registry_door.authority")) and is_told()
+
+
+def untell():
+    """
+    Take it out again.
+
+    Returns:
+        bool: true if the mine has nothing of it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_door.untell
+    """
+    return __opts__.get("file_client") == "local" or bool(__salt__["mine.delete"](_MINE))
+
+
+def is_known_of():
+    """
+    Whether the mine still has something of this host's.
+
+    Returns:
+        bool: true if it has.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_door.is_known_of
+    """
+    return __opts__.get("file_client") != "local" and bool(_mine(__opts__["id"]))
+
+
+def users(file):
+    """
+    What the registry's file of users should say. A password of the pillar whose hash is in the file keeps
+    that hash.
+
+    Args:
+        file (str): path of the file.
+
+    Returns:
+        str: a line a user, with bcrypt hashes alone; empty where the pillar names nobody.
+
+    Raises:
+        CommandExecutionError: the pillar has a mistake, or nothing here can hash.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_door.users /etc/docker/registry/htpasswd
+    """
+    # Checked as a whole; a number for a name is one.
+    _settings()
+    wanted = {str(name): entry for name, entry in _registry().get("htpasswd", {}).items()}
+    try:
+        return users_file.htpasswd(wanted, _text(file))
+    except users_file.NoBcryptError:
+        raise CommandExecutionError(_NO_BCRYPT) from None
+
+
+def _why_authority(at):
+    if not (Path(at["authority"]).exists() and Path(at["authority_key"]).exists()):
+        return "there is none"
+    if not _x509()["x509.verify_private_key"](at["authority_key"], at["authority"]):
+        return "its key is another's"
+    return _why_old(at["authority"], certificates.AUTHORITY_RENEWAL_DAYS)
+
+
+def _why_certificate(at):
+    if not (Path(at["certificate"]).exists() and Path(at["key"]).exists()):
+        return "there is none"
+    make = _x509()
+    try:
+        if not make["x509.verify_signature"](at["certificate"], at["authority"]):
+            return "it is of another authority"
+        if not make["x509.verify_private_key"](at["key"], at["certificate"]):
+            return "its key is another's"
+        shown = make["x509.read_certificate"](at["certificate"])
+    except CommandExecutionError:
+        return "it cannot be read"
+    missing = certificates.names_missing(shown, _hosts())
+    if missing:
+        return f"it lacks {', '.join(missing)}"
+    return _why_old(at["certificate"], certificates.LEAF_RENEWAL_DAYS)
+
+
+def _why_old(path, days):
+    return f"it ends within {days} days" if _x509()["x509.expires"](path, days=days) else ""
+
+
+def _make_authority(make, at):
+    directory = PurePosixPath(at["authority"]).parent
+    Path(directory).mkdir(mode=0o755, parents=True, exist_ok=True)
+    kept = _text(at["authority_key"])
+    key = kept or make["x509.create_private_key"](**certificates.KEY)
+    certificate = make["x509.create_certificate"](
+        signing_private_key=key, **certificates.authority(_settings().local.host)
+    )
+    if not kept:
+        _write(at["authority_key"], key, 0o600)
+    _write(at["authority"], certificate, 0o644)
+
+
+def _x509():
+    """
+    The functions of Salt's module x509 in its second version. Salt 3006 and 3007 load it only where the
+    minion's configuration has ``features: {x509_v2: true}``, else the first one, whose M2Crypto hardly
+    any minion has: https://docs.saltproject.io/en/3006/ref/modules/all/salt.modules.x509_v2.html
+    """
+    features = {**__opts__.get("features", {}), "x509_v2": True}
+    return salt.loader.minion_mods({**__opts__, "features": features}, whitelist=["x509_v2", "x509"])
+
+
+def _write(path, text, mode, user="root", group="root"):
+    """At no moment does somebody else read it, or does half of it stand there."""
+    handle, beside = tempfile.mkstemp(dir=PurePosixPath(path).parent, prefix=".docker_registry.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(beside).chmod(mode)
+        shutil.chown(beside, user, group)
+        Path(beside).replace(path)
+    except BaseException:
+        Path(beside).unlink()
+        raise
+
+
+def _hosts():
+    """By what others call the registry."""
+    return list(dict.fromkeys(filter(None, (_settings().local.host, __grains__.get("fqdn")))))
+
+
+def _addresses():
+    found = __salt__["network.ip_addrs"](include_loopback=True)
+    return [*found, *__salt__["network.ip_addrs6"](include_loopback=True)]
+
+
+def _mine(minion):
+    if __opts__.get("file_client") == "local":
+        return ""
+    return (__salt__["mine.get"](minion, _MINE, tgt_type="list") or {}).get(minion, "")
+
+
+def _pem(text):
+    return text if isinstance(text, str) and text.lstrip().startswith(_PEM) else ""
+
+
+def _key_of(path):
+    return str(PurePosixPath(path).with_name("ca-key.pem")) if path else ""
+
+
+def _text(path):
+    return Path(path).read_text(encoding="utf-8") if Path(path).exists() else ""
+
+
+def _pillar():
+    known = __context__.setdefault("registry.sdb", {})
+    return sdb.resolved(__pillar__.get("docker_registry"), __salt__, known)
+
+
+def _registry():
+    return _pillar().get("registry", {})
+
+
+def _settings():
+    name = __grains__.get("fqdn") or __grains__.get("host") or "localhost"
+    try:
+        is_undercloud = __salt__["registry_undercloud.is_undercloud"]()
+        return read_settings(_pillar(), host=name, undercloud=is_undercloud)
+    except SettingsError as mistake:
+        raise CommandExecutionError(str(mistake)) from mistake

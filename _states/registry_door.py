@@ -1,0 +1,207 @@
+"""
+States of the registry's door: the certificate of its own authority, and its users.
+
+They look after what they have made even where a populated registry is left alone: a certificate ends.
+"""
+
+from __future__ import annotations
+
+from salt.exceptions import CommandExecutionError
+
+_NOT_WANTED = "The registry has no authority of its own"
+
+
+def certificate(name, user, group):
+    """
+    Have the registry's certificate signed by an authority that is made on this host once
+    (``docker_registry:registry:tls: self_signed``). Both are made anew before they end.
+
+    Args:
+        name (str): where the registry's configuration is.
+        user (str): whom the registry runs as; its key is readable by nobody else.
+        group (str): and its group.
+
+    Returns:
+        dict: result False where it cannot be made.
+
+    .. code-block:: yaml
+
+        Registry has a certificate of its own authority:
+          registry_door.certificate:
+            - name: /etc/docker/registry
+            - user: docker-registry
+            - group: docker-registry
+    """
+    try:
+        if not __salt__["registry_door.makes_authority"]():
+            return _ret(name, True, _NOT_WANTED)
+        due = __salt__["registry_door.due"](name)
+        if due and not __opts__["test"]:
+            __salt__["registry_door.renew"](name, user, group)
+    except CommandExecutionError as mistake:
+        return _ret(name, False, str(mistake))
+    if due:
+        would = "Would make" if __opts__["test"] else "Made"
+        comment = "; ".join(f"{would} the {what}: {why}" for what, why in due.items())
+        return _ret(name, None if __opts__["test"] else True, comment, {**due})
+    return _joined(name, _owned(__salt__["registry_door.files"](name), user, group))
+
+
+def known(name):
+    """
+    Have this host know the authority of a registry that is another host's, from the mine: the minion whose
+    ID is the name in ``docker_registry:local:host`` has put it there.
+
+    Args:
+        name (str): any.
+
+    Returns:
+        dict: result False where nobody says what it is.
+
+    .. code-block:: yaml
+
+        Registry's own authority is known here:
+          registry_door.known: []
+    """
+    try:
+        path = __salt__["registry_door.authority_path"]()
+        if not path:
+            return _ret(name, True, _NOT_WANTED)
+        if __salt__["registry_door.has_key"]():
+            return _ret(name, True, "It was made on this host")
+        text = __salt__["registry_door.told"]()
+    except CommandExecutionError as mistake:
+        return _ret(name, False, str(mistake))
+    if text:
+        return _joined(name, [_managed(path, "root", "root", "0644", contents=text, makedirs=True)])
+    if __salt__["registry_door.authority"]():
+        return _ret(name, True, f"The mine says nothing of it; what {path} says still holds")
+    if __opts__["test"]:
+        return _ret(name, None, f"Would write it to {path}, once it is made")
+    return _ret(
+        name,
+        False,
+        "docker_registry:registry:tls: self_signed: the mine has nothing of a minion whose ID is that of "
+        "docker_registry:local:host; apply docker_registry.config there first, or give this host "
+        "docker_registry:registry:tls:ca and docker_registry:local:tls: true",
+    )
+
+
+def told(name):
+    """
+    Have the mine say what the registry's authority is, for the engines of other hosts.
+
+    Args:
+        name (str): any.
+
+    Returns:
+        dict: a change where the mine has taken it.
+
+    .. code-block:: yaml
+
+        Other hosts are told of the registry's own authority:
+          registry_door.told: []
+    """
+    try:
+        if not __salt__["registry_door.makes_authority"]():
+            return _ret(name, True, _NOT_WANTED)
+        if __salt__["registry_door.is_told"]():
+            return _ret(name, True, "There is nothing new to tell")
+    except CommandExecutionError as mistake:
+        return _ret(name, False, str(mistake))
+    if __opts__["test"]:
+        return _ret(name, None, "Would put its certificate into the mine", {"mine": "told"})
+    if __salt__["registry_door.tell"]():
+        return _ret(name, True, "Its certificate is in the mine", {"mine": "told"})
+    return _ret(name, True, "The master keeps no mine; docs/logging-in.md says what other hosts need")
+
+
+def users(name, user, group):
+    """
+    Have the registry's file of users say what ``docker_registry:registry:htpasswd`` does, in hashes.
+
+    Args:
+        name (str): path of the file.
+        user (str): whom the registry runs as.
+        group (str): and its group.
+
+    Returns:
+        dict: as ``file.managed`` gives it, without the difference.
+
+    .. code-block:: yaml
+
+        Registry knows its users:
+          registry_door.users:
+            - name: /etc/docker/registry/htpasswd
+            - user: docker-registry
+            - group: docker-registry
+    """
+    try:
+        if not __salt__["registry_host.configures"]("htpasswd"):
+            return _ret(name, True, "The registry has no users of its own, or is left alone")
+        text = __salt__["registry_door.users"](name)
+    except CommandExecutionError as mistake:
+        return _ret(name, False, str(mistake))
+    return _managed(name, user, group, "0600", contents=text)
+
+
+def forgotten(name):
+    """
+    Undo ``certificate``, ``known`` and ``told``.
+
+    Args:
+        name (str): any.
+
+    Returns:
+        dict: the files that went.
+
+    .. code-block:: yaml
+
+        Registry's own authority is forgotten:
+          registry_door.forgotten: []
+    """
+    try:
+        path = __salt__["registry_door.authority_path"]()
+        of_mine = bool(path) and __salt__["registry_door.is_known_of"]()
+    except CommandExecutionError as mistake:
+        return _ret(name, False, str(mistake))
+    if not path:
+        return _ret(name, True, _NOT_WANTED)
+    paths = __salt__["registry_door.files"](name)
+    rets = [__states__["file.absent"](paths[each]) for each in ("authority", "authority_key")]
+    if of_mine:
+        done = __opts__["test"] or __salt__["registry_door.untell"]()
+        rets.append(_ret(name, None if __opts__["test"] else done, "", {"mine": "forgotten"}))
+    if any(ret["changes"] for ret in rets) and not __opts__["test"]:
+        # It refuses where somebody else has put a file there.
+        __salt__["file.rmdir"](path.rpartition("/")[0])
+    return _joined(name, rets)
+
+
+def _owned(paths, user, group):
+    """The files as they are, with nobody's rights but those that are needed."""
+    keeps = {"replace": False, "create": False}
+    return [
+        _managed(paths["authority_key"], "root", "root", "0600", **keeps),
+        _managed(paths["authority"], "root", "root", "0644", **keeps),
+        _managed(paths["key"], user, group, "0600", **keeps),
+        _managed(paths["certificate"], user, group, "0644", **keeps),
+    ]
+
+
+def _managed(path, user, group, mode, **keywords):
+    return __states__["file.managed"](path, user=user, group=group, mode=mode, show_changes=False, **keywords)
+
+
+def _joined(name, rets):
+    results = [ret["result"] for ret in rets]
+    return {
+        "name": name,
+        "result": False if False in results else None if None in results else True,
+        "changes": {ret["name"]: ret["changes"] for ret in rets if ret["changes"]},
+        "comment": "\n".join(ret["comment"] for ret in rets if ret["comment"]),
+    }
+
+
+def _ret(name, result, comment, changes=None):
+    return {"name": name, "result": result, "comment": comment, "changes": changes or {}}
