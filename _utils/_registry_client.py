@@ -304,6 +304,21 @@ class Registry:
         stream = self._open("PATCH", url, _push(repository), what, headers, piece)
         return self._upload_url(stream.whole(ANSWER_LIMIT))
 
+    def stream_to_upload(self, repository: str, url: str, chunks: Iterable[bytes]) -> str:
+        """Send so many of an upload's next bytes as come; what comes later goes into another request.
+
+        Args:
+            repository: where the upload was begun.
+            url: of the upload, as the last answer gave it.
+            chunks: the bytes; their number need not be known.
+
+        Returns:
+            The URL to go on with.
+        """
+        headers = {"Content-Type": "application/octet-stream"}
+        stream = self._open("PATCH", url, _push(repository), f"a blob of {repository}", headers, chunks)
+        return self._upload_url(stream.whole(ANSWER_LIMIT))
+
     def upload_offset(self, repository: str, url: str) -> int:
         """How many bytes the registry has of an upload; -1 where it knows no such upload any more."""
         try:
@@ -312,16 +327,14 @@ class Registry:
         except (RegistryError, ValueError):
             return -1
 
-    def finish_upload(
-        self, repository: str, url: str, blob: Descriptor, chunks: Iterable[bytes] | None
-    ) -> None:
+    def finish_upload(self, repository: str, url: str, blob: Descriptor, content: bytes = b"") -> None:
         """Have an upload verified by the registry and kept.
 
         Args:
             repository: where the upload was begun.
             url: of the upload.
             blob: digest and size in bytes.
-            chunks: all bytes of the blob; None where they have been sent before.
+            content: what of the blob has not been sent before.
 
         Raises:
             WrongContent: the registry found another digest.
@@ -329,14 +342,13 @@ class Registry:
             RegistryError: anything else.
         """
         joint = "&" if urlsplit(url).query else "?"
-        size = 0 if chunks is None else blob.size
         self._open(
             "PUT",
             f"{url}{joint}digest={quote(blob.digest)}",
             _push(repository),
             f"blob {blob.digest} of {repository}",
-            {"Content-Type": "application/octet-stream", "Content-Length": str(size)},
-            chunks if size else b"",
+            {"Content-Type": "application/octet-stream", "Content-Length": str(len(content))},
+            content,
             patience=COMMIT_SECONDS,
         ).whole(ANSWER_LIMIT)
 

@@ -7,6 +7,7 @@ has places for.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -71,6 +72,11 @@ class BlobReader:
         """
         for batch in self.batches():
             yield from batch
+
+    def chunks_until_failure(self) -> Iterator[bytes]:
+        """The same, but what is wrong is only noted in ``failure``."""
+        with contextlib.suppress(RegistryError):
+            yield from self.chunks()
 
     def batches(self) -> Iterator[Batch]:
         """The same, in groups of what has come already."""

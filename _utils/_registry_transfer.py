@@ -1,7 +1,7 @@
 """One blob from one registry into another.
 
-Most blobs are streamed in one request a side. One whose loss would hurt goes up in pieces, each
-acknowledged by the registry and noted in a journal, so that a later run can go on where this one ended.
+Blobs are streamed. Where a run has to leave one, a journal says how far it has got, and the next run
+goes on there; one whose loss would hurt is noted every few MB, so that not even a kill costs more.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 from _registry_client import Registry
-from _registry_errors import RegistryError, WrongContent
+from _registry_errors import Busy, RegistryError, Stopped, Unreachable, WrongContent
 from _registry_fetch import MIB, PIECE, Batch, BlobReader
+from _registry_http import CHUNK
 from _registry_jobs import ReadAhead
 from _registry_journal import Journal
 from _registry_model import Descriptor
@@ -19,13 +20,12 @@ from _registry_progress import Flight, Watch
 
 # Threads that fetch parts of large blobs on a far line; each holds a piece.
 READERS_AHEAD = 12
-# What a kept upload grows by at least, and what each worker then holds.
+# From here on an upload grows in steps: on a far line soon, on a near one where it takes many seconds.
+WORTH_STEPS_FAR = 64 * MIB
+WORTH_STEPS = 512 * MIB
+# Bytes of a step at least; each worker holds one.
 STEP_NEAR = 4 * MIB
 STEP_FAR = PIECE
-# From here on an upload is kept for the next run: on a far line soon, on a near one where it takes
-# many seconds.
-WORTH_KEEPING_FAR = 64 * MIB
-WORTH_KEEPING = 512 * MIB
 
 
 class SourceFailed(RegistryError):
@@ -98,50 +98,61 @@ class Carrier:
         self._ahead.close()
 
     def _send(self, source: Registry, repository: str, target: str, blob: Descriptor, flight: Flight) -> int:
-        large = blob.size >= (WORTH_KEEPING_FAR if self._far else WORTH_KEEPING)
-        if large:
-            return self._send_in_pieces(source, repository, target, blob, flight)
+        send = self._send_at_once if blob.size <= CHUNK else self._send_streamed
+        return send(source, repository, target, blob, flight)
+
+    def _send_at_once(
+        self, source: Registry, repository: str, target: str, blob: Descriptor, flight: Flight
+    ) -> int:
+        """Send what fits in one chunk: it has been verified before anything is sent."""
         flight.starts()
-        reader = BlobReader(source, repository, blob, count=flight.moved, ahead=self._readers_for(blob))
+        try:
+            content = b"".join(BlobReader(source, repository, blob, count=flight.moved).chunks())
+        except RegistryError as failure:
+            raise SourceFailed(failure) from failure
         upload = self._local.start_upload(target)
         try:
-            # Without a byte to send nobody would read, and so verify, the chunks.
-            chunks = reader.chunks() if blob.size else list(reader.chunks())
-            self._local.finish_upload(target, upload, blob, chunks)
-        except RegistryError as failure:
+            self._local.finish_upload(target, upload, blob, content)
+        except RegistryError:
             self._local.cancel_upload(target, upload)
-            raise _blamed(reader, failure) from failure
+            raise
         return blob.size
 
-    def _readers_for(self, blob: Descriptor) -> ReadAhead[Batch] | None:
-        return self._ahead if self._far and blob.size > self._share else None
-
-    def _send_in_pieces(
+    def _send_streamed(
         self, source: Registry, repository: str, target: str, blob: Descriptor, flight: Flight
     ) -> int:
         uploads = _Uploads(self._local, target, blob, self._journals)
         start = uploads.offset
-        ahead = self._readers_for(blob)
+        ahead = self._ahead if self._far and blob.size > self._share else None
         flight.starts(start)
         reader = BlobReader(source, repository, blob, count=flight.moved, ahead=ahead, start=start)
         try:
-            for piece in _gathered(reader.batches(), STEP_FAR if self._far else STEP_NEAR):
-                uploads.append(piece)
+            self._fill(uploads, reader, blob)
             uploads.commit()
         except RegistryError as failure:
-            if failure.cause == WrongContent.cause:
+            if not (self._journals and isinstance(reader.failure or failure, (Unreachable, Busy, Stopped))):
                 uploads.cancel()
-            raise _blamed(reader, failure) from failure
+            raise failure if reader.failure is None else SourceFailed(reader.failure) from failure
         return blob.size - start
+
+    def _fill(self, uploads: _Uploads, reader: BlobReader, blob: Descriptor) -> None:
+        if blob.size < (WORTH_STEPS_FAR if self._far else WORTH_STEPS):
+            uploads.stream(reader.chunks_until_failure())
+        else:
+            for piece in _gathered(reader.batches(), STEP_FAR if self._far else STEP_NEAR):
+                uploads.append(piece)
+        if reader.failure:
+            raise reader.failure
 
 
 class _Uploads:
-    """An upload that a later run can go on with.
+    """An upload that can be taken up again, or given up.
 
-    docker-distribution takes up an upload only at the offset that its last answer has signed, so one
-    that is cut while a piece is under way is lost, whatever the registry has of it. A blob that is
-    large enough therefore goes into two uploads, one piece behind the other: of two, one is always
-    whole. https://github.com/distribution/distribution/blob/v2.8.2/registry/handlers/blobupload.go
+    docker-distribution does either only at the offset that its last answer has signed: of an upload
+    that is cut in the middle of a request nothing is left but bytes on its disk, for a week. So
+    whatever fails, the request is brought to an end. Against a kill, which nothing can bring to an
+    end, a large blob goes in steps and into two uploads, one step behind the other: of two, one is
+    always whole. https://github.com/distribution/distribution/blob/v2.8.2/registry/handlers/blobupload.go
     """
 
     def __init__(self, local: Registry, target: str, blob: Descriptor, journals: str) -> None:
@@ -163,10 +174,18 @@ class _Uploads:
             self._uploads[position] = (url, offset + sum(map(len, piece)))
             self._journal.save(self._uploads)
 
+    def stream(self, chunks: Iterator[bytes]) -> None:
+        """Send all that comes in one request, and note where the upload goes on."""
+        ((url, offset),) = self._uploads
+        sent = _Counted(chunks)
+        url = self._local.stream_to_upload(self._target, url, sent)
+        self._uploads = [(url, offset + sent.size)]
+        self._journal.save(self._uploads)
+
     def commit(self) -> None:
         """Have the registry verify the digest and keep the blob."""
         (url, _), *others = self._uploads
-        self._local.finish_upload(self._target, url, self._blob, None)
+        self._local.finish_upload(self._target, url, self._blob)
         self._journal.forget()
         for other, _ in others:
             self._local.cancel_upload(self._target, other)
@@ -184,16 +203,25 @@ class _Uploads:
         return []
 
     def _begun(self) -> list[tuple[str, int]]:
-        count = 2 if self._blob.size >= WORTH_KEEPING else 1
+        count = 2 if self._blob.size >= WORTH_STEPS else 1
         return [(self._local.start_upload(self._target), 0) for _ in range(count)]
 
 
-def _blamed(reader: BlobReader, failure: RegistryError) -> RegistryError:
-    return failure if reader.failure is None else SourceFailed(reader.failure)
+class _Counted:
+    """Chunks, and how many bytes of them have been taken."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self.size = 0
+        self._chunks = chunks
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            self.size += len(chunk)
+            yield chunk
 
 
 def _gathered(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
-    """Chunks in groups of at least so many bytes: each costs the registry a request."""
+    """Chunks in groups of at least so many bytes: each is a request."""
     group: Batch = []
     for batch in batches:
         group += batch

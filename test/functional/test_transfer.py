@@ -48,8 +48,8 @@ def far(monkeypatch):
 @pytest.fixture
 def keeping(monkeypatch):
     """Keep uploads of 8 MiB already, in two uploads from 16 MiB on."""
-    monkeypatch.setattr(transfer, "WORTH_KEEPING_FAR", 8 * MIB)
-    monkeypatch.setattr(transfer, "WORTH_KEEPING", 16 * MIB)
+    monkeypatch.setattr(transfer, "WORTH_STEPS_FAR", 8 * MIB)
+    monkeypatch.setattr(transfer, "WORTH_STEPS", 16 * MIB)
 
 
 def spans(line):
@@ -124,6 +124,46 @@ def test_a_wrong_byte_in_one_piece_is_found(line, local):
     assert digest_of(local.url, "large/image", "1") is None
 
 
+def leftovers(local):
+    return list(Path(local.directory).glob("**/_uploads/*/data"))
+
+
+@pytest.mark.parametrize(
+    ("fault", "times"), [(proxy.cut_after(9 * MIB), 1), (proxy.change_byte(12 * MIB), None)]
+)
+def test_a_blob_that_fails_leaves_nothing_on_the_registrys_disk(line, local, fault, times):
+    line.on("GET", BLOB, proxy.reset(), times=None)
+    line.on("GET", BLOB, fault, times=times)
+    settings = settings_of(line, local, LIST, transfer={"retries": 1})
+    assert mirror.sync(settings)["images"]["large/image:1"]["status"] == "failed"
+    assert not leftovers(local)
+
+
+def test_the_next_run_goes_on_where_upstream_went_away(line, local, tmp_path):
+    line.on("GET", BLOB, proxy.reset(), times=None)
+    line.on("GET", BLOB, proxy.cut_after(20 * MIB), times=1)
+    settings = settings_of(line, local, LIST, transfer={"retries": 1})
+    assert mirror.sync(settings, directory=str(tmp_path))["images"]["large/image:1"]["cause"] == "network"
+    line.forget_rules()
+    report = mirror.sync(settings, directory=str(tmp_path))
+    assert_arrived(report, local)
+    assert report["summary"]["bytes"] <= LARGE.size - 15 * MIB
+    assert not leftovers(local)
+
+
+def test_the_next_run_goes_on_where_one_was_stopped(line, local, tmp_path, checkout):
+    line.on("GET", BLOB, proxy.limit_rate(10 * MIB), times=None)
+    child = start_child(checkout, pillar_of(line, local, LIST), tmp_path)
+    while line.bytes_down < 15 * MIB:
+        time.sleep(0.01)
+    child.send_signal(signal.SIGTERM)
+    child.communicate(timeout=30)
+    line.forget_rules()
+    report = mirror.sync(settings_of(line, local, LIST), directory=str(tmp_path))
+    assert_arrived(report, local)
+    assert report["summary"]["bytes"] <= LARGE.size - 10 * MIB
+
+
 @pytest.mark.usefixtures("keeping")
 def test_a_kept_upload_arrives_too(line, local, tmp_path):
     assert_arrived(mirror.sync(settings_of(line, local, LIST), directory=str(tmp_path)), local)
@@ -163,7 +203,7 @@ import json, sys
 import _registry_mirror as mirror
 import _registry_transfer as transfer
 from _registry_settings import read_settings
-transfer.WORTH_KEEPING = transfer.WORTH_KEEPING_FAR = 16 * 1024 * 1024
+transfer.WORTH_STEPS = transfer.WORTH_STEPS_FAR = 16 * 1024 * 1024
 report = mirror.sync(read_settings(json.loads(sys.argv[1]), host="unused"), directory=sys.argv[2])
 print(json.dumps(report))
 sys.exit(mirror.return_code(report))
