@@ -159,11 +159,11 @@ def due(directory):
 
         salt '*' registry_door.due /etc/docker/registry
     """
-    at = files(directory)
-    authority_reason = _why_authority(at)
+    at, make = files(directory), _x509()
+    authority_reason = _why_authority(make, at)
     if authority_reason:
         return {"authority": authority_reason, "certificate": "its authority is new"}
-    leaf_reason = _why_certificate(at)
+    leaf_reason = _why_certificate(make, at)
     return {"certificate": leaf_reason} if leaf_reason else {}
 
 
@@ -312,18 +312,17 @@ def users(file):
         raise CommandExecutionError(_NO_BCRYPT) from None
 
 
-def _why_authority(at):
+def _why_authority(make, at):
     if not (Path(at["authority"]).exists() and Path(at["authority_key"]).exists()):
         return "there is none"
-    if not _x509()["x509.verify_private_key"](at["authority_key"], at["authority"]):
+    if not make["x509.verify_private_key"](at["authority_key"], at["authority"]):
         return "its key is another's"
-    return _why_old(at["authority"], certificates.AUTHORITY_RENEWAL_DAYS)
+    return _why_old(make, at["authority"], certificates.AUTHORITY_RENEWAL_DAYS)
 
 
-def _why_certificate(at):
+def _why_certificate(make, at):
     if not (Path(at["certificate"]).exists() and Path(at["key"]).exists()):
         return "there is none"
-    make = _x509()
     try:
         if not make["x509.verify_signature"](at["certificate"], at["authority"]):
             return "it is of another authority"
@@ -335,11 +334,11 @@ def _why_certificate(at):
     missing = certificates.names_missing(shown, _hosts())
     if missing:
         return f"it lacks {', '.join(missing)}"
-    return _why_old(at["certificate"], certificates.LEAF_RENEWAL_DAYS)
+    return _why_old(make, at["certificate"], certificates.LEAF_RENEWAL_DAYS)
 
 
-def _why_old(path, days):
-    return f"it ends within {days} days" if _x509()["x509.expires"](path, days=days) else ""
+def _why_old(make, path, days):
+    return f"it ends within {days} days" if make["x509.expires"](path, days=days) else ""
 
 
 def _make_authority(make, at):
