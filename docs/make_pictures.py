@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import html
+import itertools
 import os
 import pty
 import re
@@ -79,9 +80,24 @@ def main() -> None:
         draw(DOCS / "check.svg", "salt-call registry_sync.check", on_terminal(minion, "registry_sync.check"))
         minion.set_pillar(pillar(line.port, empty.port))
         said = on_terminal(minion, "registry_sync.sync")
-        # The live line is drawn over itself again and again.
-        frames = [frame for frame in re.split(r"[\r\n]+|\x1b\[2K", said) if " tags " in frame]
-        draw(DOCS / "progress.svg", "salt-call registry_sync.sync", frames[len(frames) // 2])
+        draw(DOCS / "progress.svg", "salt-call registry_sync.sync", one_of(frames(said)))
+
+
+def frames(said: str) -> list[str]:
+    """The two live lines, which are drawn over themselves again and again, as often as they were drawn."""
+    lines = re.split(r"[\r\n]+|\x1b\[2K", said)
+    return [
+        f"{whole}\n{below}"
+        for whole, below in itertools.pairwise(lines)
+        if " tags " in whole and " MB" in below
+    ]
+
+
+def one_of(drawn: list[str]) -> str:
+    """One from the middle of a run, where more than one blob is under way."""
+    busy = [frame for frame in drawn if " more" in frame]
+    assert busy, "no live lines; is rich installed?"
+    return busy[len(busy) // 2]
 
 
 def fill(upstream: Distribution, local: Distribution) -> None:
