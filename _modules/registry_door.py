@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path, PurePosixPath
 
 import salt.loader
-from salt.exceptions import CommandExecutionError
+from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 import _registry_certificates as certificates
 import _registry_htpasswd as users_file
@@ -20,6 +20,9 @@ from _registry_settings import SettingsError, read_settings
 
 _MINE = "docker_registry_authority"
 _PEM = "-----BEGIN CERTIFICATE-----"
+_CANNOT_BE_READ = "it cannot be read"
+_OTHER_KEY = "its key is another's"
+_UNREADABLE = (CommandExecutionError, SaltInvocationError)
 _NO_BCRYPT = (
     "docker_registry:registry:htpasswd: Salt's Python cannot hash with bcrypt here; give hashes, as "
     "htpasswd -nB makes them, or have it: salt-pip install bcrypt"
@@ -315,8 +318,11 @@ def users(file):
 def _why_authority(make, at):
     if not (Path(at["authority"]).exists() and Path(at["authority_key"]).exists()):
         return "there is none"
-    if not make["x509.verify_private_key"](at["authority_key"], at["authority"]):
-        return "its key is another's"
+    try:
+        if not make["x509.verify_private_key"](at["authority_key"], at["authority"]):
+            return _OTHER_KEY
+    except _UNREADABLE:
+        return _CANNOT_BE_READ
     return _why_old(make, at["authority"], certificates.AUTHORITY_RENEWAL_DAYS)
 
 
@@ -327,10 +333,10 @@ def _why_certificate(make, at):
         if not make["x509.verify_signature"](at["certificate"], at["authority"]):
             return "it is of another authority"
         if not make["x509.verify_private_key"](at["key"], at["certificate"]):
-            return "its key is another's"
+            return _OTHER_KEY
         shown = make["x509.read_certificate"](at["certificate"])
-    except CommandExecutionError:
-        return "it cannot be read"
+    except _UNREADABLE:
+        return _CANNOT_BE_READ
     missing = certificates.names_missing(shown, _hosts())
     if missing:
         return f"it lacks {', '.join(missing)}"
@@ -346,9 +352,15 @@ def _make_authority(make, at):
     Path(directory).mkdir(mode=0o755, parents=True, exist_ok=True)
     kept = _text(at["authority_key"])
     key = kept or make["x509.create_private_key"](**certificates.KEY)
-    certificate = make["x509.create_certificate"](
-        signing_private_key=key, **certificates.authority(_settings().local.host)
-    )
+    wanted = certificates.authority(_settings().local.host)
+    try:
+        certificate = make["x509.create_certificate"](signing_private_key=key, **wanted)
+    except _UNREADABLE as failure:
+        # A new one in its place would not be trusted by anybody, so that is not ours to decide.
+        where = at["authority_key"]
+        raise CommandExecutionError(
+            f"{where}: {failure}; without this file a new authority is made, and all engines have to learn it"
+        ) from None
     if not kept:
         _write(at["authority_key"], key, 0o600)
     _write(at["authority"], certificate, 0o644)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import sqlite3
 import subprocess
 import threading
 import time
@@ -19,7 +20,7 @@ from support.images import Layer, docker_image, push
 from support.logins import endpoint, htpasswd_config, session, tls_config, write_auth_file, write_helper
 from support.pki import Authority
 from support.proxy import FaultProxy
-from support.registries import LOOPBACK, Distribution, merge
+from support.registries import LOOPBACK, Distribution, free_port, merge
 from support.salt_minion import Minion
 from support.token_server import TokenServer
 
@@ -227,3 +228,60 @@ def test_passwords_of_the_pillar_are_in_no_return(world, minion):
     written = [path for path in minion.root.rglob("*") if path.is_file() and path.stat().st_mtime >= began]
     for path in written:
         assert found_in(path.read_bytes(), secrets) == [], path
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: Salt's states ask the package manager")
+def test_the_doors_own_secrets_are_nowhere_but_where_they_belong(tmp_path, checkout):
+    """A password that comes from sdb, so that Salt's own lines on the pillar do not have it."""
+    minion = Minion(tmp_path / "minion", checkout, config=sqlite_profile(tmp_path / "vault.sqlite"))
+    minion.sync()
+    user, password = DOOR_LOGIN
+    minion.call("sdb.set", "sdb://vault/door", password)
+    directory = tmp_path / "registry"
+    minion.set_pillar(
+        {
+            "docker_registry": {
+                "local": {
+                    "host": LOOPBACK,
+                    "port": free_port(),
+                    "username": user,
+                    "password": "sdb://vault/door",
+                },
+                "registry": {
+                    "tls": "self_signed",
+                    "htpasswd": {user: "sdb://vault/door"},
+                    "install": "package",
+                    "storage": str(tmp_path / "images"),
+                    "config": {"http": {"secret": "sdb://vault/door"}},
+                },
+                "lookup": {"config": f"{directory}/config.yml", "authority": str(tmp_path / "authority")},
+            }
+        }
+    )
+    world = {"environment": dict(os.environ)}
+    with ProcessList() as processes:
+        plan = run(world, minion, "state.apply", "docker_registry.config", "test=True")
+        stdout, stderr = run(world, minion, "state.apply", "docker_registry.config")
+    assert b'"Made the authority: there is none' in stdout
+    # They are where they belong, and readable by nobody else.
+    config = directory / "config.yml"
+    assert password in config.read_text()
+    hashed = (directory / "htpasswd").read_text().partition(":")[2].strip()
+    assert hashed.startswith("$2b$")
+    keys = [tmp_path / "authority/ca-key.pem", directory / "tls-key.pem"]
+    for path in (config, directory / "htpasswd", *keys):
+        assert path.stat().st_mode & 0o077 == 0, path
+    secrets = {password.encode(), hashed.encode(), *(key.read_bytes().splitlines()[1] for key in keys)}
+    for text in (*plan, stdout, stderr, *processes.seen):
+        assert found_in(text, secrets) == []
+    assert b"Calling slot: registry_host.service_config" in stderr
+    for path in minion.root.rglob("*"):
+        if path.is_file():
+            assert found_in(path.read_bytes(), secrets) == [], path
+
+
+def sqlite_profile(file):
+    """Make a database for Salt's sdb, and return the minion's configuration of it."""
+    with sqlite3.connect(file) as database:
+        database.execute("CREATE TABLE sdb (key text, value blob)")
+    return {"vault": {"driver": "sqlite3", "database": str(file), "table": "sdb"}}

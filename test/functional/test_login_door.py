@@ -1,0 +1,298 @@
+"""The registry's own door, as the formula makes it: an authority, users in hashes, and a sync through it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
+
+import bcrypt
+import pytest
+import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from support.images import Layer, docker_image, push
+from support.logins import endpoint
+from support.registries import LOOPBACK, free_port
+
+pytestmark = [
+    pytest.mark.needs("docker-distribution"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: the authority's key is root's"),
+]
+
+LOGIN = ("site-a", "Pw-Door-51f0: é")
+HASH = re.compile(r"\$2b\$05\$[./A-Za-z0-9]{53}")
+
+
+class Door:
+    """A minion that makes a registry's certificate and users in directories of its own."""
+
+    def __init__(self, directory, make_minion, **keywords):
+        self.directory = directory / "registry"
+        self.directory.mkdir()
+        self.authority = directory / "authority"
+        self.port = free_port()
+        self.pillar = {
+            "local": {"host": LOOPBACK, "port": self.port},
+            "registry": {"tls": "self_signed"},
+            "lookup": {"authority": str(self.authority)},
+            "images": [{"name": "team/app", "tags": ["1"]}],
+            "transfer": {"retries": 1},
+        }
+        self.minion = make_minion(pillar={"docker_registry": self.pillar}, **keywords)
+        self.minion.sync()
+
+    def change(self, **others):
+        """Change keys of the pillar."""
+        self.pillar |= others
+        self.minion.set_pillar({"docker_registry": self.pillar})
+
+    def state(self, function, name=None, **keywords):
+        """Run one state of the door, as root."""
+        owner = {"user": "root", "group": "root"} if function in ("certificate", "users") else {}
+        name = name or {"users": f"{self.directory}/htpasswd"}.get(function, str(self.directory))
+        answer = self.minion.call("state.single", f"registry_door.{function}", name=name, **owner, **keywords)
+        assert isinstance(answer.value, dict), answer.stdout + answer.stderr
+        return SimpleNamespace(said=answer.stdout + answer.stderr, **next(iter(answer.value.values())))
+
+    def certificate(self, name="tls-certificate.pem"):
+        """Read the registry's certificate, or the authority's."""
+        path = self.authority / name if name == "ca.pem" else self.directory / name
+        return x509.load_pem_x509_certificate(path.read_bytes())
+
+    def shorten(self, name, days):
+        """Have the certificate of that name end in so many days."""
+        old = self.certificate(name)
+        key = load_pem_private_key((self.authority / "ca-key.pem").read_bytes(), None)
+        new = x509.CertificateBuilder(
+            issuer_name=old.issuer,
+            subject_name=old.subject,
+            public_key=old.public_key(),
+            serial_number=x509.random_serial_number(),
+            not_valid_before=old.not_valid_before_utc - timedelta(days=1),
+            not_valid_after=datetime.now(timezone.utc) + timedelta(days=days),
+            extensions=list(old.extensions),
+        ).sign(key, hashes.SHA256())
+        path = self.authority / name if name == "ca.pem" else self.directory / name
+        path.write_bytes(new.public_bytes(serialization.Encoding.PEM))
+
+    def tls(self):
+        """Return what makes a docker-distribution use it."""
+        files = {
+            "certificate": f"{self.directory}/tls-certificate.pem",
+            "key": f"{self.directory}/tls-key.pem",
+        }
+        return {"http": {"tls": files}}
+
+    def users(self):
+        """Return each user of the file with the hash."""
+        lines = (self.directory / "htpasswd").read_text().splitlines()
+        return dict(line.split(":") for line in lines)
+
+
+@pytest.fixture
+def door(tmp_path, make_minion):
+    return Door(tmp_path, make_minion)
+
+
+def contents(*directories):
+    return {path: path.read_bytes() for top in directories for path in top.rglob("*") if path.is_file()}
+
+
+def test_an_authority_is_made_once_and_the_plan_makes_none(door):
+    planned = door.state("certificate", test=True)
+    assert planned.result is None
+    assert planned.comment == (
+        "Would make the authority: there is none; Would make the certificate: its authority is new"
+    )
+    assert contents(door.directory, door.authority) == {}
+    made = door.state("certificate")
+    assert (made.result, set(made.changes)) == (True, {"authority", "certificate"})
+    assert "PRIVATE KEY" not in made.said
+    before = contents(door.directory, door.authority)
+    again = door.state("certificate")
+    assert (again.result, again.changes) == (True, {})
+    assert contents(door.directory, door.authority) == before
+    modes = {path.name: path.stat().st_mode & 0o777 for path in before}
+    assert modes == {"ca.pem": 0o644, "ca-key.pem": 0o600, "tls-certificate.pem": 0o644, "tls-key.pem": 0o600}
+
+
+def test_the_names_on_it_are_those_by_which_others_call_the_registry(door):
+    door.change(local={"host": "mirror.example.com", "port": door.port})
+    door.state("certificate")
+    names = door.certificate().extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert {"mirror.example.com", "localhost"} <= set(names.get_values_for_type(x509.DNSName))
+    addresses = {str(address) for address in names.get_values_for_type(x509.IPAddress)}
+    assert LOOPBACK in addresses
+    assert not any(address.startswith("fe80") for address in addresses)
+    door.change(local={"host": "other.example.com", "port": door.port})
+    renewed = door.state("certificate")
+    assert renewed.comment == "Made the certificate: it lacks other.example.com"
+
+
+def test_an_authority_that_is_renewed_keeps_its_key_so_that_the_older_one_still_vouches(door):
+    door.state("certificate")
+    door.shorten("ca.pem", days=400)
+    old, old_leaf = door.certificate("ca.pem"), door.certificate()
+    renewed = door.state("certificate")
+    assert renewed.changes["authority"] == "it ends within 455 days"
+    new, leaf = door.certificate("ca.pem"), door.certificate()
+    assert new.not_valid_after_utc > old.not_valid_after_utc
+    assert leaf.serial_number != old_leaf.serial_number
+    leaf.verify_directly_issued_by(old)
+    leaf.verify_directly_issued_by(new)
+    assert leaf.not_valid_after_utc < old.not_valid_after_utc
+
+
+def test_a_key_of_another_certificate_or_mode_is_put_right(door):
+    door.state("certificate")
+    key = door.directory / "tls-key.pem"
+    key.chmod(0o644)
+    assert door.state("certificate").result is True
+    assert key.stat().st_mode & 0o777 == 0o600
+    key.write_bytes((door.authority / "ca-key.pem").read_bytes())
+    assert door.state("certificate").changes == {"certificate": "its key is another's"}
+    (door.directory / "tls-certificate.pem").write_text("rubbish")
+    assert door.state("certificate").changes == {"certificate": "it cannot be read"}
+    (door.authority / "ca.pem").write_text("rubbish")
+    assert door.state("certificate").changes["authority"] == "it cannot be read"
+    (door.authority / "ca-key.pem").write_text("rubbish")
+    lost = door.state("certificate")
+    assert lost.result is False
+    assert lost.comment.startswith(f"{door.authority}/ca-key.pem: ")
+
+
+def test_the_sync_trusts_the_authority_without_being_told(door, upstream, start_registry):
+    push(upstream.url, "team/app", "1", docker_image([Layer("app")]))
+    login = dict(zip(("username", "password"), LOGIN, strict=True))
+    door.change(
+        upstream=endpoint(upstream),
+        local={"host": LOOPBACK, "port": door.port, **login},
+        registry={"tls": "self_signed", "htpasswd": dict([LOGIN])},
+    )
+    # Nothing is known of an authority that is yet to be made.
+    assert "ca.pem: no such file" in door.minion.call("registry_sync.registry").value["error"]
+    for state in ("certificate", "users"):
+        assert door.state(state).result is True
+    auth = {"auth": {"htpasswd": {"realm": "test", "path": f"{door.directory}/htpasswd"}}}
+    start_registry(port=door.port, config={**door.tls(), **auth})
+    synced = door.minion.call("registry_sync.sync")
+    assert (synced.retcode, synced.value["summary"]["copied"]) == (0, 1)
+    assert synced.value["registry"]["url"] == f"https://{LOOPBACK}:{door.port}"
+    assert door.minion.call("registry_sync.warnings").value == []
+    door.change(local={"host": LOOPBACK, "port": door.port, **login, "verify": True})
+    assert door.minion.call("registry_sync.registry").value["up"] is False
+
+
+def test_passwords_become_hashes_that_stay_and_hashes_stay_what_they_are(door, start_registry):
+    given = {kind: bcrypt.hashpw(b"given", bcrypt.gensalt(4)).decode() for kind in "aby"}
+    wanted = {f"hash-{kind}": f"$2{kind}{hashed[3:]}" for kind, hashed in given.items()} | dict([LOGIN])
+    door.change(registry={"htpasswd": wanted})
+    planned = door.state("users", test=True)
+    assert planned.result is None
+    made = door.state("users")
+    assert made.result is True
+    first = door.users()
+    assert HASH.fullmatch(first.pop(LOGIN[0]))
+    assert first == {name: wanted[name] for name in first}
+    for said in (planned.said, made.said):
+        assert "Pw-Door" not in said
+        assert "$2" not in said
+    file = door.directory / "htpasswd"
+    assert file.stat().st_mode & 0o777 == 0o600
+    before = file.read_text()
+    assert door.state("users").changes == {}
+    assert file.read_text() == before
+
+    server = start_registry(config={"auth": {"htpasswd": {"realm": "test", "path": str(file)}}})
+
+    def status(user, password):
+        pair = (user.encode(), password.encode())
+        return requests.get(f"{server.url}/v2/", auth=pair, timeout=10).status_code
+
+    assert {name: status(name, "given") for name in first} == dict.fromkeys(first, 200)
+    assert (status(*LOGIN), status(LOGIN[0], "wrong"), status("nobody", "given")) == (200, 401, 401)
+
+    door.change(registry={"htpasswd": {**wanted, LOGIN[0]: "another", "new": "one"}})
+    assert door.state("users").changes
+    server.restart()
+    assert (status(*LOGIN), status(LOGIN[0], "another"), status("new", "one")) == (401, 200, 200)
+    assert door.users()["hash-y"] == wanted["hash-y"]
+
+
+@pytest.fixture
+def secretive(tmp_path, make_minion):
+    """A door whose minion has a database of secrets, as Salt's sdb reads it."""
+    file = tmp_path / "vault.sqlite"
+    with sqlite3.connect(file) as database:
+        database.execute("CREATE TABLE sdb (key text, value blob)")
+    profile = {"driver": "sqlite3", "database": str(file), "table": "sdb"}
+    door = Door(tmp_path, make_minion, config={"secrets": profile})
+    for key, value in zip(("user", "password"), LOGIN, strict=True):
+        door.minion.call("sdb.set", f"sdb://secrets/{key}", value)
+    return door
+
+
+def test_what_stands_in_sdb_is_read_from_there(secretive, start_registry):
+    door = secretive
+    names = {"username": "sdb://secrets/user", "password": "sdb://secrets/password"}
+    local = {"host": LOOPBACK, "port": door.port, **names}
+    door.change(
+        local=local, registry={"tls": "self_signed", "htpasswd": {LOGIN[0]: "sdb://secrets/password"}}
+    )
+    for state in ("certificate", "users"):
+        assert door.state(state).result is True
+    auth = {"auth": {"htpasswd": {"realm": "test", "path": f"{door.directory}/htpasswd"}}}
+    start_registry(port=door.port, config={**door.tls(), **auth})
+    registry = door.minion.call("registry_sync.registry").value
+    assert (registry["error"], registry["up"]) == ("", True)
+
+
+@pytest.mark.parametrize(
+    ("uri", "why"),
+    [
+        ("sdb://secrets/none", "sdb://secrets/none has no value"),
+        (
+            "sdb://nowhere/x",
+            "cannot be read (SaltInvocationError); salt-call sdb.get sdb://nowhere/x strict=True",
+        ),
+    ],
+)
+def test_what_sdb_does_not_have_is_told_by_its_key(secretive, uri, why):
+    secretive.change(local={"host": LOOPBACK, "username": "u", "password": uri})
+    for function in ("registry_sync.check", "registry_host.left_alone", "registry_door.due"):
+        arguments = ["/nowhere"] if function.endswith("due") else []
+        answer = secretive.minion.call(function, *arguments)
+        assert answer.retcode != 0
+        assert f"docker_registry:local:password: {why}" in answer.stdout + answer.stderr
+
+
+def test_other_hosts_need_no_master_where_there_is_none(door):
+    door.state("certificate")
+    told = door.state("told", name="x")
+    assert (told.result, told.changes) == (True, {})
+    assert door.state("known", name="x").comment == "It was made on this host"
+    (door.authority / "ca-key.pem").unlink()
+    kept = door.state("known", name="x")
+    assert kept.comment == f"The mine says nothing of it; what {door.authority}/ca.pem says still holds"
+    (door.authority / "ca.pem").unlink()
+    lost = door.state("known", name="x")
+    assert lost.result is False
+    assert lost.comment.startswith(
+        "docker_registry:registry:tls: self_signed: the mine has nothing of a minion"
+    )
+
+
+def test_what_was_made_can_be_forgotten(door):
+    door.state("certificate")
+    planned = door.state("forgotten", test=True)
+    assert planned.result is None
+    assert door.authority.exists()
+    gone = door.state("forgotten")
+    assert set(gone.changes) == {f"{door.authority}/ca.pem", f"{door.authority}/ca-key.pem"}
+    assert not door.authority.exists()
+    assert door.state("forgotten").changes == {}
