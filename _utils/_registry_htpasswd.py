@@ -19,7 +19,10 @@ COST = 5
 LONGEST = 72
 _HASH = re.compile(r"\$2[abxy]?\$(?:0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}")
 # Of what other programs take: crypt(3), apr1, LDAP's schemes.
-_OTHER_HASH = re.compile(r"\$[0-9a-z]{1,10}\$.+|\{[A-Z0-9]+\}.+", re.DOTALL)
+_OTHER_HASH = re.compile(
+    r"\$(?:1|2[a-z]?|5|6|7|g?y|md5|sha1|apr1|argon2[a-z]*|scrypt|pbkdf2[a-z0-9-]*)\$.+|\{[A-Z0-9]+\}.+",
+    re.DOTALL,
+)
 # bcrypt's own base64, which every kind of bcrypt accepts as a salt; the last of 22 has two bits only.
 _ALPHABET = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 # A vector of OpenBSD's: what cannot hash this cannot hash with bcrypt.

@@ -133,6 +133,37 @@ def test_a_deadline_is_seconds(text, seconds):
         ({"transfer": {"bandwidth": "fast"}}, "docker_registry:transfer:bandwidth: 'fast' is a string;"),
         ({"firewall": "ufw"}, "docker_registry:firewall: 'ufw' is a string; give one of auto, firewalld"),
         ({"undercloud": 1}, "docker_registry:undercloud: 1 is a number; give one of auto, true, false"),
+        (
+            {"registry": {"tls": "self-signed"}},
+            "docker_registry:registry:tls: 'self-signed' is a string; give self_signed, or a mapping of",
+        ),
+        ({"registry": {"tls": True}}, "docker_registry:registry:tls: true is a boolean; give self_signed"),
+        (
+            {"registry": {"tls": {"certificate": "/a"}}},
+            "docker_registry:registry:tls:certificate: there is no key to it",
+        ),
+        (
+            {"registry": {"tls": {"certificate": "mirror.pem", "key": "/k"}}},
+            "docker_registry:registry:tls:certificate: is neither an absolute path nor PEM text",
+        ),
+        (
+            {"registry": {"tls": "self_signed"}, "local": {"tls": False}},
+            "docker_registry:local:tls: is false, but docker_registry:registry:tls is self_signed",
+        ),
+        (
+            {"registry": {"tls": "self_signed"}, "lookup": {"authority": "pki"}},
+            "docker_registry:lookup:authority: 'pki' is no absolute path",
+        ),
+        ({"registry": {"htpasswd": ["a"]}}, "docker_registry:registry:htpasswd: is a list; give a mapping"),
+        ({"registry": {"htpasswd": {"a:b": "x"}}}, "docker_registry:registry:htpasswd:'a:b': is no name"),
+        (
+            {"registry": {"htpasswd": {"a": 1234}}},
+            "docker_registry:registry:htpasswd:a: is no string; put it in quotes",
+        ),
+        (
+            {"registry": {"htpasswd": {"a": "$apr1$x$y"}}},
+            "docker_registry:registry:htpasswd:a: looks like a hash, but is none of bcrypt",
+        ),
         ({"registry": {"install": "rpm"}}, "docker_registry:registry:install: 'rpm' is a string; give one"),
     ],
 )
@@ -141,6 +172,17 @@ def test_a_mistake_is_one_sentence_that_begins_with_its_key(pillar, sentence):
         read(pillar)
     assert str(caught.value).startswith(sentence)
     assert "\n" not in str(caught.value)
+
+
+def test_an_authority_of_its_own_has_the_sync_speak_tls_and_trust_it():
+    settings = read({"registry": {"tls": "self_signed"}})
+    assert settings.local.url == "https://mirror.example.com:5000"
+    assert settings.local.verify == settings.authority == "/etc/pki/docker_registry/ca.pem"
+    elsewhere = {"registry": {"tls": "self_signed"}, "lookup": {"authority": "/srv/pki"}}
+    assert read(elsewhere).local.verify == "/srv/pki/ca.pem"
+    assert read({**elsewhere, "local": {"verify": "/site.pem"}}).local.verify == "/site.pem"
+    given = read({"registry": {"tls": {"certificate": "/c", "key": "/k", "ca": "/a"}}})
+    assert (given.authority, given.local.tls, given.local.verify) == ("", False, True)
 
 
 def test_a_wrong_value_next_to_a_password_does_not_show_it():
