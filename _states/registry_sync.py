@@ -7,8 +7,9 @@ from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "registry_sync"
 
-# How many failures a comment spells out; all of them stand in registry_sync.check.
-FAILURES_SHOWN = 5
+# How many reasons a comment spells out, and tags of each; all of them stand in registry_sync.check.
+REASONS_SHOWN = 5
+TAGS_SHOWN = 3
 
 
 def __virtual__():
@@ -134,14 +135,21 @@ def _all_current(report):
 
 
 def _failures(verb, images):
+    """What failed and why; many tags often fail for one reason, which is then said once."""
     if not images:
         return ""
-    told = [
-        f"{key} ({image['cause']}: {image['error']})" for key, image in list(images.items())[:FAILURES_SHOWN]
-    ]
-    if len(images) > FAILURES_SHOWN:
+    reasons = {}
+    for key, image in images.items():
+        reasons.setdefault(f"{image['cause']}: {image['error']}", []).append(key)
+    told = [f"{_some(keys)} ({reason})" for reason, keys in list(reasons.items())[:REASONS_SHOWN]]
+    if len(reasons) > REASONS_SHOWN:
         told.append("…; registry_sync.check names all")
     return f"; {len(images)} {verb}: {'; '.join(told)}"
+
+
+def _some(keys):
+    more = len(keys) - TAGS_SHOWN
+    return ", ".join(keys[:TAGS_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _contents(registry):
@@ -160,7 +168,8 @@ def _volume(report):
 
 
 def _seconds(report):
-    return f"{report['summary']['seconds']:.1f} s"
+    seconds = report["summary"]["seconds"]
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
 
 
 def _count(number, one, many):
@@ -168,8 +177,9 @@ def _count(number, one, many):
 
 
 def _bytes(size):
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.3g} {unit}"
+    # As the table of registry_sync.check has it.
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 9.95 else f"{size:.1f} {unit}"
         size /= 1000
-    return f"{size:.3g} TB"
+    return f"{size:.1f} TB"
