@@ -43,18 +43,27 @@ def __virtual__():
 
 
 def check(brief=False, images_file="", environment=""):
-    """Read both registries and change nothing: what is missing, stale or extra here.
+    """
+    Read both registries and change nothing: what is missing, stale or extra here.
 
-    Every tag of the list is asked for once on each side, by HEAD, which does not count as a pull. One
-    tag that cannot be read does not keep the others from being told.
+    The list of images, where they come from and where they are kept stand in the pillar ``docker_registry``;
+    the formula's ``pillar.example`` has every key. Each tag is asked for once on each side, by HEAD, which
+    does not count as a pull. One that cannot be read does not keep the others from being told.
+
+    A terminal shows a table; ``--out=json`` gives the data told below. With ``docker_registry:metrics``
+    figures for Prometheus are written, too.
 
     Args:
-        brief: answer as a plugin of Nagios and its like would: in one line, with the return code that its
-            first word stands for there. These grades are not the return codes below: a registry that is
-            down is the worst that there is to a monitor, and a failure like others to a script.
-            0 ``OK``, in step; 1 ``WARNING``, some tags could not be read, and none is known to be missing or
-            stale; 2 ``CRITICAL``, the registry is down, or tags are missing or stale; 3 ``UNKNOWN``, a
-            mistake in the pillar or in a file.
+        brief: answer in one line, as a plugin of Nagios and its like would, with the return code that its
+            first word stands for there:
+
+            * 0 ``OK``: in step;
+            * 1 ``WARNING``: some tags could not be read, none is known to be missing or stale;
+            * 2 ``CRITICAL``: tags are missing or stale, or the registry is down;
+            * 3 ``UNKNOWN``: a mistake in the pillar or in a file.
+
+            They are not the return codes below: a registry that is down is the worst that there is to a
+            monitor, and a failure like others to a script.
         images_file: path of a file that lists images as ``openstack overcloud container image prepare``
             writes it; it takes the place of the pillar's list.
         environment: path of a heat environment for ``openstack overcloud deploy``. In place of a list,
@@ -66,7 +75,8 @@ def check(brief=False, images_file="", environment=""):
 
         ``registry``
             the local one: ``url``; ``up``, whether it answers; ``repositories`` and ``tags``, how many it
-            holds; ``error``, why it does not answer.
+            holds; ``error``, why it does not answer; ``upstreams``, each that the list names as
+            ``host:port``.
         ``images``
             ``repository:tag`` as it stands locally → ``status``; ``upstream`` and ``local``, the digests;
             ``bytes``, to move or moved for this tag (a blob that several need is counted once; ``check``
@@ -92,8 +102,8 @@ def check(brief=False, images_file="", environment=""):
 
     .. code-block:: bash
 
-        salt-call registry_sync.check
         salt '*' registry_sync.check
+        salt-call registry_sync.check
         salt-call registry_sync.check --out=json --retcode-passthrough
         salt-call registry_sync.check brief=True --retcode-passthrough
         salt-call registry_sync.check environment=/home/stack/overcloud-container-images.yaml
@@ -108,53 +118,60 @@ def check(brief=False, images_file="", environment=""):
 
 
 def plan(fresh=False, images_file=""):
-    """Say what a sync would do, with the blobs and bytes that it would move; nothing is written.
+    """
+    Say what ``sync`` would do, with the blobs and bytes that it would move; nothing is written.
 
     Args:
         fresh: take a local registry that cannot be read for one that is still empty, as before the
             formula's first run.
-        images_file: as ``check``'s.
+        images_file: as in ``check``.
 
     Returns:
-        A report as that of ``check``, with ``bytes`` and ``blobs``.
+        A report as that of ``check``, with ``bytes`` and ``blobs`` to move, and the same return codes.
 
     Raises:
-        CommandExecutionError: a mistake in the pillar, named by its key.
+        CommandExecutionError: a mistake in the pillar, named by its key, or in a file.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt-call registry_sync.plan
-        salt '*' registry_sync.plan --out=json
+        salt '*' registry_sync.plan
+        salt-call registry_sync.plan --out=json
     """
     return _coded(mirror.plan(_settings(images_file), fresh=fresh))
 
 
 def sync(images_file=""):
-    """Bring the local registry in step with the list; what cannot be copied does not stop the rest.
+    """
+    Bring the local registry in step with the list; what cannot be copied does not stop the rest.
 
     With ``docker_registry:sync: false`` nothing is copied and the report is that of ``check``.
 
     A run that is killed leaves whole images; the next one goes on with a large blob where the
     registry's last answer left it. SIGINT and SIGTERM end a run within two seconds, with its report.
 
-    While it runs, a terminal shows a bar (with the Python package rich) or a line now and then, a log has
-    a line a tag at level info, and the master's event bus gets:
+    While it runs, a terminal shows how far it is and which blob is under way: two live lines where the Python
+    package rich is installed, else a plain line every five seconds. A log has a line a tag at level info. The
+    master's event bus gets:
 
     ``salt/registry_sync/ID/image``
         for each tag that is done with: ``name``, ``status``, ``cause``, ``error``;
     ``salt/registry_sync/ID/progress``
-        at most every two seconds: ``tags``, ``landed``, ``failed``, ``blobs``, ``bytes``, ``moved``,
-        ``rate`` (bytes a second), ``seconds``, ``seconds_left``;
+        at most every two seconds: ``tags``, ``landed`` (done with), ``failed``, ``blobs``, ``bytes``,
+        ``moved``, ``rate`` (bytes a second), ``seconds``, ``seconds_left``;
     ``salt/registry_sync/ID/done``
         the same, once, at the end.
 
+    With ``docker_registry:metrics`` figures for Prometheus are written at the end. With
+    ``docker_registry:schedule`` and the state file ``docker_registry.schedule`` the minion runs it by itself.
+
     Args:
-        images_file: as ``check``'s.
+        images_file: as in ``check``.
 
     Returns:
-        A report as that of ``check``; ``copied`` and ``failed`` are what happened.
+        A report as that of ``check``; ``copied`` and ``failed`` are what happened, ``bytes`` and ``blobs``
+        what was moved. The return code is 0, or 1 where something failed.
 
     Raises:
         CommandExecutionError: another sync into the same registry runs, or a mistake in the pillar.
@@ -163,8 +180,8 @@ def sync(images_file=""):
 
     .. code-block:: bash
 
-        salt-call registry_sync.sync
         salt '*' registry_sync.sync
+        salt-call registry_sync.sync
         salt-call registry_sync.sync images_file=/home/stack/upstream-container-images.yaml
         salt-run state.event 'salt/registry_sync/*' pretty=True
     """
@@ -180,10 +197,11 @@ def sync(images_file=""):
 
 
 def list_():
-    """List what the local registry holds, whether the list wants it or not.
+    """
+    List what the local registry holds, whether the list wants it or not.
 
     Returns:
-        Repository → tag → digest.
+        Repository → tag → digest; a table on a terminal.
 
     Raises:
         CommandExecutionError: the registry cannot be read, or a mistake in the pillar.
@@ -192,7 +210,8 @@ def list_():
 
     .. code-block:: bash
 
-        salt-call registry_sync.list
+        salt '*' registry_sync.list
+        salt-call registry_sync.list --out=json
     """
     try:
         return mirror.holdings(_pillar_settings())
@@ -201,9 +220,11 @@ def list_():
 
 
 def pull(name):
-    """Pull an image through this host's own engine, as a user of the mirror would.
+    """
+    Pull an image through this host's own engine, as a user of the mirror would.
 
-    Needs docker's SDK for Python beside Salt, and docker or podman's API socket (``podman.socket``).
+    Needs docker's SDK for Python beside Salt (``salt-pip install docker``), and docker or podman's API socket
+    (``podman.socket``).
 
     Args:
         name: ``repository:tag`` as ``check`` shows it.
@@ -229,55 +250,78 @@ def pull(name):
 
 
 def registry():
-    """The local registry in short: does it answer, and how much does it hold?
+    """
+    The local registry in short: does it answer, and how much does it hold?
 
     Returns:
-        ``url``, ``up``, ``repositories``, ``tags`` and ``error``.
+        ``url``, ``up``, ``repositories``, ``tags``, ``error`` and ``upstreams``, as under ``registry`` in
+        ``check``.
+
+    Raises:
+        CommandExecutionError: a mistake in the pillar.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt-call registry_sync.registry
+        salt '*' registry_sync.registry
     """
     return mirror.registry(_pillar_settings())
 
 
 def populated():
-    """Whether the local registry answers and holds a repository; an unreachable one does not.
+    """
+    Whether the local registry answers and holds a repository; one that cannot be reached does not.
+
+    Returns:
+        True or False, without waiting for one that is down.
+
+    Raises:
+        CommandExecutionError: a mistake in the pillar.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt-call registry_sync.populated
+        salt '*' registry_sync.populated
     """
     return mirror.populated(_pillar_settings())
 
 
 def warnings():
-    """What the pillar has switched off and an operator should be reminded of.
+    """
+    What the pillar has switched off and an operator should be reminded of.
 
     Returns:
         One sentence each, as for ``verify: false``; an empty list where all is well.
+
+    Raises:
+        CommandExecutionError: a mistake in the pillar.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt-call registry_sync.warnings
+        salt '*' registry_sync.warnings
     """
     return reminders.warnings_of(_pillar_settings())
 
 
 def sync_enabled():
-    """Whether the pillar lets images be copied (``docker_registry:sync``).
+    """
+    Whether the pillar lets images be copied (``docker_registry:sync``).
+
+    Returns:
+        True or False.
+
+    Raises:
+        CommandExecutionError: a mistake in the pillar.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt-call registry_sync.sync_enabled
+        salt '*' registry_sync.sync_enabled
     """
     return _pillar_settings().sync
 
