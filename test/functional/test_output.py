@@ -22,6 +22,8 @@ from support.salt_minion import Minion, salt_call
 
 DIGEST = "sha256:" + "b" * 64
 COLOR = re.compile(r"\x1b\[[0-9;]*m")
+# Whatever moves the cursor or paints.
+LIVE = re.compile(r"[\r\n]+|\x1b\[[?0-9;]*[A-Za-z]")
 
 
 def report(status: str = "current", **image: Any) -> dict[str, Any]:
@@ -246,6 +248,44 @@ def test_check_writes_the_metrics(minion: Minion) -> None:
     assert 'status="missing"} 1\n' in (minion.root / "docker_registry.prom").read_text()
 
 
+@pytest.mark.needs("docker-distribution", "promtool")
+def test_promtool_accepts_what_check_and_sync_write_of_failures(
+    make_minion: Callable[..., Minion], upstream: Distribution, local: Distribution
+) -> None:
+    push(upstream.url, "rhosp13/openstack-cron", "13.0", docker_image([Layer("metrics", 50_000)]))
+    minion = make_minion()
+    file = minion.root / "docker_registry.prom"
+    pillar = {
+        "upstream": {"host": upstream.host, "port": upstream.port, "tls": False},
+        "local": {"host": local.host, "port": local.port},
+        "images": [
+            {"name": "cron", "tags": ["13.0", "no-such-tag"]},
+            {
+                "name": "site/app",
+                "tags": ["1"],
+                "upstream": {"host": "127.0.0.1", "port": free_port(), "tls": False},
+            },
+        ],
+        "transfer": {"retries": 0},
+        "metrics": str(file),
+    }
+    minion.set_pillar({"docker_registry": pillar})
+    minion.sync()
+    for function in ("check", "sync"):
+        assert minion.call(f"registry_sync.{function}").retcode == 1
+        text = file.read_text()
+        said = subprocess.run(
+            ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False
+        )
+        assert (said.returncode, said.stdout + said.stderr) == (0, "")
+        assert 'registry_sync_failed_tags{cause="absent"} 1\n' in text
+        assert 'registry_sync_failed_tags{cause="network"} 1\n' in text
+        assert f'registry_sync_last_run_timestamp_seconds{{function="{function}"}} ' in text
+        assert "last_success" not in text
+    assert f'registry_sync_tags{{upstream="{upstream.address}",status="copied"}} 1\n' in text
+    assert re.search(r"^registry_sync_moved_bytes_total [1-9]", text, re.M)
+
+
 @pytest.mark.needs("docker-distribution")
 def test_plan_on_a_terminal_has_colours_and_its_width(minion: Minion) -> None:
     text = on_terminal(minion, "registry_sync.plan", columns=70)
@@ -260,3 +300,29 @@ def test_sync_on_a_terminal_ends_with_the_report(minion: Minion) -> None:
     assert "2 current, 1 copied; moved" in text
     metrics = (minion.root / "docker_registry.prom").read_text()
     assert 'last_success_timestamp_seconds{function="sync"}' in metrics
+
+
+@pytest.mark.needs("docker-distribution")
+@pytest.mark.parametrize("columns", [60, 100])
+def test_sync_on_a_terminal_says_what_is_under_way(
+    make_minion: Callable[..., Minion], upstream: Distribution, local: Distribution, columns: int
+) -> None:
+    pytest.importorskip("rich")
+    push(upstream.url, "rhosp13/openstack-cron", "13.0", docker_image([Layer("live", 6_000_000)]))
+    pillar = {
+        "upstream": {"host": upstream.host, "port": upstream.port, "tls": False},
+        "local": {"host": local.host, "port": local.port},
+        "images": ["cron"],
+        "transfer": {"bandwidth": "3MB"},
+    }
+    minion = make_minion(pillar={"docker_registry": pillar})
+    minion.sync()
+    said = on_terminal(minion, "registry_sync.sync", columns=columns)
+    live = re.findall(
+        r"^rhosp13/openstack-cron [0-9a-f]{12} (\d+) % of 6\.0 MB *$", LIVE.sub("\n", said), re.M
+    )
+    shares = [int(share) for share in live]
+    assert len(set(shares)) > 2
+    assert shares == sorted(shares)
+    assert max(shares) < 100
+    assert COLOR.sub("", said).rstrip().splitlines()[-1].startswith("1 copied; moved 6.0 MB")
