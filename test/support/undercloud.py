@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 # `test/run` installs them: the director of Queens, and one that knows ContainerImagePrepare.
 QUEENS = ROOT / ".venv/openstack/bin/openstack"
 TRAIN = ROOT / ".venv/openstack-train/bin/openstack"
+# A checkout, or TMPDIR, may lie where only root may enter.
+OPEN_TO_ALL = Path("/var/tmp")
 DOCKER_SOCKET = Path("/var/run/docker.sock")
 SECONDS_TO_START = 30
 STACKRC = """\
@@ -73,9 +75,7 @@ class Stack:
         }
 
     def can_run(self, command: Path) -> bool:
-        """Whether the user reaches a command, which may lie in somebody else's home."""
-        if not command.exists():
-            return False
+        """Whether the user reaches a command, whose Python may lie in somebody else's home."""
         done = subprocess.run(
             ["setpriv", f"--reuid={self.name}", "--clear-groups", str(command), "--version"],
             capture_output=True,
@@ -96,9 +96,9 @@ class Stack:
 
 @contextmanager
 def stack_user() -> Iterator[Stack]:
-    """Make the user, and a home for it that others may enter as far as `/tmp`."""
+    """Make the user, and a home for it where everybody may enter."""
     name = "stack" if _is_free("stack") else f"stack{os.getpid()}"
-    home = Path(tempfile.mkdtemp(prefix="undercloud-"))
+    home = Path(tempfile.mkdtemp(prefix="undercloud-", dir=OPEN_TO_ALL))
     subprocess.run(
         ["useradd", "--no-create-home", f"--home-dir={home}", "--shell=/bin/bash", name],
         check=True,
@@ -122,6 +122,24 @@ def _is_free(name: str) -> bool:
     except KeyError:
         return True
     return False
+
+
+@contextmanager
+def everybodys(command: Path) -> Iterator[Path]:
+    """Lend a copy of a command, with the environment that it lives in, that every user may run."""
+    environment = command.parents[1]
+    directory = Path(tempfile.mkdtemp(prefix="undercloud-", dir=OPEN_TO_ALL))
+    try:
+        directory.chmod(0o755)
+        copy = directory / environment.name
+        subprocess.run(["cp", "-a", "--", str(environment), str(copy)], check=True)
+        subprocess.run(["chmod", "-R", "go+rX", str(copy)], check=True)
+        script = copy / command.relative_to(environment)
+        _, _, program = script.read_text(encoding="utf-8").partition("\n")
+        script.write_text(f"#!{copy / 'bin/python3'}\n{program}", encoding="utf-8")
+        yield script
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 @contextmanager
