@@ -485,7 +485,8 @@ def _found_way():
 
 
 def _has_quadlet():
-    version = _version("podman")
+    # Without the epoch, which Enterprise Linux gives its podman and which outdoes every version.
+    version = _version("podman").rpartition(":")[2]
     return bool(version) and __salt__["pkg.version_cmp"](version, "4.4") >= 0
 
 

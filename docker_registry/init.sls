@@ -11,6 +11,16 @@ include:
   - .check
 
 extend:
+  # The image of a registry that runs as a container may come from a registry of the pillar.
+  Podman trusts the registries:
+    file:
+      - require:
+        - pkg: Podman is installed
+  Registry is running:
+    registry_host:
+      - require:
+        - file: Podman trusts the registries
+        - registry_host: Podman knows the authorities of the registries
   # The command line asks the registry whether it speaks TLS.
   Undercloud has its list of images:
     registry_undercloud:

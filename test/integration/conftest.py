@@ -113,15 +113,15 @@ def _booter(
     with ExitStack() as running:
 
         def boot(name: str, salt: str = SALT) -> Host:
-            docker = tmp_path_factory.mktemp("docker")
+            docker, podman = tmp_path_factory.mktemp("docker"), tmp_path_factory.mktemp("podman")
             host = Host(
                 name,
                 root=root,
                 wire=wire,
                 directory=tmp_path_factory.mktemp(name),
                 environment=ENVIRONMENTS.get(salt, Path(sys.prefix)),
-                # Docker's storage cannot lie on the overlay that the rest of the host is.
-                binds={docker: "/var/lib/docker"},
+                # An engine's storage cannot lie on the overlay that the rest of the host is.
+                binds={docker: "/var/lib/docker", podman: "/var/lib/containers"},
             )
             return running.enter_context(host)
 

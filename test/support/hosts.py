@@ -296,7 +296,12 @@ class HostedMinion(Minion):
 
 def become_el7(host: Host) -> None:
     """Make a host, before it has met Salt, a CentOS 7 with a yum repository of its own."""
-    host.output("sh", "/srv/el7/become")
+    host.output("sh", "/srv/become", "7")
+
+
+def become_el9(host: Host) -> None:
+    """Make a host, before it has met Salt, a Rocky Linux 9 whose yum repository has podman alone."""
+    host.output("sh", "/srv/become", "9")
 
 
 def _enter(leader: int) -> list[str]:

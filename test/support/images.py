@@ -229,9 +229,10 @@ def docker_image(
     operating_system: str = "linux",
     labels: Mapping[str, str] | None = None,
     command: Sequence[str] = ("/bin/sh",),
+    entrypoint: Sequence[str] = (),
 ) -> Image:
     """Return a docker schema2 image."""
-    config = _config(layers, architecture, operating_system, labels, command)
+    config = _config(layers, architecture, operating_system, labels, command, entrypoint)
     body = {
         "schemaVersion": 2,
         "mediaType": DOCKER_MANIFEST,
@@ -305,12 +306,14 @@ def _config(
     operating_system: str,
     labels: Mapping[str, str] | None,
     command: Sequence[str],
+    entrypoint: Sequence[str] = (),
 ) -> Bytes:
     body = {
         "architecture": architecture,
         "os": operating_system,
         "created": CREATED,
-        "config": {"Cmd": list(command), "Labels": dict(labels or {})},
+        "config": {"Cmd": list(command), "Labels": dict(labels or {})}
+        | ({"Entrypoint": list(entrypoint)} if entrypoint else {}),
         "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
         "history": [{"created": CREATED, "created_by": "test"} for _ in layers],
     }

@@ -38,8 +38,8 @@ SYSTEMS = {
     "debian": ({"os_family": "Debian", "osmajorrelease": 12}, {}, "package"),
     "suse": ({"os_family": "Suse", "osmajorrelease": 15}, {}, "package"),
     "el7": ({"os_family": "RedHat", "osmajorrelease": 7}, {}, "package"),
-    "el8": ({"os_family": "RedHat", "osmajorrelease": 8}, {"podman": "4.2"}, "unit"),
-    "el9": ({"os_family": "RedHat", "osmajorrelease": 9}, {"podman": "4.9"}, "quadlet"),
+    "el8": ({"os_family": "RedHat", "osmajorrelease": 8}, {"podman": "2:4.2.0-3.el8"}, "unit"),
+    "el9": ({"os_family": "RedHat", "osmajorrelease": 9}, {"podman": "2:4.9.4-3.el9"}, "quadlet"),
     "fedora": ({"os_family": "RedHat", "osmajorrelease": 38}, {"docker_distribution": "2.8.1"}, "package"),
     "fedora-newer": ({"os_family": "RedHat", "osmajorrelease": 42}, {"podman": "5.4"}, "quadlet"),
 }
