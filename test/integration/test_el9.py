@@ -1,4 +1,4 @@
-"""An Enterprise Linux 9 to Salt and dnf, with no package of a registry: its image runs under podman and systemd."""
+"""An Enterprise Linux 9, with no package of a registry: its image runs under podman and systemd."""
 
 from __future__ import annotations
 
