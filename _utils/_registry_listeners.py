@@ -154,16 +154,19 @@ def in_log(write: Callable[[str], Any]) -> Sink:
 
 
 def in_words(state: State, width: int = 0) -> str:
-    """One line that says how far a run has come, and with what; the latter in what room is left for it.
+    """How far a run has come and with what: in one line, or in two where one would be too long.
 
     Args:
         state: how far.
         width: characters that there are; 0 = no limit.
     """
     whole = ", ".join(_phrases(state))
-    room = width - len(whole) - len("; ")
-    parts = under_way(state, max(room, 1) if width else 0)
-    return f"{whole}; {parts}" if parts else whole
+    parts = under_way(state)
+    if not parts:
+        return whole
+    if not width or len(whole) + len("; ") + len(parts) <= width:
+        return f"{whole}; {parts}"
+    return f"{whole}\n  {under_way(state, max(1, width - len('  ')))}".rstrip()
 
 
 def under_way(state: State, width: int = 0) -> str:

@@ -260,13 +260,22 @@ def test_a_single_blob_has_no_others_and_none_says_nothing() -> None:
     assert listeners.under_way(State(1, 1, 1)) == ""
 
 
-@pytest.mark.parametrize("width", [40, 60, 80, 100, 160])
-def test_a_line_keeps_to_its_width(width: int) -> None:
+WHOLE = "7 of 132 tags, 125 of 1300 MB, 25.0 MB/s, 47 s left"
+
+
+@pytest.mark.parametrize(
+    ("width", "text"),
+    [
+        (0, f"{WHOLE}; rhosp13/openstack-horizon 9be1f00c7a31 45 % of 312 MB; 1 more"),
+        (114, f"{WHOLE}; rhosp13/openstack-horizon 9be1f00c7a31 45 % of 312 MB; 1 more"),
+        (113, f"{WHOLE}\n  rhosp13/openstack-horizon 9be1f00c7a31 45 % of 312 MB; 1 more"),
+        (62, f"{WHOLE}\n  openstack-horizon 9be1f00c7a31 45 % of 312 MB; 1 more"),
+        (20, WHOLE),
+    ],
+)
+def test_a_line_that_is_too_long_becomes_two(width: int, text: str) -> None:
     state = State(132, 9, 1_300_000_000, moved=125_000_000, landed=7, seconds=5, flying=(HORIZON, CRON))
-    line = listeners.in_words(state, width)
-    assert line.startswith("7 of 132 tags, 125 of 1300 MB, 25.0 MB/s, 47 s left")
-    assert len(line) <= max(width, len("7 of 132 tags, 125 of 1300 MB, 25.0 MB/s, 47 s left"))
-    assert ("; 45 % of 312 MB" in line or "openstack-horizon" in line) == (width >= 80)
+    assert listeners.in_words(state, width) == text
 
 
 def test_a_log_has_each_tag() -> None:
