@@ -12,7 +12,14 @@ __func_alias__ = {"open_": "open"}
 
 # A service of its own, so that taking it away takes nothing that somebody else has opened.
 _SERVICE = "salt-docker-registry"
-_SAVED_RULES = {"RedHat": "/etc/sysconfig/iptables", "Debian": "/etc/iptables/rules.v4"}
+# IPv6 has rules of its own; by what Salt calls a family.
+_PROGRAMS = {"ipv4": "iptables", "ipv6": "ip6tables"}
+_SAVED_RULES = {
+    ("RedHat", "ipv4"): "/etc/sysconfig/iptables",
+    ("RedHat", "ipv6"): "/etc/sysconfig/ip6tables",
+    ("Debian", "ipv4"): "/etc/iptables/rules.v4",
+    ("Debian", "ipv6"): "/etc/iptables/rules.v6",
+}
 
 
 def kind():
@@ -156,42 +163,64 @@ def _port():
     return f"{__salt__['registry_host.port']()}/tcp"
 
 
-# iptables
+# iptables, and ip6tables where it is
 
 
 def _filters():
     """Whether iptables lets in less than everything; on a host without rules there is nothing to open."""
-    return bool(set(_rules()) - {"-P INPUT ACCEPT"})
+    return any(set(_rules(family)) - {"-P INPUT ACCEPT"} for family in _families())
+
+
+def _families():
+    """IPv4, and IPv6 unless this host has none."""
+    return [family for family in _PROGRAMS if family == "ipv4" or _rules(family)]
 
 
 def _iptables_has_rule():
-    return bool(_our_rules(_rules()) or _our_rules(_saved_rules()[1].splitlines()))
+    return any(
+        _our_rules(_rules(family)) or _our_rules(_saved_rules(family)[1].splitlines())
+        for family in _families()
+    )
 
 
 def _iptables_is_open():
-    path, saved = _saved_rules()
+    return all(map(_family_is_open, _families()))
+
+
+def _family_is_open(family):
+    path, saved = _saved_rules(family)
     wanted = [_rule()]
-    return _our_rules(_rules()) == wanted and (not path or _our_rules(saved.splitlines()) == wanted)
+    return _our_rules(_rules(family)) == wanted and (not path or _our_rules(saved.splitlines()) == wanted)
 
 
 def _open_iptables():
-    for stale in _our_rules(_rules()):
-        __salt__["iptables.delete"]("filter", "INPUT", rule=stale)
+    for family in _families():
+        if not _family_is_open(family):
+            _open_family(family)
+
+
+def _open_family(family):
+    for stale in _our_rules(_rules(family)):
+        __salt__["iptables.delete"]("filter", "INPUT", rule=stale, family=family)
     # In front, as on Enterprise Linux the chain's last rule rejects what came so far.
-    error = __salt__["iptables.insert"]("filter", "INPUT", 1, _rule())
+    error = __salt__["iptables.insert"]("filter", "INPUT", 1, _rule(), family=family)
     if error:
-        raise CommandExecutionError(f"iptables: {error}")
-    _save(_rule())
+        raise CommandExecutionError(f"{_PROGRAMS[family]}: {error}")
+    _save(family, _rule())
 
 
 def _close_iptables():
-    for rule in _our_rules(_rules()):
-        __salt__["iptables.delete"]("filter", "INPUT", rule=rule)
-    _save("")
+    for family in _families():
+        for rule in _our_rules(_rules(family)):
+            __salt__["iptables.delete"]("filter", "INPUT", rule=rule, family=family)
+        _save(family, "")
 
 
-def _rules():
-    command = ["iptables", "-S", "INPUT"]
+def _rules(family):
+    if not salt.utils.path.which(_PROGRAMS[family]):
+        return []
+    command = [_PROGRAMS[family], "-S", "INPUT"]
+    # Also where the kernel has no IPv6 it says nothing here.
     return __salt__["cmd.run_stdout"](command, python_shell=False, ignore_retcode=True).splitlines()
 
 
@@ -206,18 +235,20 @@ def _our_rules(lines):
     return [line[len(prefix) :] for line in lines if line.startswith(prefix) and f" {_SERVICE} " in line]
 
 
-def _save(rule):
+def _save(family, rule):
     """
     Have the file that is loaded at boot say the same. Salt's own ``iptables.save`` would write into it all
     that runs, with the rules that docker and others have made for the moment.
     """
-    path, saved = _saved_rules()
+    path, saved = _saved_rules(family)
     if path:
-        __salt__["file.write"](path, replace_saved_rules(saved, _our_rules(saved.splitlines()), rule))
+        text = replace_saved_rules(saved, _our_rules(saved.splitlines()), rule)
+        # It ends each argument with a line's end of its own.
+        __salt__["file.write"](path, text.removesuffix("\n"))
 
 
-def _saved_rules():
-    path = _SAVED_RULES.get(__grains__["os_family"], "")
+def _saved_rules(family):
+    path = _SAVED_RULES.get((__grains__["os_family"], family), "")
     if not path or not __salt__["file.file_exists"](path):
         return "", ""
     return path, __salt__["file.read"](path)
