@@ -7,6 +7,7 @@ import pytest
 from integration.conftest import minion_on
 from integration.story import changes, failures, live, states
 from support.hosts import become_el7
+from support.selinux import changing_calls, give_selinux
 
 CONFIG = "/etc/docker-distribution/registry/config.yml"
 SERVICE = "docker-distribution"
@@ -18,6 +19,7 @@ TRUST = "Docker trusts the registries through its sysconfig"
 def story(each_salt, boot_module, vendor):
     host = boot_module(f"el7-{each_salt}", salt=each_salt)
     become_el7(host)
+    give_selinux(host)
     return live(minion_on(host, vendor.pillar(host.address, engine={"install": True})))
 
 
@@ -64,6 +66,12 @@ class TestLife:
         assert "\nOPTIONS='--iptables=false --bridge=none " in story.host.read(SYSCONFIG)
         command = story.host.output("pgrep", "--oldest", "--list-full", "dockerd")
         assert f"--insecure-registry {story.host.address}:5000" in command
+
+    def test_the_images_get_the_context_of_a_containers_data_once(self, story):
+        assert changing_calls(story.host, "/var/lib/registry") == [
+            "semanage fcontext --add --type container_var_lib_t /var/lib/registry(/.*)?",
+            "restorecon -v -F -R /var/lib/registry",
+        ]
 
     def test_the_second_run_changes_nothing(self, story):
         assert failures(story.second) == []

@@ -13,6 +13,7 @@ from integration.story import changes, failures, live
 from support.hosts import become_el9
 from support.images import FileLayer, docker_image, push
 from support.registries import registry_binary
+from support.selinux import changing_calls, give_selinux
 
 CONFIG = "/etc/docker-distribution/registry/config.yml"
 SERVICE = "docker-distribution"
@@ -37,6 +38,7 @@ def story(boot_module, vendor, wire):
     host = boot_module("el9")
     become_el9(host)
     image = f"{vendor.address}/{REGISTRY}:2"
+    give_selinux(host)
     return live(minion_on(host, vendor.pillar(host.address, registry={"image": image})))
 
 
@@ -58,6 +60,13 @@ def test_systemd_has_the_container_run_now_and_after_a_boot(story):
     running = story.host.output("podman", "ps", "--format", "{{.Names}} {{.Image}}").split()
     assert running[0] == SERVICE
     assert running[1].endswith(f"/{REGISTRY}:2")
+
+
+def test_the_images_get_the_context_of_a_containers_files_once(story):
+    assert changing_calls(story.host, "/var/lib/registry") == [
+        "semanage fcontext --add --type container_file_t /var/lib/registry(/.*)?",
+        "restorecon -v -F -R /var/lib/registry",
+    ]
 
 
 def test_the_second_run_changes_nothing(story):
