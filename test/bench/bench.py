@@ -60,6 +60,7 @@ CASES = (
     "many-tags",
     "memory",
     "killed",
+    "upload",
 )
 
 
@@ -87,6 +88,7 @@ class Bench:
 
     cases: Sequence[str]
     racers: Sequence[Racer]
+    uploaders: Sequence[Racer]
     scale: float
     runs: int
     rtt: float
@@ -166,7 +168,7 @@ class Lane:
             return f"exit {retcode}: {log.read_text(errors='replace')[-600:]}"
         if self.racer.copies_only:
             return ""
-        wrong = count_wrong_tags(self.local, content)
+        wrong = count_wrong_tags(self.local, content, any_digest=self.racer.uploads)
         return f"{wrong} tags are missing or wrong" if wrong else ""
 
 
@@ -184,8 +186,8 @@ def run_measured(command: Sequence[str], log: Path) -> dict[str, Any]:
     return dict(json.loads(report.read_text(encoding="utf-8")))
 
 
-def count_wrong_tags(registry: Distribution, content: dataset.Content) -> int:
-    """Return how many tags do not have the digest they should."""
+def count_wrong_tags(registry: Distribution, content: dataset.Content, *, any_digest: bool = False) -> int:
+    """Return how many tags do not have the digest they should, or with `any_digest` have none."""
     with requests.Session() as http, ThreadPoolExecutor(4) as pool:
         http.trust_env = False
 
@@ -193,7 +195,8 @@ def count_wrong_tags(registry: Distribution, content: dataset.Content) -> int:
             repository, tag, digest = wanted
             url = f"{registry.url}/v2/{repository}/manifests/{tag}"
             head = http.head(url, headers={"Accept": DOCKER_MANIFEST})
-            return head.headers.get("Docker-Content-Digest") != digest
+            found = head.headers.get("Docker-Content-Digest")
+            return not found if any_digest else found != digest
 
         everything = [(name, tag, im.digest) for name, tags in content.items() for tag, im in tags.items()]
         return sum(pool.map(is_wrong, everything))
@@ -283,6 +286,16 @@ def upload_size(registry: Distribution) -> int:
     return max(sizes)
 
 
+def upload(bench: Bench) -> None:
+    """The overcloud set with one tag each, as an undercloud wants it, against its own command line."""
+    racers = [racer for racer in bench.racers if not racer.copies_only]
+    with bench.upstream("overcloud") as (upstream, cache):
+        everything = dataset.overcloud(upstream.url, bench.scale, cache)
+        content = {name: {dataset.OLD_TAG: tags[dataset.OLD_TAG]} for name, tags in everything.items()}
+        for _, lane in lanes(bench, [*racers, *bench.uploaders], upstream, content, ""):
+            lane.run("upload", content)
+
+
 def many_tags(bench: Bench) -> None:
     """Ten thousand tags, all of them in step already."""
     racers = [racer for racer in bench.racers if not racer.copies_only]
@@ -324,7 +337,8 @@ def lanes(
                         formula=bench.formula,
                     )
                     command = racer.prepare(job)
-                    yield number, Lane(bench, racer, round_, way, upstream, local, job, command)
+                    with racer.beside(scratch):
+                        yield number, Lane(bench, racer, round_, way, upstream, local, job, command)
 
 
 def blob_files(registry: Distribution, content: dataset.Content) -> list[Path]:
@@ -401,6 +415,7 @@ def race(bench: Bench) -> None:
         (("many-tags",), lambda: many_tags(bench)),
         (("memory",), lambda: memory(bench)),
         (("killed",), lambda: killed(bench)),
+        (("upload",), lambda: upload(bench)),
     )
     for names, run in plans:
         if not set(names).isdisjoint(bench.cases):
@@ -431,15 +446,17 @@ def main() -> int:
     arguments = parse_arguments()
     wanted = [racer for racer in RACERS if not arguments.racer or racer.name in arguments.racer]
     for racer in wanted:
-        if not racer.is_here:
-            print(f"skipped: {racer.name} ({racer.program} is not installed)")
+        if racer.why_not:
+            print(f"skipped: {racer.name} ({racer.why_not})")
+    racers = [racer for racer in wanted if not racer.why_not]
     busy = os.getloadavg()[0]
     if busy > 0.5:
         print(f"others are busy on this machine (load {busy:.1f}): the figures will be worth little")
     arguments.work.mkdir(parents=True, exist_ok=True)
     bench = Bench(
         cases=arguments.case or CASES,
-        racers=[racer for racer in wanted if racer.is_here],
+        racers=[racer for racer in racers if not racer.uploads],
+        uploaders=[racer for racer in racers if racer.uploads],
         scale=arguments.scale,
         runs=arguments.runs,
         rtt=arguments.rtt / 1000,

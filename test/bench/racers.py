@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import yaml
 
 from support.salt_minion import Minion
+from support.undercloud import DOCKER_SOCKET, QUEENS, docker_daemon
 
 BENCH = Path(__file__).resolve().parent
 
@@ -50,19 +53,28 @@ class Racer:
     Args:
         name: as in the table.
         prepare: from a job to a command.
-        program: what must be installed.
+        programs: what must be installed.
         copies_only: whether it has no notion of being in step, so that only the cold run makes sense.
+        uploads: whether it races in the case `upload` alone, where it may write manifests of its own.
+        beside: from a directory to what must run meanwhile.
     """
 
     name: str
     prepare: Callable[[Job], Command]
-    program: str | None = None
+    programs: tuple[str, ...] = ()
     copies_only: bool = False
+    uploads: bool = False
+    beside: Callable[[Path], AbstractContextManager[None]] = lambda _: nullcontext()
 
     @property
-    def is_here(self) -> bool:
-        """Whether it can run on this machine."""
-        return self.program is None or shutil.which(self.program) is not None
+    def why_not(self) -> str:
+        """Why it cannot run on this machine, if it cannot."""
+        missing = [program for program in self.programs if shutil.which(program) is None]
+        if missing:
+            return f"{' and '.join(missing)} not installed"
+        return (
+            f"somebody else's docker is at {DOCKER_SOCKET}" if self.uploads and DOCKER_SOCKET.exists() else ""
+        )
 
 
 def pillar(job: Job) -> dict[str, Any]:
@@ -140,13 +152,40 @@ def push_limit(job: Job) -> Command:
     return [sys.executable, str(BENCH / "push_files.py"), job.local, *map(str, job.blobs)]
 
 
+def openstack_upload(job: Job) -> Command:
+    """`openstack overcloud container image upload`, which docker pulls, tags and pushes for."""
+    entries = [
+        {"imagename": f"{job.upstream}/{name}:{tag}", "push_destination": job.local}
+        for name, tags in job.images.items()
+        for tag in tags
+    ]
+    file = job.directory / "images.yaml"
+    file.write_text(yaml.safe_dump({"container_images": entries}), encoding="utf-8")
+    # It asks the registries itself whether they speak TLS, and a proxy would answer in their place.
+    proxies = [word for name in os.environ if name.lower().endswith("_proxy") for word in ("-u", name)]
+    upload = ["overcloud", "container", "image", "upload", f"--config-file={file}"]
+    return ["env", *proxies, f"HOME={job.directory}", str(QUEENS), *upload]
+
+
+def docker_beside(directory: Path) -> AbstractContextManager[None]:
+    """An empty dockerd, as it runs on an undercloud."""
+    return docker_daemon(directory, group="root")
+
+
 RACERS = (
     Racer("engine", ours_engine),
     Racer("salt-call", ours_salt),
-    Racer("skopeo", skopeo_sync, program="skopeo"),
-    Racer("regsync", regsync, program="regsync"),
-    Racer("crane", crane, program="crane"),
-    Racer("push-limit", push_limit, program="curl", copies_only=True),
+    Racer("skopeo", skopeo_sync, programs=("skopeo",)),
+    Racer("regsync", regsync, programs=("regsync",)),
+    Racer("crane", crane, programs=("crane",)),
+    Racer("push-limit", push_limit, programs=("curl",), copies_only=True),
+    Racer(
+        "openstack",
+        openstack_upload,
+        programs=(str(QUEENS), "dockerd", "docker", "skopeo"),
+        uploads=True,
+        beside=docker_beside,
+    ),
 )
 
 
