@@ -18,8 +18,6 @@ import _registry_htpasswd as users_file
 import _registry_sdb as sdb
 from _registry_settings import SettingsError, read_settings
 
-_MINE = "docker_registry_authority"
-_PEM = "-----BEGIN CERTIFICATE-----"
 _CANNOT_BE_READ = "it cannot be read"
 _OTHER_KEY = "its key is another's"
 _UNREADABLE = (CommandExecutionError, SaltInvocationError)
@@ -98,6 +96,22 @@ def authority_path():
         salt '*' registry_door.authority_path
     """
     return _settings().authority
+
+
+def registry_host():
+    """
+    By what name others call the registry.
+
+    Returns:
+        str: ``docker_registry:local:host``, or this host's fqdn.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_door.registry_host
+    """
+    return _settings().local.host
 
 
 def has_key():
@@ -202,88 +216,6 @@ def renew(directory, user, group):
         _write(at["key"], key, 0o600, user, group)
         _write(at["certificate"], certificate, 0o644, user, group)
     return reasons
-
-
-def told():
-    """
-    What the master's mine says of the registry's authority, under the minion whose ID is the name that
-    ``docker_registry:local:host`` has: only that minion can have put it there.
-
-    Returns:
-        str: PEM; empty where it says nothing, or there is no master.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' registry_door.told
-    """
-    name = _settings().local.host
-    return _pem(_mine(name))
-
-
-def is_told():
-    """
-    Whether the mine has what ``tell`` would put there.
-
-    Returns:
-        bool: true if it has, or there is no master.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' registry_door.is_told
-    """
-    return __opts__.get("file_client") == "local" or _pem(_mine(__opts__["id"])) == authority()
-
-
-def tell():
-    """
-    Put the certificate of the registry's authority into the mine, for the engines of other hosts.
-
-    Returns:
-        bool: true if the master has taken it.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' registry_door.tell
-    """
-    return bool(__salt__["mine.send"](_MINE, mine_function="registry_door.authority")) and is_told()
-
-
-def untell():
-    """
-    Take it out again.
-
-    Returns:
-        bool: true if the mine has nothing of it.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' registry_door.untell
-    """
-    return __opts__.get("file_client") == "local" or bool(__salt__["mine.delete"](_MINE))
-
-
-def is_known_of():
-    """
-    Whether the mine still has something of this host's.
-
-    Returns:
-        bool: true if it has.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' registry_door.is_known_of
-    """
-    return __opts__.get("file_client") != "local" and bool(_mine(__opts__["id"]))
 
 
 def users(file):
@@ -398,16 +330,6 @@ def _hosts():
 def _addresses():
     found = __salt__["network.ip_addrs"](include_loopback=True)
     return [*found, *__salt__["network.ip_addrs6"](include_loopback=True)]
-
-
-def _mine(minion):
-    if __opts__.get("file_client") == "local":
-        return ""
-    return (__salt__["mine.get"](minion, _MINE, tgt_type="list") or {}).get(minion, "")
-
-
-def _pem(text):
-    return text if isinstance(text, str) and text.lstrip().startswith(_PEM) else ""
 
 
 def _key_of(path):

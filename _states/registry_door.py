@@ -69,7 +69,7 @@ def known(name):
             return _ret(name, True, _NOT_WANTED)
         if __salt__["registry_door.has_key"]():
             return _ret(name, True, "It was made on this host")
-        text = __salt__["registry_door.told"]()
+        text = __salt__["registry_mine.told"]()
     except CommandExecutionError as mistake:
         return _ret(name, False, str(mistake))
     if text:
@@ -105,13 +105,13 @@ def told(name):
     try:
         if not __salt__["registry_door.makes_authority"]():
             return _ret(name, True, _NOT_WANTED)
-        if __salt__["registry_door.is_told"]():
+        if __salt__["registry_mine.is_told"]():
             return _ret(name, True, "There is nothing new to tell")
     except CommandExecutionError as mistake:
         return _ret(name, False, str(mistake))
     if __opts__["test"]:
         return _ret(name, None, "Would put its certificate into the mine", {"mine": "told"})
-    if __salt__["registry_door.tell"]():
+    if __salt__["registry_mine.tell"]():
         return _ret(name, True, "Its certificate is in the mine", {"mine": "told"})
     return _ret(name, True, "The master keeps no mine; docs/logging-in.md says what other hosts need")
 
@@ -162,7 +162,7 @@ def forgotten(name):
     """
     try:
         path = __salt__["registry_door.authority_path"]()
-        of_mine = bool(path) and __salt__["registry_door.is_known_of"]()
+        of_mine = bool(path) and __salt__["registry_mine.is_known_of"]()
     except CommandExecutionError as mistake:
         return _ret(name, False, str(mistake))
     if not path:
@@ -170,7 +170,7 @@ def forgotten(name):
     paths = __salt__["registry_door.files"](name)
     rets = [__states__["file.absent"](paths[each]) for each in ("authority", "authority_key")]
     if of_mine:
-        done = __opts__["test"] or __salt__["registry_door.untell"]()
+        done = __opts__["test"] or __salt__["registry_mine.untell"]()
         rets.append(_ret(name, None if __opts__["test"] else done, "", {"mine": "forgotten"}))
     if any(ret["changes"] for ret in rets) and not __opts__["test"]:
         # It refuses where somebody else has put a file there.
