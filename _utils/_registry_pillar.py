@@ -298,6 +298,27 @@ _UNDERCLOUD: dict[str, Checker] = {
     "images_file": check.file_name,
     "parameter_file": check.file_name,
 }
+_REGISTRY: dict[str, Checker] = {
+    "install": check.one_of("auto", "package", "container", "none"),
+    "storage": check.path,
+    "config": check.free_mapping,
+    "tls": _own_tls,
+    "htpasswd": _users,
+    "token": check.free_mapping,
+    "image": check.string,
+    "purge": check.boolean,
+}
+
+
+def _registry(value: Any, key: str) -> dict[str, Any]:
+    checked: dict[str, Any] = check.mapping(_REGISTRY)(value, key)
+    if checked.get("htpasswd") and checked.get("token"):
+        raise SettingsError(
+            f"{key}:token: the registry asks for one kind of login, and htpasswd is given too"
+        )
+    return checked
+
+
 PILLAR: dict[str, Checker] = {
     "force": check.boolean,
     "sync": check.boolean,
@@ -320,18 +341,7 @@ PILLAR: dict[str, Checker] = {
             "deadline": check.span,
         }
     ),
-    "registry": check.mapping(
-        {
-            "install": check.one_of("auto", "package", "container", "none"),
-            "storage": check.path,
-            "config": check.free_mapping,
-            "tls": _own_tls,
-            "htpasswd": _users,
-            "token": check.free_mapping,
-            "image": check.string,
-            "purge": check.boolean,
-        }
-    ),
+    "registry": _registry,
     "lookup": check.mapping_of_strings,
     "engine": check.mapping(
         {

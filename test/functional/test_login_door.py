@@ -17,7 +17,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from support.images import Layer, docker_image, push
 from support.logins import endpoint
+from support.pki import Authority
 from support.registries import LOOPBACK, free_port
+from support.token_server import TokenServer
 
 pytestmark = [
     pytest.mark.needs("docker-distribution"),
@@ -222,6 +224,26 @@ def test_passwords_become_hashes_that_stay_and_hashes_stay_what_they_are(door, s
     server.restart()
     assert (status(*LOGIN), status(LOGIN[0], "another"), status("new", "one")) == (401, 200, 200)
     assert door.users()["hash-y"] == wanted["hash-y"]
+
+
+def test_a_token_server_may_guard_the_door(door, upstream, start_registry, tmp_path):
+    push(upstream.url, "team/app", "1", docker_image([Layer("app")]))
+    login = dict(zip(("username", "password"), LOGIN, strict=True))
+    with TokenServer(Authority(tmp_path), tmp_path, users=dict([LOGIN])) as tokens:
+        token = tokens.registry_config()["auth"]["token"]
+        door.change(
+            upstream=endpoint(upstream),
+            local={"host": LOOPBACK, "port": door.port, **login},
+            registry={"token": token, "config": {"http": {"addr": f"{LOOPBACK}:{door.port}"}}},
+        )
+        images = str(tmp_path / "images")
+        config = door.minion.call("registry_host.service_config", "/nowhere", images).value
+        assert config["auth"] == {"token": token}
+        server = start_registry(port=door.port, config=config)
+        assert requests.get(f"{server.url}/v2/", timeout=10).status_code == 401
+        synced = door.minion.call("registry_sync.sync")
+        assert (synced.retcode, synced.value["summary"]["copied"]) == (0, 1)
+        assert tokens.count("repository:team/app:pull,push") > 0
 
 
 @pytest.fixture

@@ -154,6 +154,10 @@ def test_a_deadline_is_seconds(text, seconds):
             {"registry": {"tls": "self_signed"}, "lookup": {"authority": "pki"}},
             "docker_registry:lookup:authority: 'pki' is no absolute path",
         ),
+        (
+            {"registry": {"htpasswd": {"a": "b"}, "token": {"realm": "https://t"}}},
+            "docker_registry:registry:token: the registry asks for one kind of login, and",
+        ),
         ({"registry": {"htpasswd": ["a"]}}, "docker_registry:registry:htpasswd: is a list; give a mapping"),
         ({"registry": {"htpasswd": {"a:b": "x"}}}, "docker_registry:registry:htpasswd:'a:b': is no name"),
         (
