@@ -138,7 +138,7 @@ def _failures(verb, images):
     """What failed and why; many tags often fail for one reason, which is then said once."""
     if not images:
         return ""
-    reasons = {}
+    reasons: dict[str, list[str]] = {}
     for key, image in images.items():
         reasons.setdefault(f"{image['cause']}: {image['error']}", []).append(key)
     told = [f"{_some(keys)} ({reason})" for reason, keys in list(reasons.items())[:REASONS_SHOWN]]
