@@ -114,7 +114,7 @@ def running(name):
     if not __salt__["registry_host.configures"]("service"):
         return _ret(name, True, _LEFT_ALONE)
     changes = _what_starts(name)
-    if "now" in changes and __salt__["registry_host.answers"]():
+    if changes.get("now") == "started" and __salt__["registry_host.answers"]():
         return _refused(name, f"{name} cannot start: another program has its port {_port()}")
     if __opts__["test"]:
         return _planned(name, changes)
@@ -398,12 +398,11 @@ def _port_state(name, action, is_needed):
 
 
 def _what_starts(name):
-    changes = {}
-    if not __salt__["registry_host.service"](name, "status"):
-        changes["now"] = "started"
+    runs = __salt__["registry_host.service"](name, "status")
     if not __salt__["registry_host.service"](name, "enabled"):
-        changes["at boot"] = "enabled"
-    return changes
+        # Salt asks no mod_watch where the state itself has changed something, whatever it watches.
+        return {"now": "restarted" if runs else "started", "at boot": "enabled"}
+    return {} if runs else {"now": "started"}
 
 
 def _start(name, changes):
@@ -411,6 +410,8 @@ def _start(name, changes):
     try:
         if "at boot" in changes:
             __salt__["registry_host.service"](name, "enable")
+        if changes.get("now") == "restarted":
+            _stop(name)
         if "now" in changes:
             __salt__["registry_host.service"](name, "start")
     except CommandExecutionError as error:
