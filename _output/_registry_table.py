@@ -103,7 +103,8 @@ def _grouped(images: Mapping[str, Mapping[str, Any]]) -> tuple[list[Row], list[F
     for name, image in images.items():
         repository, tag = split_name(clean(name))
         status = image["status"]
-        if status in FAILURES:
+        # What a deployment wants and is missing has a reason, too.
+        if status in FAILURES or image["error"]:
             reason = (status, image["cause"], clean(image["error"]))
             failure = failures.setdefault(reason, Failure(*reason, {}))
             failure.tags.setdefault(repository, []).append(tag)

@@ -106,11 +106,19 @@ def test_a_pinned_digest_is_no_tag() -> None:
 
 def test_what_needs_attention_stands_last() -> None:
     words = ["failed", "unreadable", "missing", "stale", "extra", "copied", "current"]
-    images = {f"a/{word}:1": image(word, cause="auth", error=word) for word in words}
+    images = {f"a/{word}:1": image(word) for word in words}
+    for word in words[:2]:
+        images[f"a/{word}:1"] |= {"cause": "auth", "error": word}
     text = shown(images)
     order = sorted(words[2:], key=lambda word: text.index(f"a/{word} "))
     assert order == ["current", "copied", "extra", "stale", "missing"]
     assert text.index("a/missing ") < text.index("a/failed:1  failed: auth; failed")
+
+
+def test_why_something_is_missing_is_told_where_it_is_known() -> None:
+    error = "mirror:5000 has no a/b:1, which DockerCronImage names"
+    text = shown({"a/b:1": image("missing", cause="absent", error=error)})
+    assert f"a/b:1  missing: absent; {error}" in text
 
 
 def test_a_failure_is_told_in_full() -> None:
