@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 
 import pytest
 import yaml
 
+from _registry_defaults import OVERCLOUD_IMAGES
 from integration.conftest import ENVIRONMENTS, SALT, minion_on
 from integration.story import changes, failures, states
 from support.hosts import Host, become_el7
+from support.images import Layer, docker_image, push
 from support.undercloud import QUEENS, ROOT, everybodys
+
+PAGE = (ROOT / "docs/undercloud.md").read_text(encoding="utf-8")
+SITE_PILLAR, UNDERCLOUD_PILLAR = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[:2]
 
 CONFIG = "/etc/docker-distribution/registry/config.yml"
 SERVICE = "docker-distribution"
 PREPARED = "Undercloud has its list of images"
 UPLOADED = "Undercloud has uploaded its images"
-# What the overcloud runs; its services are those of two of the vendor's images.
+# What the overcloud runs; its services are those of two images.
 SERVICES = ("OS::TripleO::Services::ContainersLogrotateCrond", "OS::TripleO::Services::NovaApi")
 WANTED = ("rhosp13/openstack-cron", "rhosp13/openstack-nova-api")
+TEMPLATES = "/usr/share/openstack-tripleo-heat-templates"
 ENV_FILE = "/home/stack/overcloud-container-images.yaml"
 IMAGES_FILE = "/home/stack/upstream-container-images.yaml"
 
@@ -35,11 +42,25 @@ def openstack():
 
 
 @pytest.fixture(scope="module")
-def site(boot_module, vendor):
+def images(vendor, wire):
+    """The 44 images of an overcloud, which the vendor has."""
+    made = {f"rhosp13/openstack-{name}": docker_image([Layer(name, 500)]) for name in OVERCLOUD_IMAGES}
+    with wire.entered():
+        for name, image in made.items():
+            push(vendor.server.url, name, "13.0", image)
+    return made
+
+
+@pytest.fixture(scope="module")
+def site(boot_module, vendor, images):
     """A host that mirrors the vendor's registry by this formula, for all clouds of the site."""
     host = boot_module("site")
-    answer = minion_on(host, vendor.pillar(host.address)).apply("docker_registry")
+    documented = yaml.safe_load(SITE_PILLAR)["docker_registry"]
+    upstream = vendor.pillar(host.address)["upstream"]
+    pillar = {**documented, "upstream": upstream, "local": {"host": host.address}}
+    answer = minion_on(host, pillar).apply("docker_registry")
     assert failures(answer) == []
+    assert set(changes(answer)["Images are mirrored"]) == {f"{name}:13.0" for name in images}
     return host
 
 
@@ -63,15 +84,16 @@ def undercloud(openstack, wire, host_root, tmp_path_factory):
         host.output("dnf", "-y", "-q", "install", "instack-undercloud", "python2-openstackclient")
         host.output("groupadd", "docker")
         host.output("useradd", "--create-home", "--groups=docker", "--shell=/bin/bash", "stack")
+        # What the director's packages bring to the paths that the page names.
         overcloud = {"resource_registry": dict.fromkeys(SERVICES, "/nowhere/docker/services/x.yaml")}
         role = {"name": "Controller", "CountDefault": 1, "ServicesDefault": list(SERVICES)}
         for name, text in (
-            ("stackrc", "export OS_AUTH_URL=http://127.0.0.1:5000/\n"),
-            ("undercloud.conf", "[DEFAULT]\n"),
-            ("docker.yaml", yaml.safe_dump(overcloud)),
-            ("roles_data.yaml", yaml.safe_dump([role])),
+            ("/home/stack/stackrc", "export OS_AUTH_URL=http://127.0.0.1:5000/\n"),
+            ("/home/stack/undercloud.conf", "[DEFAULT]\n"),
+            (f"{TEMPLATES}/environments/docker.yaml", yaml.safe_dump(overcloud)),
+            (f"{TEMPLATES}/roles_data.yaml", yaml.safe_dump([role])),
         ):
-            host.write(f"/home/stack/{name}", text)
+            host.write(name, text)
         yield host
 
 
@@ -80,15 +102,19 @@ def pillar(site, undercloud, openstack):
     """The pillar that docs/undercloud.md has, with addresses and a command line of the test's own."""
     if undercloud.run("runuser", "-u", "stack", "--", str(openstack), "--version").returncode:
         pytest.skip("needs a command line of OpenStack that runs with the Python of Debian 12")
-    return {
-        "upstream": {"host": site.address, "port": 5000, "tls": False},
-        "local": {"host": undercloud.address},
-        "undercloud": {
-            "command": str(openstack),
-            "environment_files": ["docker.yaml"],
-            "roles_file": "roles_data.yaml",
-        },
-    }
+    pillar = yaml.safe_load(UNDERCLOUD_PILLAR)["docker_registry"]
+    pillar["upstream"]["host"] = site.address
+    pillar["local"]["host"] = undercloud.address
+    pillar["undercloud"]["command"] = str(openstack)
+    return pillar
+
+
+def documented(minion, beginning):
+    """Have a host run the command of the page that begins so, as it stands there."""
+    (command,) = re.findall(rf"^salt-call (?:--\S+ )?{beginning}.*$", PAGE, re.MULTILINE)
+    salt_call, config, local, *_ = minion.command("test.ping")
+    _, *words = command.split()
+    return minion.host.run(salt_call, local, config, *words)
 
 
 def digest(wire, registry, name):
@@ -102,8 +128,14 @@ def digest(wire, registry, name):
     return json.loads(done.stdout)["Digest"]
 
 
+def test_the_readme_has_the_same_pillars():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert SITE_PILLAR in text
+    assert UNDERCLOUD_PILLAR in text
+
+
 def test_one_formula_carries_the_images_from_the_vendor_to_the_undercloud(
-    wire, vendor, site, undercloud, pillar
+    wire, vendor, images, site, undercloud, pillar
 ):
     minion = minion_on(undercloud, pillar)
     first = minion.apply("docker_registry")
@@ -118,18 +150,26 @@ def test_one_formula_carries_the_images_from_the_vendor_to_the_undercloud(
     ours = f"{undercloud.address}:8787"
     for name in WANTED:
         found = [digest(wire, at, name) for at in (vendor.address, f"{site.address}:5000", ours)]
-        assert found == [vendor.images[name].digest] * 3
+        assert found == [images[name].digest] * 3
 
     second = minion.apply("docker_registry")
     assert (failures(second), changes(second)) == ([], {})
 
-    check = minion.words("registry_sync.check", environment=ENV_FILE)
-    assert undercloud.run(*check).returncode == 0
+    assert documented(minion, "registry_sync.check environment").returncode == 0
     text = undercloud.read(ENV_FILE)
     undercloud.write(ENV_FILE, text.replace("openstack-cron:13.0", "openstack-cron:13.1"))
-    lacking = undercloud.run(*check)
+    lacking = documented(minion, "registry_sync.check environment")
     assert lacking.returncode == 2
-    assert f"{ours} has no rhosp13/openstack-cron:13.1, which DockerCrondConfigImage names" in lacking.stdout
+    assert "rhosp13/openstack-cron:13.1  missing: absent; " in lacking.stdout
+    assert "which DockerCrondConfigImage names" in lacking.stdout
+
+    # A list that was made elsewhere has one image more.
+    more = yaml.safe_load(undercloud.read(IMAGES_FILE))
+    more["container_images"].append({"imagename": f"{site.address}:5000/rhosp13/openstack-redis:13.0"})
+    undercloud.write("/root/upstream-container-images.yaml", yaml.safe_dump(more))
+    assert "1 missing" in documented(minion, "registry_sync.plan images_file").stdout
+    assert documented(minion, "registry_sync.sync images_file").returncode == 0
+    assert digest(wire, ours, "rhosp13/openstack-redis") == images["rhosp13/openstack-redis"].digest
 
 
 def test_the_directors_own_registry_is_left_alone_even_while_it_is_empty(undercloud, pillar):
