@@ -132,6 +132,24 @@ def test_one_command_prepares_mirrors_and_checks_and_the_second_changes_nothing(
     assert stack.env_file.read_text() == written
 
 
+def test_the_command_line_runs_as_the_user_with_stackrc_sourced(director, queens, stack):
+    seen = stack.home / "seen"
+    # It tells who runs it and with what, and is the real one then.
+    told = 'printf "%s\\0" "$(id -un)" "$OS_USERNAME" "$OS_PASSWORD" "$NOVA_VERSION" "$PWD"'
+    wrapper = stack.write("openstack", f'#!/bin/sh\n{told} >{seen}\nexec {queens} "$@"\n')
+    wrapper.chmod(0o755)
+    minion = director(wrapper)
+    minion.sync()
+    prepared = minion.call("registry_undercloud.prepare", test=True)
+    assert prepared.value["images"] == len(NAMES)
+    user, name, password, version, directory = seen.read_text().split("\0")[:-1]
+    assert (user, name, version) == (stack.name, "admin", "1.1")
+    assert password == f'a $(touch {stack.home}/executed) "password"'
+    assert not (stack.home / "executed").exists()
+    # Its files come to a place of their own first.
+    assert directory.startswith(f"{stack.home}/.docker_registry.")
+
+
 def test_a_deployment_with_one_image_missing_is_told_by_name_with_return_code_2(director, stack, local):
     minion = director()
     assert failures(states(minion.apply("docker_registry"))) == {}
