@@ -327,14 +327,16 @@ class Registry:
         except (RegistryError, ValueError):
             return -1
 
-    def finish_upload(self, repository: str, url: str, blob: Descriptor, content: bytes = b"") -> None:
+    def finish_upload(
+        self, repository: str, url: str, blob: Descriptor, chunks: Iterable[bytes] | None = None
+    ) -> None:
         """Have an upload verified by the registry and kept.
 
         Args:
             repository: where the upload was begun.
             url: of the upload.
             blob: digest and size in bytes.
-            content: what of the blob has not been sent before.
+            chunks: all bytes of the blob; None where they have been sent before.
 
         Raises:
             WrongContent: the registry found another digest.
@@ -342,13 +344,14 @@ class Registry:
             RegistryError: anything else.
         """
         joint = "&" if urlsplit(url).query else "?"
+        size = 0 if chunks is None else blob.size
         self._open(
             "PUT",
             f"{url}{joint}digest={quote(blob.digest)}",
             _push(repository),
             f"blob {blob.digest} of {repository}",
-            {"Content-Type": "application/octet-stream", "Content-Length": str(len(content))},
-            content,
+            {"Content-Type": "application/octet-stream", "Content-Length": str(size)},
+            chunks if size else b"",
             patience=COMMIT_SECONDS,
         ).whole(ANSWER_LIMIT)
 

@@ -20,6 +20,9 @@ from _registry_progress import Flight, Watch
 
 # Threads that fetch parts of large blobs on a far line; each holds a piece.
 READERS_AHEAD = 12
+# From here on an upload is brought to an end whatever fails. That takes a request more and costs a registry
+# near by some percent, so smaller ones are simply cut; of those the registry's disk keeps less than this.
+WORTH_ENDING = 32 * MIB
 # From here on an upload grows in steps: on a far line soon, on a near one where it takes many seconds.
 WORTH_STEPS_FAR = 64 * MIB
 WORTH_STEPS = 512 * MIB
@@ -98,24 +101,24 @@ class Carrier:
         self._ahead.close()
 
     def _send(self, source: Registry, repository: str, target: str, blob: Descriptor, flight: Flight) -> int:
-        send = self._send_at_once if blob.size <= CHUNK else self._send_streamed
+        send = self._send_at_once if blob.size < WORTH_ENDING else self._send_streamed
         return send(source, repository, target, blob, flight)
 
     def _send_at_once(
         self, source: Registry, repository: str, target: str, blob: Descriptor, flight: Flight
     ) -> int:
-        """Send what fits in one chunk: it has been verified before anything is sent."""
+        """Send a small blob in one request; what fits in one chunk has been verified before."""
         flight.starts()
+        reader = BlobReader(source, repository, blob, count=flight.moved)
+        upload = ""
         try:
-            content = b"".join(BlobReader(source, repository, blob, count=flight.moved).chunks())
+            chunks = list(reader.chunks()) if blob.size <= CHUNK else reader.chunks()
+            upload = self._local.start_upload(target)
+            self._local.finish_upload(target, upload, blob, chunks)
         except RegistryError as failure:
-            raise SourceFailed(failure) from failure
-        upload = self._local.start_upload(target)
-        try:
-            self._local.finish_upload(target, upload, blob, content)
-        except RegistryError:
-            self._local.cancel_upload(target, upload)
-            raise
+            if upload:
+                self._local.cancel_upload(target, upload)
+            raise _blamed(reader, failure) from failure
         return blob.size
 
     def _send_streamed(
@@ -132,7 +135,7 @@ class Carrier:
         except RegistryError as failure:
             if not (self._journals and isinstance(reader.failure or failure, (Unreachable, Busy, Stopped))):
                 uploads.cancel()
-            raise failure if reader.failure is None else SourceFailed(reader.failure) from failure
+            raise _blamed(reader, failure) from failure
         return blob.size - start
 
     def _fill(self, uploads: _Uploads, reader: BlobReader, blob: Descriptor) -> None:
@@ -218,6 +221,10 @@ class _Counted:
         for chunk in self._chunks:
             self.size += len(chunk)
             yield chunk
+
+
+def _blamed(reader: BlobReader, failure: RegistryError) -> RegistryError:
+    return failure if reader.failure is None else SourceFailed(reader.failure)
 
 
 def _gathered(batches: Iterable[Batch], size: int) -> Iterator[Batch]:

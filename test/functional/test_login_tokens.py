@@ -176,7 +176,7 @@ def test_a_token_that_ends_in_the_middle_of_a_blob_does_not_begin_it_again(
     assert sum(seen.bytes_down for seen in line.seen) < 4_500_000
 
 
-@pytest.mark.parametrize(("size", "method"), [(50_000, "PUT"), (500_000, "PATCH")])
+@pytest.mark.parametrize(("size", "method"), [(50_000, "PUT"), (500_000, "PUT"), (40_000_000, "PATCH")])
 def test_a_push_whose_token_ended_unseen_begins_anew(tokens, registry, ours, upstream, size, method):
     fresh = docker_image([Layer(f"pushed {time.time()}", size)])
     push(upstream.url, "late/one", "1", fresh)
