@@ -21,7 +21,7 @@ from _registry_model import Descriptor
 
 MIB = 1024 * 1024
 # What one request fetches while others fetch what comes before and after.
-PIECE = 5 * MIB // 4
+PIECE = 3 * MIB // 2
 # What it fetches while nobody reads ahead: longer, since each request costs a round-trip.
 PIECES_ALONE = 8
 # From here on several requests fetch one blob.
