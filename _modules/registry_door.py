@@ -14,9 +14,9 @@ import salt.loader
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 import _registry_certificates as certificates
+import _registry_here as here
 import _registry_htpasswd as users_file
-import _registry_sdb as sdb
-from _registry_settings import SettingsError, read_settings
+from _registry_settings import SettingsError
 
 _CANNOT_BE_READ = "it cannot be read"
 _OTHER_KEY = "its key is another's"
@@ -340,19 +340,12 @@ def _text(path):
     return Path(path).read_text(encoding="utf-8") if Path(path).exists() else ""
 
 
-def _pillar():
-    known = __context__.setdefault("registry.sdb", {})
-    return sdb.resolved(__pillar__.get("docker_registry"), __salt__, known)
-
-
 def _registry():
-    return _pillar().get("registry", {})
+    return here.pillar_of(__pillar__.get("docker_registry"), __salt__, __context__).get("registry", {})
 
 
 def _settings():
-    name = __grains__.get("fqdn") or __grains__.get("host") or "localhost"
     try:
-        is_undercloud = __salt__["registry_undercloud.is_undercloud"]()
-        return read_settings(_pillar(), host=name, undercloud=is_undercloud)
+        return here.settings_of(__pillar__.get("docker_registry"), __grains__, __salt__, __context__)
     except SettingsError as mistake:
-        raise CommandExecutionError(str(mistake)) from mistake
+        raise CommandExecutionError(str(mistake)) from None

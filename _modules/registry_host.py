@@ -16,9 +16,9 @@ from pathlib import PurePosixPath
 import salt.utils.systemd
 from salt.exceptions import CommandExecutionError
 
+import _registry_here as here
 import _registry_host as host
-import _registry_sdb as sdb
-from _registry_settings import SettingsError, read_settings
+from _registry_settings import SettingsError
 
 _CONFIGURING = ("package", "config", "service", "engine", "firewall")
 _IMAGE = "docker.io/library/registry:2"
@@ -429,20 +429,17 @@ def _pillar(*path):
 
 
 def _whole_pillar():
-    known = __context__.setdefault("registry.sdb", {})
     try:
-        return sdb.resolved(__pillar__.get("docker_registry"), __salt__, known)
+        return here.pillar_of(__pillar__.get("docker_registry"), __salt__, __context__)
     except SettingsError as mistake:
         raise CommandExecutionError(str(mistake)) from None
 
 
 def _settings():
-    name = __grains__.get("fqdn") or __grains__.get("host") or "localhost"
     try:
-        is_undercloud = __salt__["registry_undercloud.is_undercloud"]()
-        return read_settings(_whole_pillar(), host=name, undercloud=is_undercloud)
+        return here.settings_of(__pillar__.get("docker_registry"), __grains__, __salt__, __context__)
     except SettingsError as mistake:
-        raise CommandExecutionError(str(mistake)) from mistake
+        raise CommandExecutionError(str(mistake)) from None
 
 
 def _is_here(name):

@@ -20,12 +20,12 @@ from salt.exceptions import CommandExecutionError
 # Modules, not their functions: whatever function stands here is one of registry_sync to Salt.
 import _registry_brief as nagios
 import _registry_deployment as deployment
+import _registry_here as here
 import _registry_listeners as listeners
 import _registry_metrics as metrics
 import _registry_mirror as mirror
 import _registry_progress as progress
 import _registry_pull as engine_pull
-import _registry_sdb as sdb
 import _registry_settings as pillar_settings
 import _registry_undercloud as undercloud_files
 import _registry_warnings as reminders
@@ -341,12 +341,9 @@ def _settings(images_file=""):
 
 def _pillar_settings(listing=None):
     # Not pillar.get: from 3008 on it gives modules asterisks for values.
-    raw = __salt__["pillar.raw"]("docker_registry")
-    host = __grains__.get("fqdn") or __grains__.get("host") or "localhost"
-    undercloud = __salt__["registry_undercloud.is_undercloud"]()
+    given = __salt__["pillar.raw"]("docker_registry")
     try:
-        pillar = sdb.resolved(raw, __salt__, __context__.setdefault("registry.sdb", {}))
-        return pillar_settings.read_settings(pillar, host=host, undercloud=undercloud, listing=listing)
+        return here.settings_of(given, __grains__, __salt__, __context__, listing=listing)
     except pillar_settings.SettingsError as mistake:
         raise CommandExecutionError(str(mistake)) from None
 

@@ -10,9 +10,9 @@ import time
 
 from salt.exceptions import CommandExecutionError
 
-import _registry_sdb as sdb
+import _registry_here as here
 import _registry_undercloud as uc
-from _registry_settings import SettingsError, read_settings, read_undercloud
+from _registry_settings import SettingsError, read_undercloud
 
 # Where the rest of a run finds the list that a plan has not written.
 _PLANNED = "registry_undercloud.planned"
@@ -312,20 +312,18 @@ def _services():
 
 def _pillar():
     # Not pillar.get: from Salt 3008 on it gives modules asterisks for values.
-    known = __context__.setdefault("registry.sdb", {})
-    return sdb.resolved(__pillar__.get("docker_registry"), __salt__, known)
+    return __pillar__.get("docker_registry")
 
 
 def _undercloud():
     try:
-        return read_undercloud(_pillar())
+        return read_undercloud(here.pillar_of(_pillar(), __salt__, __context__))
     except SettingsError as mistake:
         raise CommandExecutionError(str(mistake)) from None
 
 
 def _settings():
-    name = __grains__.get("fqdn") or __grains__.get("host") or "localhost"
     try:
-        return read_settings(_pillar(), host=name, undercloud=is_undercloud())
+        return here.settings_of(_pillar(), __grains__, __salt__, __context__)
     except SettingsError as mistake:
         raise CommandExecutionError(str(mistake)) from None
