@@ -77,6 +77,11 @@ class Registry:
     def __str__(self) -> str:
         return str(self.endpoint)
 
+    @property
+    def distance(self) -> float:
+        """Seconds that its fastest answer took: a busy machine is slow now and then, a far one always."""
+        return self._http.fastest
+
     def ping(self) -> None:
         """Ask whether this is a registry at all, how it wants to be asked, and log in where we can.
 

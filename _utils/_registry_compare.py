@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,7 +27,6 @@ Result = TypeVar("Result")
 
 # Lookups are small: on a far line they only wait, on a near one more threads only cost.
 FAR_SECONDS = 0.01
-GREETINGS = 2
 LOOKUPS_NEAR = 4
 LOOKUPS_FAR = 32
 # What a sentence about a missing tag names of those that are there.
@@ -108,22 +106,33 @@ class Registries:
     def __init__(self, settings: Settings, run: Run) -> None:
         connections = max(LOOKUPS_FAR, settings.transfer.parallel)
         self.local = Registry(settings.local, Pace(run), connections=connections)
-        self.lookups = LOOKUPS_NEAR
-        self.far = False
         self.run = run
         self._connections = connections
         self._upstreams: dict[Endpoint, Registry | RegistryError] = {}
 
+    @property
+    def far(self) -> bool:
+        """Whether the round-trips to an upstream are what takes the time, as far as it has answered yet."""
+        met = self._upstreams.values()
+        return any(isinstance(upstream, Registry) and upstream.distance > FAR_SECONDS for upstream in met)
+
     def ask(self, lookup: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """Look up every item, so many at a time as upstream's distance asks for."""
-        return in_parallel(lookup, items, self.lookups, self.run.stopping)
+        workers = LOOKUPS_FAR if self.far else LOOKUPS_NEAR
+        return in_parallel(lookup, items, workers, self.run.stopping)
 
     def ask_local(self, lookup: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """Look up every item, so many at a time as a registry near by answers best."""
         return in_parallel(lookup, items, LOOKUPS_NEAR, self.run.stopping)
 
+    def both(self, one: Callable[[], Result], other: Callable[[], Item]) -> tuple[Result, Item]:
+        """Read two sides at the same time: one is busy while the other waits for round-trips."""
+        sides: list[Callable[[], Any]] = [one, other]
+        first, second = in_parallel(lambda read: read(), sides, 2, self.run.stopping)
+        return first, second
+
     def meet(self, endpoints: Iterable[Endpoint]) -> None:
-        """Greet every upstream once: its distance decides how many lookups go out together."""
+        """Greet every upstream once."""
         fresh = [endpoint for endpoint in endpoints if endpoint not in self._upstreams]
         for endpoint, met in zip(fresh, self.ask_local(self._greet, fresh), strict=True):
             self._upstreams[endpoint] = met
@@ -142,21 +151,12 @@ class Registries:
     def _greet(self, endpoint: Endpoint) -> Registry | RegistryError:
         try:
             registry = Registry(endpoint, Pace(self.run), connections=self._connections)
-            # The first greeting also connects; a busy machine may be slow once.
-            if all(_seconds_of(registry.ping) > FAR_SECONDS for _ in range(GREETINGS)):
-                self.far = True
-                self.lookups = LOOKUPS_FAR
+            registry.ping()
         except RegistryError as failure:
             return failure
         except Exception as failure:  # noqa: BLE001 - whatever it is, the images of other upstreams go on
             return RegistryError(f"upstream {endpoint.name}: {failure or type(failure).__name__}")
         return registry
-
-
-def _seconds_of(call: Callable[[], None]) -> float:
-    began = time.monotonic()
-    call()
-    return time.monotonic() - began
 
 
 @dataclass(slots=True)
@@ -217,28 +217,19 @@ def compare(settings: Settings, registries: Registries, *, fresh: bool = False) 
         keeps the others from being told.
     """
     targets = [image.target for image in settings.images]
-    holdings = _look_while_meeting(settings, registries, targets)
+    holdings, _ = registries.both(
+        partial(look, registries, targets), partial(registries.meet, settings.upstreams)
+    )
     if fresh and (holdings.error or holdings.unread):
         holdings = Holdings(up=holdings.up)
     found = registries.ask(lambda image: _tags_of_image(image, registries), settings.images)
     tags = _without_collisions([tag for tags in found for tag in tags])
-
-    def compare_tag(tag: Tag) -> None:
-        if not tag.status:
-            _compare_tag(tag, registries, holdings)
-
-    registries.ask(compare_tag, tags)
+    for tag in tags:
+        unread = holdings.error or holdings.unread.get(tag.target)
+        if unread and not tag.status:
+            tag.fail("unreadable", unread)
+    _compare_tags([tag for tag in tags if not tag.status], registries, holdings)
     return Comparison(tags, holdings)
-
-
-def _look_while_meeting(settings: Settings, registries: Registries, targets: Sequence[str]) -> Holdings:
-    """Read the local side during the round-trips to a far upstream."""
-    sides: list[Callable[[], Any]] = [
-        partial(look, registries, targets),
-        partial(registries.meet, settings.upstreams),
-    ]
-    holdings: Holdings = in_parallel(lambda read: read(), sides, len(sides), registries.run.stopping)[0]
-    return holdings
 
 
 def find_extras(comparison: Comparison, registries: Registries) -> list[Tag]:
@@ -313,24 +304,46 @@ def _without_collisions(tags: list[Tag]) -> list[Tag]:
     return list(seen.values())
 
 
-def _compare_tag(tag: Tag, registries: Registries, holdings: Holdings) -> None:
-    """Give a tag its status from one look at each side."""
-    try:
-        tag.local = _local_digest(tag, registries.local, holdings)
-        tag.upstream = _upstream_digest(tag, registries)
-    except Exception as failure:  # noqa: BLE001 - whatever it is, the other tags go on
-        tag.fail("unreadable", failure)
+def _compare_tags(tags: Sequence[Tag], registries: Registries, holdings: Holdings) -> None:
+    """Give each tag its status from one look at each side."""
+    locals_, upstreams = registries.both(
+        partial(registries.ask_local, _or_failure(partial(_local_digest, registries.local, holdings)), tags),
+        partial(registries.ask, _or_failure(partial(_upstream_digest, registries)), tags),
+    )
+    for tag, local, upstream in zip(tags, locals_, upstreams, strict=True):
+        _settle(tag, local, upstream)
+    narrowed = [tag for tag in tags if tag.status in ("missing", "stale") and image_of(tag).platforms]
+    choices = registries.ask(_or_failure(partial(_digest_of_choice, registries)), narrowed)
+    for tag, choice in zip(narrowed, choices, strict=True):
+        _settle(tag, tag.local, choice)
+
+
+def _or_failure(read: Callable[[Tag], str]) -> Callable[[Tag], str | Exception]:
+    """The same, with a failure as its result: whatever it is, the other tags go on."""
+
+    def read_or_fail(tag: Tag) -> str | Exception:
+        try:
+            return read(tag)
+        except Exception as failure:  # noqa: BLE001 - told by whoever settles the tag
+            return failure
+
+    return read_or_fail
+
+
+def _settle(tag: Tag, local: str | Exception, upstream: str | Exception) -> None:
+    """Give a tag its status from the digests of both sides, or from why there is none."""
+    tag.local, tag.upstream = ("" if isinstance(side, Exception) else side for side in (local, upstream))
+    for side in (local, upstream):
+        if isinstance(side, Exception):
+            tag.fail("unreadable", side)
+            return
+    if tag.local == tag.upstream:
+        tag.status = "current"
     else:
-        if tag.local == tag.upstream:
-            tag.status = "current"
-        else:
-            tag.status = "stale" if tag.local else "missing"
+        tag.status = "stale" if tag.local else "missing"
 
 
-def _local_digest(tag: Tag, local: Registry, holdings: Holdings) -> str:
-    unread = holdings.error or holdings.unread.get(tag.target)
-    if unread:
-        raise unread
+def _local_digest(local: Registry, holdings: Holdings, tag: Tag) -> str:
     there = holdings.tags.get(tag.target)
     if there is None or not (tag.landing in there or is_digest(tag.landing)):
         return ""
@@ -340,8 +353,7 @@ def _local_digest(tag: Tag, local: Registry, holdings: Holdings) -> str:
         return ""
 
 
-def _upstream_digest(tag: Tag, registries: Registries) -> str:
-    """The digest that the local side should have: of what is left after the choice of platforms."""
+def _upstream_digest(registries: Registries, tag: Tag) -> str:
     image = image_of(tag)
     upstream = registries.upstream(image.source)
     try:
@@ -350,9 +362,14 @@ def _upstream_digest(tag: Tag, registries: Registries) -> str:
         raise Absent(_explain_absence(failure, tag, upstream)) from None
     if head.media_type in SCHEMA1:
         raise Unsupported(f"{upstream} has {tag.reference} of {image.repository} only as obsolete schema1")
-    if head.digest == tag.local or not image.platforms:
-        return head.digest
-    return chosen(tag, upstream.manifest(image.repository, head.digest)).digest
+    return head.digest
+
+
+def _digest_of_choice(registries: Registries, tag: Tag) -> str:
+    """The digest that the local side should have: of what is left after the choice of platforms."""
+    image = image_of(tag)
+    manifest = registries.upstream(image.source).manifest(image.repository, tag.upstream)
+    return chosen(tag, manifest).digest
 
 
 def chosen(tag: Tag, manifest: Manifest) -> Manifest:

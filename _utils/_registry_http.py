@@ -11,6 +11,7 @@ import contextlib
 import email.utils
 import http.client
 import logging
+import math
 import re
 import ssl
 import threading
@@ -138,6 +139,8 @@ class Http:
         self._home = origin_of(endpoint.url)
         self._routes: dict[Origin, Route] = {}
         self._lock = threading.Lock()
+        # Seconds from a request to the registry itself until it answered.
+        self.fastest = math.inf
         _hush_urllib3()
 
     def ask(
@@ -225,6 +228,7 @@ class Http:
         origin, parts = origin_of(url), urlsplit(url)
         route = self._route(origin)
         path = parts.path + (f"?{parts.query}" if parts.query else "")
+        began = time.monotonic()
         try:
             with _unheard():
                 response = route.pool.urlopen(
@@ -249,6 +253,8 @@ class Http:
             raise Unreachable(f"{self._at(origin)}: proxy {route.proxy}: {_reason(failure)}") from None
         except (HTTPError, OSError, ValueError) as failure:
             raise Unreachable(f"{self._at(origin)}: {_reason(failure)}") from None
+        if origin == self._home:
+            self.fastest = min(self.fastest, time.monotonic() - began)
         # Queries hold states of uploads and signatures, and so may the path that a redirect gave.
         log.debug("%s %s%s: %s", method, origin.url, "/…" if signed else parts.path, response.status)
         return Stream(response, url, self._who)

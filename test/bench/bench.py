@@ -181,8 +181,10 @@ def run_measured(command: Sequence[str], log: Path) -> dict[str, Any]:
     """Run a command and return seconds, cpu, peak (bytes) and retcode."""
     report = log.with_name("measured.json")
     launcher = [sys.executable, "-I", "-S", str(BENCH / "measure.py"), str(report)]
+    # A minion compiles its modules once, not each time.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     with log.open("wb") as output:
-        subprocess.run([*launcher, *command], stdout=output, stderr=output, check=True)
+        subprocess.run([*launcher, *command], stdout=output, stderr=output, env=environment, check=True)
     return dict(json.loads(report.read_text(encoding="utf-8")))
 
 
