@@ -9,6 +9,9 @@ import json
 
 from salt.exceptions import CommandExecutionError
 
+from _registry_rets import joined as _joined
+from _registry_rets import ret as _ret
+
 _NOTHING = "The formula has not configured a registry here"
 
 
@@ -62,14 +65,7 @@ def files_back(name):
           registry_before.files_back: []
     """
     files = __salt__["registry_before.note"]().get("files", {})
-    rets = [_file_back(path, kept) for path, kept in files.items()]
-    results = [ret["result"] for ret in rets]
-    return {
-        "name": name,
-        "result": False if False in results else None if None in results else True,
-        "comment": "\n".join(ret["comment"] for ret in rets) or _NOTHING,
-        "changes": {ret["name"]: ret["changes"] for ret in rets if ret["changes"]},
-    }
+    return _joined(name, [_file_back(path, kept) for path, kept in files.items()], _NOTHING)
 
 
 def package_back(name):
@@ -142,7 +138,3 @@ def _what_differs(name, before):
     if bool(__salt__["registry_host.service"](name, "status")) != bool(before["runs"]):
         changes["now"] = "start" if before["runs"] else "stop"
     return changes
-
-
-def _ret(name, result, comment, changes=None):
-    return {"name": name, "result": result, "changes": changes or {}, "comment": comment}

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from salt.exceptions import CommandExecutionError
 
+from _registry_rets import joined as _joined
+from _registry_rets import ret as _ret
+
 _NOT_WANTED = "The registry has no authority of its own"
 
 
@@ -191,17 +194,3 @@ def _owned(paths, user, group):
 
 def _managed(path, user, group, mode, **keywords):
     return __states__["file.managed"](path, user=user, group=group, mode=mode, show_changes=False, **keywords)
-
-
-def _joined(name, rets):
-    results = [ret["result"] for ret in rets]
-    return {
-        "name": name,
-        "result": False if False in results else None if None in results else True,
-        "changes": {ret["name"]: ret["changes"] for ret in rets if ret["changes"]},
-        "comment": "\n".join(ret["comment"] for ret in rets if ret["comment"]),
-    }
-
-
-def _ret(name, result, comment, changes=None):
-    return {"name": name, "result": result, "comment": comment, "changes": changes or {}}

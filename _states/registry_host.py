@@ -10,6 +10,9 @@ import time
 
 from salt.exceptions import CommandExecutionError
 
+from _registry_rets import joined as _joined
+from _registry_rets import ret as _ret
+
 _SECONDS_TO_START = 30
 # The first start of a container pulls its image.
 _SECONDS_TO_PULL = 600
@@ -464,17 +467,3 @@ def _port():
 
 def _and(phrases):
     return " and ".join(filter(None, (", ".join(phrases[:-1]), phrases[-1])))
-
-
-def _joined(name, rets):
-    results = [ret["result"] for ret in rets]
-    return {
-        "name": name,
-        "result": False if False in results else None if None in results else True,
-        "comment": "\n".join(ret["comment"] for ret in rets if ret["comment"]),
-        "changes": {ret["name"]: ret["changes"] for ret in rets if ret["changes"]},
-    }
-
-
-def _ret(name, result, comment, changes=None):
-    return {"name": name, "result": result, "changes": changes or {}, "comment": comment}

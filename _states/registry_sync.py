@@ -5,6 +5,8 @@ Both take what they need from the pillar ``docker_registry``.
 
 from salt.exceptions import CommandExecutionError
 
+from _registry_rets import ret as _ret
+
 __virtualname__ = "registry_sync"
 
 # How many reasons a comment spells out, and tags of each; all of them stand in registry_sync.check.
@@ -36,7 +38,7 @@ def synced(name):
     try:
         return _reminded(_synced(name))
     except CommandExecutionError as failure:
-        return _state(name, False, str(failure))
+        return _ret(name, False, str(failure))
 
 
 def _synced(name):
@@ -76,24 +78,24 @@ def serving(name):
     try:
         registry = __salt__["registry_sync.registry"]()
     except CommandExecutionError as failure:
-        return _state(name, False, str(failure))
+        return _ret(name, False, str(failure))
     url = registry["url"]
     if registry["up"] and registry["tags"]:
-        return _state(name, True, f"{url} serves {_contents(registry)}")
+        return _ret(name, True, f"{url} serves {_contents(registry)}")
     if __opts__["test"]:
-        return _state(name, None, f"Would ask {url} whether it serves images")
+        return _ret(name, None, f"Would ask {url} whether it serves images")
     if registry["up"]:
-        return _state(name, False, f"{url} answers but holds no image")
-    return _state(name, False, f"No registry answers at {url}: {registry['error']}")
+        return _ret(name, False, f"{url} answers but holds no image")
+    return _ret(name, False, f"No registry answers at {url}: {registry['error']}")
 
 
 def _held(name):
     registry = __salt__["registry_sync.registry"]()
     off = "docker_registry:sync is false, nothing is copied"
     if registry["up"]:
-        return _state(name, True, f"{off}; {registry['url']} holds {_contents(registry)}")
+        return _ret(name, True, f"{off}; {registry['url']} holds {_contents(registry)}")
     result = None if __opts__["test"] else False
-    return _state(name, result, f"{off}; no registry answers at {registry['url']}: {registry['error']}")
+    return _ret(name, result, f"{off}; no registry answers at {registry['url']}: {registry['error']}")
 
 
 def _foretold(name, plan, moving):
@@ -103,7 +105,7 @@ def _foretold(name, plan, moving):
         comment = f"Would copy {len(moving)} of {_tags(plan)} ({_volume(plan)})"
     changes = {key: {"old": image["local"], "new": image["upstream"]} for key, image in moving.items()}
     result = False if unreadable else None if moving else True
-    return _state(name, result, comment + _failures("cannot be read", unreadable), changes)
+    return _ret(name, result, comment + _failures("cannot be read", unreadable), changes)
 
 
 def _told(name, report, before):
@@ -116,11 +118,7 @@ def _told(name, report, before):
     comment = _all_current(report)
     if copied:
         comment = f"Mirrored {len(copied)} of {_tags(report)} ({_volume(report)}, {_seconds(report)})"
-    return _state(name, not failed, comment + _failures("failed", failed), changes)
-
-
-def _state(name, result, comment, changes=None):
-    return {"name": name, "result": result, "comment": comment, "changes": changes or {}}
+    return _ret(name, not failed, comment + _failures("failed", failed), changes)
 
 
 def _with_status(report, *statuses):

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from salt.exceptions import CommandExecutionError
 
+from _registry_rets import ret as _ret
+
 
 def recognised(name):
     """
@@ -114,7 +116,3 @@ def _lacking(report):
 
 def _tags(count):
     return f"{count} {'tag' if count == 1 else 'tags'}"
-
-
-def _ret(name, result, comment, changes=None):
-    return {"name": name, "result": result, "changes": changes or {}, "comment": comment}

@@ -1,0 +1,37 @@
+"""What states return to Salt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Ret = dict[str, Any]
+
+
+def ret(name: str, result: bool | None, comment: str, changes: Mapping[str, Any] | None = None) -> Ret:
+    """What one state returns.
+
+    Args:
+        name: of the state.
+        result: whether all is as it should be; None = it would be made so.
+        comment: a sentence.
+        changes: what was made, or would be.
+    """
+    return {"name": name, "result": result, "changes": dict(changes or {}), "comment": comment}
+
+
+def joined(name: str, rets: Sequence[Ret], otherwise: str = "") -> Ret:
+    """What several states return, as one.
+
+    Args:
+        name: of the one.
+        rets: of the others.
+        otherwise: the comment where they have none.
+    """
+    results = [one["result"] for one in rets]
+    return ret(
+        name,
+        False if False in results else None if None in results else True,
+        "\n".join(one["comment"] for one in rets if one["comment"]) or otherwise,
+        {one["name"]: one["changes"] for one in rets if one["changes"]},
+    )
