@@ -20,8 +20,9 @@ from _registry_plan import Lack, Plan
 from _registry_progress import Progress
 from _registry_transfer import Carrier
 
-# On loopback or a fast LAN the registries' own disks and hashes are the limit: more workers only cost.
-WORKERS_NEAR = 4
+# On loopback or a fast LAN the registries' own hashes and disks are the limit. Four keep the processors busy
+# where a disk is fast; more wait together for one that is slow, and cost next to nothing elsewhere.
+WORKERS_NEAR = 8
 # Bytes a second that one more worker is worth where the bandwidth has a cap.
 BANDWIDTH_A_WORKER = 10_000_000
 # Small work that completes an image goes before the next large blob.

@@ -19,7 +19,7 @@ from _registry_model import Descriptor
 from _registry_progress import Flight, Watch
 
 # Threads that fetch parts of large blobs on a far line; each holds a piece.
-READERS_AHEAD = 11
+READERS_AHEAD = 10
 # From here on an upload is brought to an end whatever fails. That takes a request more and costs a registry
 # near by some percent, so smaller ones are simply cut; of those the registry's disk keeps less than this.
 WORTH_ENDING = 32 * MIB
@@ -144,6 +144,8 @@ class Carrier:
         else:
             for piece in _gathered(reader.batches(), STEP_FAR if self._far else STEP_NEAR):
                 uploads.append(piece)
+                # Not to be held while the next one comes.
+                del piece
         if reader.failure:
             raise reader.failure
 
