@@ -18,13 +18,6 @@ from _registry_errors import RegistryError
 from _registry_model import is_digest, is_repository, is_tag
 from _registry_values import Endpoint
 
-try:
-    import docker
-    from docker.errors import DockerException
-except ImportError:
-    # Only pull needs it; a minion that never pulls need not have it.
-    docker = None
-
 SOCKETS = ("/run/docker.sock", "/var/run/docker.sock", "/run/podman/podman.sock")
 PULL_SECONDS = 1800
 
@@ -71,8 +64,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _pulled(local: Endpoint, repository: str, reference: str, sockets: Sequence[str]) -> str:
-    if docker is None:
-        raise _CannotPull("docker's SDK for Python is not installed for Salt (pip package docker)")
+    docker = _sdk()
     socket = os.environ.get("DOCKER_HOST") or next((f"unix://{s}" for s in sockets if Path(s).exists()), "")
     if not socket:
         raise _CannotPull(f"no container engine listens here (none of {', '.join(sockets)})")
@@ -90,9 +82,18 @@ def _pulled(local: Endpoint, repository: str, reference: str, sockets: Sequence[
             client.close()
     except RegistryError as failure:
         raise _CannotPull(str(failure)) from None
-    except (DockerException, OSError) as failure:
+    except (docker.errors.DockerException, OSError) as failure:
         reason = getattr(failure, "explanation", None) or failure
         raise _CannotPull(f"the engine at {socket}: {' '.join(str(reason).split())}") from None
+
+
+def _sdk() -> Any:
+    """Docker's SDK: only a pull needs it, and only a pull waits for it to be loaded."""
+    try:
+        import docker
+    except ImportError:
+        raise _CannotPull("docker's SDK for Python is not installed for Salt (pip package docker)") from None
+    return docker
 
 
 def _login(local: Endpoint, repository: str) -> dict[str, str] | None:
