@@ -306,9 +306,9 @@ def answers(patience=0):
 
         salt '*' registry_host.answers patience=5
     """
-    address = host.listen_address(_pillar("registry", "config"), port())
+    addresses = host.listen_addresses(_pillar("registry", "config"), port())
     deadline = time.monotonic() + patience
-    while not _accepts(address):
+    while not any(map(_accepts, addresses)):
         if time.monotonic() >= deadline:
             return False
         time.sleep(0.05)

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 UNIT_MARK = "# Written by the Salt formula docker_registry.\n"
+LOOPBACKS = ("127.0.0.1", "::1")
 # Slow enough not to run into systemd's limit of starts, which would refuse the next one by hand as well.
 _RESTART = (("Restart", "always"), ("RestartSec", "5"))
 # Keys of `storage` that are no driver: https://distribution.github.io/distribution/about/configuration/#storage
@@ -105,11 +106,15 @@ def storage_directory(config: Mapping[str, Any], default: str) -> str:
     return str(filesystem.get("rootdirectory", default))
 
 
-def listen_address(config: Mapping[str, Any], port: int) -> tuple[str, int]:
-    """Where a client on the same host reaches the registry: ``http.addr`` of the pillar, or any address."""
+def listen_addresses(config: Mapping[str, Any], port: int) -> list[tuple[str, int]]:
+    """Where a client on the same host reaches the registry: ``http.addr`` of the pillar, or any address.
+
+    Both loopbacks are given as numbers: not every host can say what ``localhost`` is.
+    """
     host, _, own_port = config.get("http", {}).get("addr", f":{port}").rpartition(":")
     host = host.strip("[]")
-    return (host if host not in ("", "0.0.0.0", "::") else "localhost"), int(own_port)
+    hosts = LOOPBACKS if host in ("", "0.0.0.0", "::") else (host,)
+    return [(host, int(own_port)) for host in hosts]
 
 
 def secret_in(config_text: str) -> str:

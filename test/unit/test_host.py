@@ -13,7 +13,7 @@ from _registry_host import (
     diff_lines_changed,
     foretold,
     is_pem,
-    listen_address,
+    listen_addresses,
     merge,
     plain,
     quadlet,
@@ -103,24 +103,27 @@ def test_kinds_of_mappings_and_lists_become_plain():
     assert type(made["a"][0]) is dict
 
 
+LOOPBACKS = [("127.0.0.1", 5000), ("::1", 5000)]
+
+
 @pytest.mark.parametrize(
     ("addr", "reached"),
     [
-        (":5000", ("localhost", 5000)),
-        ("0.0.0.0:5000", ("localhost", 5000)),
-        ("[::]:5000", ("localhost", 5000)),
-        ("10.0.0.1:443", ("10.0.0.1", 443)),
-        ("[fd00::1]:5000", ("fd00::1", 5000)),
-        ("mirror.example.com:80", ("mirror.example.com", 80)),
+        (":5000", LOOPBACKS),
+        ("0.0.0.0:5000", LOOPBACKS),
+        ("[::]:5000", LOOPBACKS),
+        ("10.0.0.1:443", [("10.0.0.1", 443)]),
+        ("[fd00::1]:5000", [("fd00::1", 5000)]),
+        ("mirror.example.com:80", [("mirror.example.com", 80)]),
     ],
 )
 def test_a_client_on_the_host_reaches_what_the_server_listens_on(addr, reached):
-    assert listen_address({"http": {"addr": addr}}, 1) == reached
+    assert listen_addresses({"http": {"addr": addr}}, 1) == reached
 
 
 def test_without_an_address_it_is_the_port_of_the_pillar():
-    assert listen_address({}, 8787) == ("localhost", 8787)
-    assert listen_address({"http": {"secret": "s"}}, 5000) == ("localhost", 5000)
+    assert listen_addresses({}, 8787) == [("127.0.0.1", 8787), ("::1", 8787)]
+    assert listen_addresses({"http": {"secret": "s"}}, 5000) == LOOPBACKS
 
 
 def test_the_directory_of_the_images_is_the_one_of_the_configuration_if_that_says():
