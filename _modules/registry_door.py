@@ -13,10 +13,10 @@ from pathlib import Path, PurePosixPath
 import salt.loader
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
-import _registry_certificates as certificates
-import _registry_here as here
-import _registry_htpasswd as users_file
-from _registry_settings import SettingsError
+import _registry_config_minion as here
+import _registry_host_certificates as certificates
+import _registry_host_htpasswd as users_file
+from _registry_config_read import SettingsError
 
 _CANNOT_BE_READ = "it cannot be read"
 _OTHER_KEY = "its key is another's"

@@ -6,7 +6,7 @@ import salt.utils.data
 import salt.utils.path
 from salt.exceptions import CommandExecutionError
 
-import _registry_engines as engines
+import _registry_host_engines as engines
 
 _SYSCONFIG = "/etc/sysconfig/docker"
 _DAEMON_JSON = "/etc/docker/daemon.json"

@@ -16,9 +16,9 @@ from pathlib import PurePosixPath
 import salt.utils.systemd
 from salt.exceptions import CommandExecutionError
 
-import _registry_here as here
-import _registry_host as host
-from _registry_settings import SettingsError
+import _registry_config_minion as here
+import _registry_host_service as host
+from _registry_config_read import SettingsError
 
 _CONFIGURING = ("package", "config", "service", "engine", "firewall")
 _IMAGE = "docker.io/library/registry:2"

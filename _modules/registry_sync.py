@@ -17,19 +17,20 @@ from pathlib import Path
 
 from salt.exceptions import CommandExecutionError
 
+import _registry_config_minion as here
+import _registry_config_read as pillar_settings
+import _registry_config_warnings as reminders
+import _registry_host_pull as engine_pull
+
 # Modules, not their functions: whatever function stands here is one of registry_sync to Salt.
-import _registry_brief as nagios
-import _registry_deployment as deployment
-import _registry_here as here
-import _registry_listeners as listeners
-import _registry_metrics as metrics
-import _registry_mirror as mirror
-import _registry_progress as progress
-import _registry_pull as engine_pull
-import _registry_settings as pillar_settings
-import _registry_undercloud as undercloud_files
-import _registry_warnings as reminders
-from _registry_errors import RegistryError
+import _registry_show_nagios as nagios
+import _registry_show_progress as progress
+import _registry_show_prometheus as metrics
+import _registry_show_sinks as listeners
+import _registry_sync_commands as mirror
+import _registry_tripleo_check as deployment
+import _registry_tripleo_files as undercloud_files
+from _registry_oci_errors import RegistryError
 
 log = logging.getLogger(__name__)
 

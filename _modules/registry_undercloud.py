@@ -10,9 +10,9 @@ import time
 
 from salt.exceptions import CommandExecutionError
 
-import _registry_here as here
-import _registry_undercloud as uc
-from _registry_settings import SettingsError, read_undercloud
+import _registry_config_minion as here
+import _registry_tripleo_files as uc
+from _registry_config_read import SettingsError, read_undercloud
 
 # Where the rest of a run finds the list that a plan has not written.
 _PLANNED = "registry_undercloud.planned"

@@ -9,8 +9,8 @@ import json
 
 from salt.exceptions import CommandExecutionError
 
-from _registry_rets import joined as _joined
-from _registry_rets import ret as _ret
+from _registry_state_returns import joined as _joined
+from _registry_state_returns import ret as _ret
 
 _NOTHING = "The formula has not configured a registry here"
 

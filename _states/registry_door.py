@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from salt.exceptions import CommandExecutionError
 
-from _registry_rets import joined as _joined
-from _registry_rets import ret as _ret
+from _registry_state_returns import joined as _joined
+from _registry_state_returns import ret as _ret
 
 _NOT_WANTED = "The registry has no authority of its own"
 

@@ -10,8 +10,8 @@ import time
 
 from salt.exceptions import CommandExecutionError
 
-from _registry_rets import joined as _joined
-from _registry_rets import ret as _ret
+from _registry_state_returns import joined as _joined
+from _registry_state_returns import ret as _ret
 
 _SECONDS_TO_START = 30
 # The first start of a container pulls its image.

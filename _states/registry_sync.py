@@ -5,7 +5,7 @@ Both take what they need from the pillar ``docker_registry``.
 
 from salt.exceptions import CommandExecutionError
 
-from _registry_rets import ret as _ret
+from _registry_state_returns import ret as _ret
 
 __virtualname__ = "registry_sync"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from salt.exceptions import CommandExecutionError
 
-from _registry_rets import ret as _ret
+from _registry_state_returns import ret as _ret
 
 
 def recognised(name):

@@ -20,7 +20,7 @@ from typing import Any
 
 import requests
 
-from _registry_defaults import OVERCLOUD_SERVICES
+from _registry_config_defaults import OVERCLOUD_SERVICES
 from support.images import Image, Layer, docker_image, push_blob
 
 MB = 1_000_000

@@ -6,8 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-from _registry_mirror import return_code, sync
-from _registry_settings import read_settings
+from _registry_config_read import read_settings
+from _registry_sync_commands import return_code, sync
 
 
 def main() -> int:

@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-import _registry_mirror as mirror
-from _registry_compare import LOOKUPS_NEAR
+import _registry_sync_commands as mirror
+from _registry_sync_compare import LOOKUPS_NEAR
 from support import proxy
 from support.images import Bytes, Layer, digest_of, docker_image, oci_index, push
 from support.pillar import settings_of

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from _registry_host import config_lines_changed
+from _registry_host_service import config_lines_changed
 from support.images import Layer, digest_of, docker_image, push
 from support.pillar import pillar_of
 from support.registries import free_port

@@ -9,9 +9,9 @@ import subprocess
 
 import pytest
 
-import _registry_mirror as mirror
-from _registry_environment import Environment
-from _registry_warnings import warnings_of
+import _registry_sync_commands as mirror
+from _registry_config_warnings import warnings_of
+from _registry_http_environment import Environment
 from support.images import Layer, digest_of, docker_image, push
 from support.logins import (
     Guarded,
@@ -250,7 +250,7 @@ def test_a_credential_helper_is_asked_once(secured, strangers, local, helpers, t
     ],
 )
 def test_a_helper_that_is_no_help(secured, strangers, local, helpers, tmp_path, monkeypatch, script, said):
-    monkeypatch.setattr("_registry_authfile.HELPER_SECONDS", 1.0)
+    monkeypatch.setattr("_registry_http_authfile.HELPER_SECONDS", 1.0)
     if script:
         write_helper(helpers, "site", script)
     auth_file = tmp_path / "config.json"

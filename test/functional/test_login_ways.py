@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-import _registry_mirror as mirror
-from _registry_environment import Environment
+import _registry_sync_commands as mirror
+from _registry_http_environment import Environment
 from support import proxy
 from support.forward_proxy import ForwardProxy
 from support.images import Layer, digest_of, docker_image, push

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-import _registry_mirror as mirror
+import _registry_sync_commands as mirror
 from support.images import (
     Layer,
     digest_of,
@@ -235,8 +235,8 @@ def test_a_local_registry_that_is_down_is_named(upstream, local):
 
 KILLED = """
 import sys, json
-import _registry_mirror as mirror
-from _registry_settings import read_settings
+import _registry_sync_commands as mirror
+from _registry_config_read import read_settings
 mirror.sync(read_settings(json.loads(sys.argv[1]), host="unused"))
 """
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-import _registry_pull as engine
-from _registry_checks import SettingsError
-from _registry_values import Endpoint
+import _registry_host_pull as engine
+from _registry_config_validators import SettingsError
+from _registry_config_values import Endpoint
 from support.images import push, runnable_image
 
 pytestmark = [

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-import _registry_compare
-import _registry_fetch as fetch
-import _registry_mirror as mirror
-import _registry_transfer as transfer
-from _registry_lock import AlreadyRunning, only_one
-from _registry_progress import Progress
+import _registry_store_remote_read as fetch
+import _registry_sync_blobs as transfer
+import _registry_sync_commands as mirror
+import _registry_sync_compare
+from _registry_show_progress import Progress
+from _registry_sync_lock import AlreadyRunning, only_one
 from support import proxy
 from support.images import Layer, digest_of, docker_image, push
 from support.pillar import pillar_of, settings_of
@@ -43,7 +43,7 @@ def line(upstream):
 @pytest.fixture
 def far(monkeypatch):
     """Take every upstream for a far one."""
-    monkeypatch.setattr(_registry_compare, "FAR_SECONDS", 0.0)
+    monkeypatch.setattr(_registry_sync_compare, "FAR_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -205,9 +205,9 @@ def test_an_upload_that_the_registry_forgot_begins_anew_without_a_word(line, loc
 
 CHILD = """
 import json, sys
-import _registry_mirror as mirror
-import _registry_transfer as transfer
-from _registry_settings import read_settings
+import _registry_sync_commands as mirror
+import _registry_sync_blobs as transfer
+from _registry_config_read import read_settings
 transfer.WORTH_STEPS = transfer.WORTH_STEPS_FAR = 16 * 1024 * 1024
 report = mirror.sync(read_settings(json.loads(sys.argv[1]), host="unused"), directory=sys.argv[2])
 print(json.dumps(report))

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 import yaml
 
-from _registry_defaults import OVERCLOUD_IMAGES
+from _registry_config_defaults import OVERCLOUD_IMAGES
 from integration.conftest import ENVIRONMENTS, SALT, minion_on
 from integration.story import changes, failures, states
 from support.hosts import Host, become_el7

@@ -13,9 +13,9 @@ from typing import Any
 import bcrypt
 import requests
 
-from _registry_environment import Environment
-from _registry_settings import read_settings
-from _registry_values import Settings
+from _registry_config_read import read_settings
+from _registry_config_values import Settings
+from _registry_http_environment import Environment
 from support.pki import Pair
 from support.registries import SECONDS_TO_START, Distribution, RegistryError, _can_bind, merge
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from _registry_settings import read_settings
-from _registry_values import Settings
+from _registry_config_read import read_settings
+from _registry_config_values import Settings
 
 
 def pillar_of(upstream: Any, local: Any, images: Sequence[Any], **others: Any) -> dict[str, Any]:

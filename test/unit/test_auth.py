@@ -10,15 +10,15 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
-from _registry_auth import Authorizer, Challenge, read_challenges
-from _registry_authfile import AuthFile, AuthFileError, Helper, Login, names_of
-from _registry_credentials import Credentials, Keyring
-from _registry_environment import Environment, read_environment
-from _registry_errors import Busy, Distrusted, Unauthorized, Unreachable
-from _registry_http import Answer
-from _registry_settings import SettingsError, read_settings
-from _registry_values import Endpoint
-from _registry_warnings import warnings_of
+from _registry_config_read import SettingsError, read_settings
+from _registry_config_values import Endpoint
+from _registry_config_warnings import warnings_of
+from _registry_http_auth import Authorizer, Challenge, read_challenges
+from _registry_http_authfile import AuthFile, AuthFileError, Helper, Login, names_of
+from _registry_http_credentials import Credentials, Keyring
+from _registry_http_environment import Environment, read_environment
+from _registry_http_transport import Answer
+from _registry_oci_errors import RateLimited, Unauthorized, Unreachable, Untrusted
 from support.logins import settings_between, write_auth_file
 
 PULL = ("repository:a/b:pull",)
@@ -184,7 +184,7 @@ def test_workers_share_one_request():
 )
 def test_how_long_a_token_lives(monkeypatch, document, lives):
     now = 1000.0
-    monkeypatch.setattr("_registry_auth.time.monotonic", lambda: now)
+    monkeypatch.setattr("_registry_http_auth.time.monotonic", lambda: now)
     headers = {"Date": "Mon, 01 Jan 2001 00:02:30 GMT"}
     server = Server(Answer(200, headers, json.dumps({"token": "x", **document}).encode(), ""))
     new = challenged(server)
@@ -230,7 +230,7 @@ def test_a_registry_may_call_a_repository_otherwise_but_not_make_us_ask_for_more
         ),
         (Answer(403, {}, b"", ""), Unauthorized, "(403)"),
         (Answer(302, {}, b"", ""), Unauthorized, "(302)"),
-        (Answer(429, {"Retry-After": "7"}, b"", ""), Busy, "slower pace"),
+        (Answer(429, {"Retry-After": "7"}, b"", ""), RateLimited, "slower pace"),
         (Answer(503, {"Retry-After": "7"}, b"", ""), Unreachable, "answered 503"),
         (Answer(200, {}, b"<html>", ""), Unreachable, "gave no token"),
         (Answer(200, {}, b"[]", ""), Unreachable, "gave no token"),
@@ -258,7 +258,7 @@ def test_what_a_token_server_may_do_wrong(answer, error, said):
         ("file:///etc/passwd", Unauthorized),
         ("https://[broken", Unauthorized),
         ("https://a:port/", Unauthorized),
-        ("http://auth.example.com/token", Distrusted),
+        ("http://auth.example.com/token", Untrusted),
     ],
 )
 def test_realms_that_get_no_password(realm, error):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from _registry_host import (
+from _registry_host_service import (
     UNIT_MARK,
     Container,
     Site,

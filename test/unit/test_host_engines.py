@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from _registry_engines import (
+from _registry_host_engines import (
     EngineFileError,
     add_to_daemon_json,
     add_to_sysconfig,

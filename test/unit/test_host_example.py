@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 
-from _registry_settings import known_keys, read_settings
+from _registry_config_read import known_keys, read_settings
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import ctypes
 import bcrypt
 import pytest
 
-import _registry_htpasswd as door
-from _registry_certificates import leaf, names_missing
-from _registry_checks import SettingsError
-from _registry_htpasswd import NoBcryptError, find_hasher, htpasswd, is_hash, mistake_in
-from _registry_sdb import resolved
+import _registry_host_htpasswd as door
+from _registry_config_sdb import resolved
+from _registry_config_validators import SettingsError
+from _registry_host_certificates import leaf, names_missing
+from _registry_host_htpasswd import NoBcryptError, find_hasher, htpasswd, is_hash, mistake_in
 
 HASH = "$2y$05$jO8qOoNUWCdlhbD4cC2XM.dG2LGXYdWRpyIR7fdGI5R6O65PsQAgq"
 

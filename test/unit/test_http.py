@@ -10,11 +10,11 @@ import time
 
 import pytest
 
-from _registry_environment import Environment
-from _registry_errors import Distrusted, Unreachable, Unsupported
-from _registry_http import Http, allowance, retry_after
-from _registry_routes import Origin, is_direct, new_route, origin_of
-from _registry_values import Endpoint
+from _registry_config_values import Endpoint
+from _registry_http_environment import Environment
+from _registry_http_pools import Origin, is_direct, new_route, origin_of
+from _registry_http_transport import Http, allowance, retry_after
+from _registry_oci_errors import Unreachable, Unsupported, Untrusted
 
 LOOPBACK = "127.0.0.1"
 
@@ -197,7 +197,7 @@ def test_only_reads_follow_redirects(method):
 def test_redirects_to_nonsense(target):
     with (
         RawServer(answer(307, Location=target)) as server,
-        pytest.raises((Distrusted, Unreachable)) as caught,
+        pytest.raises((Untrusted, Unreachable)) as caught,
     ):
         get(server)
     assert str(caught.value).startswith("upstream ")
@@ -230,7 +230,7 @@ class Lines(logging.Handler):
 @pytest.fixture
 def all_logs():
     lines = Lines()
-    loggers = [logging.getLogger(name) for name in ("urllib3", "_registry_http")]
+    loggers = [logging.getLogger(name) for name in ("urllib3", "_registry_http_transport")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.addHandler(lines)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 
-from _registry_jobs import Job, in_parallel, run_jobs
+from _registry_sync_jobs import Job, in_parallel, run_jobs
 
 
 def test_a_job_starts_when_all_it_needs_have_succeeded():

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-import _registry_metrics as metrics
-from _registry_mirror import CAUSES, STATUSES
-from _registry_settings import read_settings
-from _registry_values import Settings
+import _registry_show_prometheus as metrics
+from _registry_config_read import read_settings
+from _registry_config_values import Settings
+from _registry_sync_commands import CAUSES, STATUSES
 
 DIGEST = "sha256:" + "a" * 64
 PILLAR = {

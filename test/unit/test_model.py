@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from _registry_model import (
+from _registry_oci_manifest import (
     DOCKER_LIST,
     DOCKER_MANIFEST,
     OCI_INDEX,

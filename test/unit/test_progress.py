@@ -15,16 +15,16 @@ from typing import Any
 
 import pytest
 
-import _registry_listeners as listeners
-import _registry_progress as progress
-from _registry_listeners import Events, Lines
-from _registry_model import Descriptor
-from _registry_progress import Flying, Landing, Progress, State
+import _registry_show_progress as progress
+import _registry_show_sinks as listeners
+from _registry_oci_manifest import Descriptor
+from _registry_show_progress import BlobStatus, Progress, State, TagResult
+from _registry_show_sinks import Events, Lines
 
 TICK = 0.01
 DIGEST = "sha256:" + "9be1f00c7a31" + "0" * 52
-HORIZON = Flying("rhosp13/openstack-horizon", DIGEST, 312_000_000, 140_400_000)
-CRON = Flying("rhosp13/openstack-cron", DIGEST.replace("9", "8"), 2_000_000, 1_000_000)
+HORIZON = BlobStatus("rhosp13/openstack-horizon", DIGEST, 312_000_000, 140_400_000)
+CRON = BlobStatus("rhosp13/openstack-cron", DIGEST.replace("9", "8"), 2_000_000, 1_000_000)
 
 
 class Ear:
@@ -32,10 +32,10 @@ class Ear:
 
     def __init__(self) -> None:
         self.states: list[State] = []
-        self.landings: list[Landing] = []
+        self.landings: list[TagResult] = []
         self.threads: set[int] = set()
 
-    def __call__(self, state: State, landings: Sequence[Landing]) -> None:
+    def __call__(self, state: State, landings: Sequence[TagResult]) -> None:
         self.states.append(state)
         self.landings += landings
         self.threads.add(threading.get_ident())
@@ -90,7 +90,7 @@ def test_counting_is_cheap() -> None:
 def test_a_sink_that_fails_is_dropped_and_the_others_hear_on() -> None:
     calls: list[State] = []
 
-    def broken(state: State, landings: Sequence[Landing]) -> None:
+    def broken(state: State, landings: Sequence[TagResult]) -> None:
         calls.append(state)
         raise RuntimeError("no ear")
 
@@ -148,8 +148,8 @@ def test_what_is_under_way_is_told_until_it_is_not() -> None:
         wait_until(lambda: bool(ear.states) and ear.states[-1].moved == 110)
         # The largest first, whichever began first.
         assert ear.states[-1].flying == (
-            Flying("c/d", "sha256:b", 200, 100),
-            Flying("a/b", "sha256:a", 100, 10),
+            BlobStatus("c/d", "sha256:b", 200, 100),
+            BlobStatus("a/b", "sha256:a", 100, 10),
         )
         assert [blob.percent for blob in ear.states[-1].flying] == [50, 10]
     wait_until(lambda: not ear.states[-1].flying)
@@ -181,7 +181,7 @@ def test_a_blob_taken_up_again_counts_what_is_there_and_one_begun_anew_does_not(
 
 
 def test_an_empty_blob_has_a_share_too() -> None:
-    assert Flying("a/b", "sha256:a", 0).percent == 0
+    assert BlobStatus("a/b", "sha256:a", 0).percent == 0
 
 
 def wait_until(what: Callable[[], bool]) -> None:
@@ -215,7 +215,7 @@ def test_progress_is_sent_at_most_every_two_seconds() -> None:
 def test_every_landing_is_an_event_and_so_is_the_end() -> None:
     bus = Bus()
     events = Events(bus.send, "t")
-    events(State(2, 1, 1), [Landing("a/b:1", "copied"), Landing("a/b:2", "failed", "auth", "refused")])
+    events(State(2, 1, 1), [TagResult("a/b:1", "copied"), TagResult("a/b:2", "failed", "auth", "refused")])
     events(State(2, 1, 1, landed=2, failed=1, ended=True), [])
     assert bus.events[:2] == [
         ("t/image", {"name": "a/b:1", "status": "copied", "cause": "", "error": ""}),
@@ -281,7 +281,7 @@ def test_a_line_that_is_too_long_becomes_two(width: int, text: str) -> None:
 def test_a_log_has_each_tag() -> None:
     lines: list[str] = []
     tell = listeners.in_log(lines.append)
-    tell(State(2, 1, 1), [Landing("a/b:1", "copied"), Landing("a/b:2", "failed", "auth", "refused")])
+    tell(State(2, 1, 1), [TagResult("a/b:1", "copied"), TagResult("a/b:2", "failed", "auth", "refused")])
     assert lines == ["copied a/b:1", "failed a/b:2 (auth: refused)"]
 
 

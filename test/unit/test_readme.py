@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from _registry_metrics import METRICS
-from _registry_settings import read_settings
+from _registry_config_read import read_settings
+from _registry_show_prometheus import METRICS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from _registry_defaults import OVERCLOUD_IMAGES
-from _registry_settings import SettingsError, read_settings
+from _registry_config_defaults import OVERCLOUD_IMAGES
+from _registry_config_read import SettingsError, read_settings
 
 DIGEST = "sha256:" + "a" * 64
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import _registry_table as table
-from _registry_defaults import OVERCLOUD_IMAGES
+from _registry_config_defaults import OVERCLOUD_IMAGES
 
 TAGS = ("13.0", "13.0-38", "latest")
 OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64

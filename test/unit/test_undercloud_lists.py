@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from _registry_settings import SettingsError, read_settings, read_undercloud
-from _registry_undercloud import (
+from _registry_config_read import SettingsError, read_settings, read_undercloud
+from _registry_config_values import Undercloud
+from _registry_tripleo_files import (
     ListError,
     Name,
     changes,
@@ -23,7 +24,6 @@ from _registry_undercloud import (
     tag_of,
     wanted_images,
 )
-from _registry_values import Undercloud
 
 FILE = "/home/stack/list.yaml"
 PILLAR = {

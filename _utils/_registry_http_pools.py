@@ -14,8 +14,8 @@ from urllib.parse import unquote, urlsplit
 import certifi
 import urllib3
 
-from _registry_errors import Distrusted, Unsupported
-from _registry_values import Endpoint
+from _registry_config_values import Endpoint
+from _registry_oci_errors import Unsupported, Untrusted
 
 # Bytes read and sent at a time: what a cut connection loses at most, and what each worker holds twice.
 BLOCK_SIZE = 128 * 1024
@@ -82,7 +82,7 @@ def new_route(endpoint: Endpoint, origin: Origin, *, connections: int) -> Route:
         connections: how many are kept open.
 
     Raises:
-        Distrusted: the CA or certificate files of the endpoint are no good.
+        Untrusted: the CA or certificate files of the endpoint are no good.
         Unsupported: the proxy's URL is no good, or it is of another kind than HTTP.
     """
     options: dict[str, Any] = {"maxsize": connections, "blocksize": BLOCK_SIZE}
@@ -204,7 +204,7 @@ def _verifying_context(endpoint: Endpoint, bundle: str, *, only_bundle: bool) ->
                 return ssl.create_default_context(cafile=bundle)
             context.load_verify_locations(bundle)
         except OSError as failure:
-            raise Distrusted(f"{endpoint}: verify: {bundle}: {_file_trouble(failure)}") from None
+            raise Untrusted(f"{endpoint}: verify: {bundle}: {_file_trouble(failure)}") from None
     return context
 
 
@@ -216,7 +216,7 @@ def _add_own_certificate(context: ssl.SSLContext, endpoint: Endpoint) -> None:
         # A key with a passphrase fails instead of asking a terminal that is not there.
         context.load_cert_chain(endpoint.cert, key, password=lambda: b"")
     except (OSError, ValueError) as failure:
-        raise Distrusted(f"{endpoint}: cert {endpoint.cert}, key {key}: {_file_trouble(failure)}") from None
+        raise Untrusted(f"{endpoint}: cert {endpoint.cert}, key {key}: {_file_trouble(failure)}") from None
 
 
 def _demand_file(path: str) -> None:

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import _registry_checks as check
-from _registry_checks import SettingsError
-from _registry_defaults import (
+import _registry_config_validators as check
+from _registry_config_defaults import (
     AUTHORITY_DIRECTORY,
     IMAGE_DEFAULTS,
     LOCAL_PORT,
@@ -20,10 +19,11 @@ from _registry_defaults import (
     UNDERCLOUD_PORT,
     UPSTREAM_DEFAULTS,
 )
-from _registry_environment import Environment, process_environment
-from _registry_model import TagRule, is_repository
-from _registry_pillar import IMAGE, PILLAR, ROOT, SELF_SIGNED, bad_repository
-from _registry_values import Endpoint, Image, Listing, Settings, Transfer, Undercloud
+from _registry_config_schema import IMAGE, PILLAR, ROOT, SELF_SIGNED, bad_repository
+from _registry_config_validators import SettingsError
+from _registry_config_values import Endpoint, Image, Listing, Settings, Transfer, Undercloud
+from _registry_http_environment import Environment, process_environment
+from _registry_oci_manifest import TagRule, is_repository
 
 __all__ = ["SettingsError", "known_keys", "read_settings", "read_undercloud"]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-from _registry_client import Registry
-from _registry_errors import Absent, RegistryError, Unauthorized, Unsupported
-from _registry_jobs import in_parallel
-from _registry_model import (
+from _registry_config_values import Endpoint, Image, Settings
+from _registry_http_retry import Pace, Run
+from _registry_oci_errors import NotFound, RegistryError, Unauthorized, Unsupported
+from _registry_oci_manifest import (
     SCHEMA1,
     Manifest,
     ModelError,
@@ -19,8 +19,8 @@ from _registry_model import (
     keep_platforms,
     select_tags,
 )
-from _registry_pace import Pace, Run
-from _registry_values import Endpoint, Image, Settings
+from _registry_store_remote import Registry
+from _registry_sync_jobs import in_parallel
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -74,7 +74,7 @@ class Tag:
 
 
 @dataclass(slots=True)
-class Holdings:
+class Inventory:
     """What the local registry holds by name, and whether it answers at all.
 
     Args:
@@ -169,10 +169,10 @@ class Comparison:
     """
 
     tags: list[Tag]
-    holdings: Holdings
+    holdings: Inventory
 
 
-def look(registries: Registries, repositories: Iterable[str]) -> Holdings:
+def look(registries: Registries, repositories: Iterable[str]) -> Inventory:
     """List what the local registry holds.
 
     Args:
@@ -183,18 +183,18 @@ def look(registries: Registries, repositories: Iterable[str]) -> Holdings:
     try:
         local.ping()
     except RegistryError as failure:
-        return Holdings(up=isinstance(failure, Unauthorized), error=failure)
+        return Inventory(up=isinstance(failure, Unauthorized), error=failure)
     try:
         names: Iterable[str] = local.catalog()
     except RegistryError:
         names = dict.fromkeys(repositories)
 
-    holdings = Holdings(up=True)
+    holdings = Inventory(up=True)
 
     def list_tags(name: str) -> None:
         try:
             holdings.tags[name] = set(local.tags(name))
-        except Absent:
+        except NotFound:
             # A catalog also names repositories that have blobs but no tag.
             holdings.tags[name] = set()
         except RegistryError as failure:
@@ -221,7 +221,7 @@ def compare(settings: Settings, registries: Registries, *, fresh: bool = False) 
         partial(look, registries, targets), partial(registries.meet, settings.upstreams)
     )
     if fresh and (holdings.error or holdings.unread):
-        holdings = Holdings(up=holdings.up)
+        holdings = Inventory(up=holdings.up)
     found = registries.ask(lambda image: _tags_of_image(image, registries), settings.images)
     tags = _without_collisions([tag for tags in found for tag in tags])
     for tag in tags:
@@ -267,7 +267,7 @@ def _tags_of_image(image: Image, registries: Registries) -> list[Tag]:
         there = registries.upstream(image.source).tags(image.repository)
         found = select_tags(image.tags, there)
         if not found:
-            raise Absent(
+            raise NotFound(
                 f"upstream {image.source.name} has no tag of {image.repository} that matches "
                 f"{_patterns(image)} ({_there(there)})"
             )
@@ -304,7 +304,7 @@ def _without_collisions(tags: list[Tag]) -> list[Tag]:
     return list(seen.values())
 
 
-def _compare_tags(tags: Sequence[Tag], registries: Registries, holdings: Holdings) -> None:
+def _compare_tags(tags: Sequence[Tag], registries: Registries, holdings: Inventory) -> None:
     """Give each tag its status from one look at each side."""
     locals_, upstreams = registries.both(
         partial(registries.ask_local, _or_failure(partial(_local_digest, registries.local, holdings)), tags),
@@ -343,13 +343,13 @@ def _settle(tag: Tag, local: str | Exception, upstream: str | Exception) -> None
         tag.status = "stale" if tag.local else "missing"
 
 
-def _local_digest(local: Registry, holdings: Holdings, tag: Tag) -> str:
+def _local_digest(local: Registry, holdings: Inventory, tag: Tag) -> str:
     there = holdings.tags.get(tag.target)
     if there is None or not (tag.landing in there or is_digest(tag.landing)):
         return ""
     try:
         return local.head(tag.target, tag.landing).digest
-    except Absent:
+    except NotFound:
         return ""
 
 
@@ -358,8 +358,8 @@ def _upstream_digest(registries: Registries, tag: Tag) -> str:
     upstream = registries.upstream(image.source)
     try:
         head = upstream.head(image.repository, tag.reference)
-    except Absent as failure:
-        raise Absent(_explain_absence(failure, tag, upstream)) from None
+    except NotFound as failure:
+        raise NotFound(_explain_absence(failure, tag, upstream)) from None
     if head.media_type in SCHEMA1:
         raise Unsupported(f"{upstream} has {tag.reference} of {image.repository} only as obsolete schema1")
     return head.digest
@@ -376,18 +376,18 @@ def chosen(tag: Tag, manifest: Manifest) -> Manifest:
     """What is left of a tag's manifest after the choice of platforms.
 
     Raises:
-        Absent: none of the platforms is there.
+        NotFound: none of the platforms is there.
         Unsupported: what is left cannot be read.
     """
     image = image_of(tag)
     try:
         return keep_platforms(manifest, image.platforms)
     except ModelError as failure:
-        error = Absent if failure.cause == "absent" else Unsupported
+        error = NotFound if failure.cause == "absent" else Unsupported
         raise error(f"upstream {image.source.name}: {image.repository}:{tag.reference}: {failure}") from None
 
 
-def _explain_absence(failure: Absent, tag: Tag, upstream: Registry) -> str:
+def _explain_absence(failure: NotFound, tag: Tag, upstream: Registry) -> str:
     """What upstream has instead: a repository without the tag, or nothing of that name."""
     repository = image_of(tag).repository
     try:

@@ -6,17 +6,17 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from _registry_errors import (
-    Absent,
-    Busy,
+from _registry_http_transport import ANSWER_LIMIT, Stream, retry_after
+from _registry_oci_errors import (
+    DigestMismatch,
     NoSpace,
+    NotFound,
+    RateLimited,
     RegistryError,
     Unauthorized,
     Unreachable,
     Unsupported,
-    WrongContent,
 )
-from _registry_http import ANSWER_LIMIT, Stream, retry_after
 
 ENOSPC = 28
 
@@ -44,15 +44,15 @@ def refusal(
     if codes & {"BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN"}:
         return Unreachable(f"{registry} lost the upload of {what}")
     if status == 404:
-        return Absent(f"{registry} has no {what}")
+        return NotFound(f"{registry} has no {what}")
     if status == 429:
-        return Busy(f"{registry} asks for a slower pace", wait)
+        return RateLimited(f"{registry} asks for a slower pace", wait)
     if status == 507 or any(_is_full_disk(error) for error in errors):
         return NoSpace(f"{registry} has no space left")
     if status >= 500 or status == 408:
         return Unreachable(f"{registry} answered {status} for {what}{said}", wait)
     if "DIGEST_INVALID" in codes or "SIZE_INVALID" in codes:
-        return WrongContent(f"{registry} found another digest in {what}")
+        return DigestMismatch(f"{registry} found another digest in {what}")
     return Unsupported(f"{registry} answered {status} to {method} of {what}{said}")
 
 

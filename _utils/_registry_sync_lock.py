@@ -14,9 +14,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from _registry_errors import RegistryError
-from _registry_pace import Run
-from _registry_values import Endpoint
+from _registry_config_values import Endpoint
+from _registry_http_retry import Run
+from _registry_oci_errors import RegistryError
 
 
 class AlreadyRunning(RegistryError):

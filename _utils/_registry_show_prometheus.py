@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from _registry_mirror import CAUSES, STATUSES
-from _registry_model import is_digest
-from _registry_values import Settings
+from _registry_config_values import Settings
+from _registry_oci_manifest import is_digest
+from _registry_sync_commands import CAUSES, STATUSES
 
 MODE = 0o644
 # Of a tag that no image of the list asks for.

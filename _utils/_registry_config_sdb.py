@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
-from _registry_checks import SettingsError
+from _registry_config_validators import SettingsError
 
 SCHEME = "sdb://"
 

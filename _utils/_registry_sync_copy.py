@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from _registry_compare import Registries, Tag
-from _registry_errors import Unauthorized
-from _registry_jobs import Job, run_jobs
-from _registry_model import Manifest
-from _registry_plan import Lack, Plan
-from _registry_progress import Progress
-from _registry_transfer import Carrier
+from _registry_oci_errors import Unauthorized
+from _registry_oci_manifest import Manifest
+from _registry_show_progress import Progress
+from _registry_sync_blobs import BlobCopier
+from _registry_sync_compare import Registries, Tag
+from _registry_sync_jobs import Job, run_jobs
+from _registry_sync_plan import MissingBlob, Plan
 
 # On loopback or a fast LAN the registries' own hashes and disks are the limit. Four keep the processors busy
 # where a disk is fast; more wait together for one that is slow, and cost next to nothing elsewhere.
@@ -30,7 +30,7 @@ SOON = (0, 0)
 
 
 @dataclass(slots=True)
-class Tally:
+class TransferStats:
     """What a sync has moved.
 
     Args:
@@ -56,7 +56,7 @@ class Tally:
             self.mounted += 1
 
 
-def carry_out(plan: Plan, registries: Registries, progress: Progress, *, journals: str = "") -> Tally:
+def carry_out(plan: Plan, registries: Registries, progress: Progress, *, journals: str = "") -> TransferStats:
     """Move what the plan says; every tag of the comparison gets its final status.
 
     Args:
@@ -69,7 +69,7 @@ def carry_out(plan: Plan, registries: Registries, progress: Progress, *, journal
         What was moved. Tags are then ``current``, ``copied`` or ``failed``.
     """
     workers = _workers(registries)
-    carrier = Carrier(
+    carrier = BlobCopier(
         registries.local,
         far=registries.far,
         workers=workers,
@@ -106,10 +106,10 @@ def _workers(registries: Registries) -> int:
 class _Graph:
     """The jobs of a plan; building it does nothing yet."""
 
-    def __init__(self, plan: Plan, registries: Registries, carrier: Carrier, progress: Progress) -> None:
+    def __init__(self, plan: Plan, registries: Registries, carrier: BlobCopier, progress: Progress) -> None:
         self.jobs: list[Job] = []
         self.landings: list[tuple[Tag, Job]] = []
-        self.tally = Tally()
+        self.tally = TransferStats()
         self._plan = plan
         self._registries = registries
         self._carrier = carrier
@@ -125,7 +125,7 @@ class _Graph:
         self.jobs.append(job)
         return job
 
-    def _place(self, lack: Lack, turn: tuple[int, int]) -> None:
+    def _place(self, lack: MissingBlob, turn: tuple[int, int]) -> None:
         """One job for each repository; the first copies, the others find it there to mount."""
         placement = _Placement(lack, self._registries, self._carrier, self.tally)
         first: Job | None = None
@@ -164,7 +164,7 @@ class _Graph:
         return self._add(Job(put, SOON, needs=self._requirements(tag.target, root)))
 
 
-def _by_turns(lacks: Iterable[Lack]) -> Iterator[Lack]:
+def _by_turns(lacks: Iterable[MissingBlob]) -> Iterator[MissingBlob]:
     """Large and small ones by turns: those keep the line busy while these wait for answers."""
     by_size = deque(sorted(lacks, key=lambda lack: -lack.blob.size))
     while by_size:
@@ -176,7 +176,9 @@ def _by_turns(lacks: Iterable[Lack]) -> Iterator[Lack]:
 class _Placement:
     """Where one blob has got to; shared by the jobs of all repositories that need it."""
 
-    def __init__(self, lack: Lack, registries: Registries, carrier: Carrier, tally: Tally) -> None:
+    def __init__(
+        self, lack: MissingBlob, registries: Registries, carrier: BlobCopier, tally: TransferStats
+    ) -> None:
         self._lack = lack
         self._registries = registries
         self._carrier = carrier

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from _registry_defaults import IMAGE_DEFAULTS
-from _registry_environment import Environment
-from _registry_model import TagRule
+from _registry_config_defaults import IMAGE_DEFAULTS
+from _registry_http_environment import Environment
+from _registry_oci_manifest import TagRule
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlencode, urlsplit
 
-from _registry_credentials import Credentials, Keyring
-from _registry_errors import Busy, Distrusted, RegistryError, Unauthorized, Unreachable
-from _registry_http import AGENT, Answer, Http, retry_after
-from _registry_routes import is_loopback, origin_of
-from _registry_values import Endpoint
+from _registry_config_values import Endpoint
+from _registry_http_credentials import Credentials, Keyring
+from _registry_http_pools import is_loopback, origin_of
+from _registry_http_transport import AGENT, Answer, Http, retry_after
+from _registry_oci_errors import RateLimited, RegistryError, Unauthorized, Unreachable, Untrusted
 
 # What a token lives where its server does not say; given by the token specification.
 TOKEN_SECONDS = 60.0
@@ -120,9 +120,9 @@ class Authorizer:
 
         Raises:
             Unauthorized: the token server refuses.
-            Busy: it asks for a slower pace.
+            RateLimited: it asks for a slower pace.
             Unreachable: it does not answer.
-            Distrusted: it is none that a password may be sent to.
+            Untrusted: it is none that a password may be sent to.
         """
         challenge = self._challenge
         if challenge is None:
@@ -244,7 +244,7 @@ class Authorizer:
         except ValueError:
             raise Unauthorized(f"{self._endpoint} names no token server in its challenge") from None
         if self._endpoint.tls and origin.scheme != "https":
-            raise Distrusted(
+            raise Untrusted(
                 f"{self._endpoint} wants to be logged in to over plain HTTP at {origin.name}; refused"
             )
         return realm
@@ -252,7 +252,7 @@ class Authorizer:
     def _refusal(self, answer: Answer, credentials: Credentials, scopes: Scopes) -> RegistryError:
         server = f"{self._endpoint}: its token server"
         if answer.status == 429:
-            return Busy(f"{server} asks for a slower pace", retry_after(answer.headers))
+            return RateLimited(f"{server} asks for a slower pace", retry_after(answer.headers))
         if answer.status >= 500 or answer.status == 408:
             return Unreachable(f"{server} answered {answer.status}", retry_after(answer.headers))
         wanted = _repository_of(scopes)

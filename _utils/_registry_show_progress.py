@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from _registry_model import Descriptor
+from _registry_oci_manifest import Descriptor
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ LAST_WORD_SECONDS = 3.0
 FAILED = "failed"
 
 
-class Landing(NamedTuple):
+class TagResult(NamedTuple):
     """A tag that is done with: ``repository:tag``, and how it stands in the report."""
 
     name: str
@@ -33,7 +33,7 @@ class Landing(NamedTuple):
     error: str = ""
 
 
-class Flying(NamedTuple):
+class BlobStatus(NamedTuple):
     """A blob that is under way: whose it is, its digest and bytes, and how many of them have come."""
 
     repository: str
@@ -71,7 +71,7 @@ class State:
     failed: int = 0
     seconds: float = 0.0
     ended: bool = False
-    flying: tuple[Flying, ...] = ()
+    flying: tuple[BlobStatus, ...] = ()
 
     @property
     def rate(self) -> float:
@@ -87,7 +87,7 @@ class State:
 class Sink(Protocol):
     """Where progress is told; every call comes from the same thread."""
 
-    def __call__(self, state: State, landings: Sequence[Landing]) -> None:
+    def __call__(self, state: State, landings: Sequence[TagResult]) -> None:
         """Tell the state, and the tags that landed since the last call.
 
         The last call has ``state.ended``. A sink that raises is not called again.
@@ -95,7 +95,7 @@ class Sink(Protocol):
         ...
 
 
-class Flight:
+class BlobProgress:
     """Counts the bytes of one blob that is under way, from any thread.
 
     Args:
@@ -104,7 +104,7 @@ class Flight:
         lock: of the run.
     """
 
-    def __init__(self, blob: Flying, count: Callable[[int], None], lock: threading.Lock) -> None:
+    def __init__(self, blob: BlobStatus, count: Callable[[int], None], lock: threading.Lock) -> None:
         self._blob = blob
         self._come = blob.come
         self._count = count
@@ -122,15 +122,15 @@ class Flight:
             self._count(size)
 
     @property
-    def now(self) -> Flying:
+    def now(self) -> BlobStatus:
         """How far it has come."""
         return self._blob._replace(come=self._come)
 
 
-class Watch(Protocol):
+class BlobTracker(Protocol):
     """Whoever is told what is under way."""
 
-    def __call__(self, repository: str, blob: Descriptor) -> contextlib.AbstractContextManager[Flight]:
+    def __call__(self, repository: str, blob: Descriptor) -> contextlib.AbstractContextManager[BlobProgress]:
         """A blob is under way into a repository for as long as the context lasts."""
         ...
 
@@ -154,8 +154,8 @@ class Progress:
         self._moved = 0
         self._landed = 0
         self._failed = 0
-        self._untold: list[Landing] = []
-        self._flights: list[Flight] = []
+        self._untold: list[TagResult] = []
+        self._flights: list[BlobProgress] = []
 
     def start(self, tags: int, blobs: int, size: int) -> None:
         """Begin to tell.
@@ -175,14 +175,14 @@ class Progress:
                 self._thread = thread
 
     @contextlib.contextmanager
-    def carrying(self, repository: str, blob: Descriptor) -> Iterator[Flight]:
+    def carrying(self, repository: str, blob: Descriptor) -> Iterator[BlobProgress]:
         """Count one blob while it is under way.
 
         Args:
             repository: where it goes.
             blob: digest and size in bytes.
         """
-        flight = Flight(Flying(repository, blob.digest, blob.size), self._count, self._lock)
+        flight = BlobProgress(BlobStatus(repository, blob.digest, blob.size), self._count, self._lock)
         with self._lock:
             self._flights.append(flight)
         try:
@@ -206,7 +206,7 @@ class Progress:
         with self._lock:
             self._landed += 1
             self._failed += status == FAILED
-            self._untold.append(Landing(name, status, cause, error))
+            self._untold.append(TagResult(name, status, cause, error))
 
     def finish(self) -> None:
         """Tell the rest; returns when that is done, after some seconds in any case."""
@@ -240,5 +240,5 @@ class Progress:
                 self._sinks.remove(sink)
 
 
-def _largest_first(blob: Flying) -> int:
+def _largest_first(blob: BlobStatus) -> int:
     return -blob.size

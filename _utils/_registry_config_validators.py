@@ -1,7 +1,7 @@
 """Checkers of values from a pillar: each takes a value and its key, and returns the value in its final form.
 
 What is wrong is one sentence that begins with the key. The kinds of values that any pillar could have
-stand here; what our pillar has is said in ``_registry_pillar``. No I/O.
+stand here; what our pillar has is said in ``_registry_config_schema``. No I/O.
 """
 
 from __future__ import annotations

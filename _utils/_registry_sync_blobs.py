@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import partial
 
-from _registry_client import Registry
-from _registry_errors import Busy, RegistryError, Stopped, Unreachable, WrongContent
-from _registry_fetch import MIB, PIECE, Batch, BlobReader
-from _registry_http import CHUNK
-from _registry_jobs import ReadAhead
-from _registry_journal import Journal
-from _registry_model import Descriptor
-from _registry_progress import Flight, Watch
+from _registry_http_transport import CHUNK
+from _registry_oci_errors import DigestMismatch, RateLimited, RegistryError, Stopped, Unreachable
+from _registry_oci_manifest import Descriptor
+from _registry_show_progress import BlobProgress, BlobTracker
+from _registry_store_remote import Registry
+from _registry_store_remote_read import MIB, PIECE, Batch, BlobReader
+from _registry_sync_jobs import ReadAhead
+from _registry_sync_journal import Journal
 
 # Threads that fetch parts of large blobs on a far line; each holds a piece.
 READERS_AHEAD = 10
@@ -39,7 +39,7 @@ class SourceFailed(RegistryError):
         self.cause = failure.cause
 
 
-class Carrier:
+class BlobCopier:
     """Carries blobs from upstreams into one local registry.
 
     Args:
@@ -59,7 +59,7 @@ class Carrier:
         far: bool,
         workers: int,
         share: int,
-        watch: Watch,
+        watch: BlobTracker,
         journals: str = "",
     ) -> None:
         self._local = local
@@ -92,7 +92,7 @@ class Carrier:
                 return self._local.pace.attempt(send)
             except RegistryError as failure:
                 # A line can garble bytes once; whoever sends them wrong twice has them wrong.
-                if failure.cause != WrongContent.cause:
+                if failure.cause != DigestMismatch.cause:
                     raise
                 return self._local.pace.attempt(send)
 
@@ -100,12 +100,14 @@ class Carrier:
         """End the threads that read ahead."""
         self._ahead.close()
 
-    def _send(self, source: Registry, repository: str, target: str, blob: Descriptor, flight: Flight) -> int:
+    def _send(
+        self, source: Registry, repository: str, target: str, blob: Descriptor, flight: BlobProgress
+    ) -> int:
         send = self._send_at_once if blob.size < WORTH_ENDING else self._send_streamed
         return send(source, repository, target, blob, flight)
 
     def _send_at_once(
-        self, source: Registry, repository: str, target: str, blob: Descriptor, flight: Flight
+        self, source: Registry, repository: str, target: str, blob: Descriptor, flight: BlobProgress
     ) -> int:
         """Send a small blob in one request; what fits in one chunk has been verified before."""
         flight.starts()
@@ -122,7 +124,7 @@ class Carrier:
         return blob.size
 
     def _send_streamed(
-        self, source: Registry, repository: str, target: str, blob: Descriptor, flight: Flight
+        self, source: Registry, repository: str, target: str, blob: Descriptor, flight: BlobProgress
     ) -> int:
         uploads = _Uploads(self._local, target, blob, self._journals)
         start = uploads.offset
@@ -133,7 +135,9 @@ class Carrier:
             self._fill(uploads, reader, blob)
             uploads.commit()
         except RegistryError as failure:
-            if not (self._journals and isinstance(reader.failure or failure, (Unreachable, Busy, Stopped))):
+            if not (
+                self._journals and isinstance(reader.failure or failure, (Unreachable, RateLimited, Stopped))
+            ):
                 uploads.cancel()
             raise _blamed(reader, failure) from failure
         return blob.size - start

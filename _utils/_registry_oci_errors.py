@@ -4,12 +4,12 @@
 
     RegistryError            internal
     ├── Unauthorized         auth         401 or 403
-    ├── Absent               absent       404
-    ├── Busy                 rate         429, when waiting did not help
+    ├── NotFound               absent       404
+    ├── RateLimited                 rate         429, when waiting did not help
     ├── Unreachable          network      no connection, a cut line, 5xx, a deadline
-    ├── Distrusted           network      does not prove who it is, or leads astray; never retried
+    ├── Untrusted           network      does not prove who it is, or leads astray; never retried
     ├── NoSpace              space        507, or a full disk behind the registry
-    ├── WrongContent         digest       bytes that are not what their digest says
+    ├── DigestMismatch         digest       bytes that are not what their digest says
     ├── Unsupported          unsupported  what this registry cannot hold or say
     └── Stopped              internal     the run was asked to stop
 
@@ -31,13 +31,13 @@ class Unauthorized(RegistryError):
     cause = "auth"
 
 
-class Absent(RegistryError):
+class NotFound(RegistryError):
     """The repository, tag, manifest or blob is not there."""
 
     cause = "absent"
 
 
-class _MayPass(RegistryError):
+class Retryable(RegistryError):
     """What another try may mend; ``retry_after`` is how many seconds the registry asks for, or 0."""
 
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
@@ -45,19 +45,19 @@ class _MayPass(RegistryError):
         self.retry_after = retry_after
 
 
-class Busy(_MayPass):
+class RateLimited(Retryable):
     """The registry asks for a slower pace."""
 
     cause = "rate"
 
 
-class Unreachable(_MayPass):
+class Unreachable(Retryable):
     """The line or the registry failed in a way that may pass."""
 
     cause = "network"
 
 
-class Distrusted(RegistryError):
+class Untrusted(RegistryError):
     """The registry's certificate is not one to trust, or it sends us where credentials must not go."""
 
     cause = "network"
@@ -69,7 +69,7 @@ class NoSpace(RegistryError):
     cause = "space"
 
 
-class WrongContent(RegistryError):
+class DigestMismatch(RegistryError):
     """Content does not have the digest or size that names it."""
 
     cause = "digest"

@@ -11,18 +11,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urljoin, urlsplit
 
-from _registry_auth import Authorizer
-from _registry_credentials import Keyring
-from _registry_errors import (
-    Absent,
-    Distrusted,
+from _registry_config_values import Endpoint
+from _registry_http_auth import Authorizer
+from _registry_http_credentials import Keyring
+from _registry_http_errors import refusal
+from _registry_http_retry import Pace
+from _registry_http_transport import ANSWER_LIMIT, Answer, Http, Stream, allowance, retry_after
+from _registry_oci_errors import (
+    DigestMismatch,
+    NotFound,
     RegistryError,
     Unreachable,
     Unsupported,
-    WrongContent,
+    Untrusted,
 )
-from _registry_http import ANSWER_LIMIT, Answer, Http, Stream, allowance, retry_after
-from _registry_model import (
+from _registry_oci_manifest import (
     ACCEPTED,
     MANIFEST_LIMIT,
     Descriptor,
@@ -34,9 +37,6 @@ from _registry_model import (
     is_tag,
     read_manifest,
 )
-from _registry_pace import Pace
-from _registry_refusals import refusal
-from _registry_values import Endpoint
 
 ACCEPT = {"Accept": ", ".join(ACCEPTED)}
 # docker-distribution refuses more than 1000 from 2.8.2 on, and gives 100 where nothing is said.
@@ -131,7 +131,7 @@ class Registry:
         """Every tag of a repository, sorted.
 
         Raises:
-            Absent: there is no such repository.
+            NotFound: there is no such repository.
             RegistryError: anything else.
         """
         path = f"{repository}/tags/list?n={PAGE}"
@@ -145,7 +145,7 @@ class Registry:
             reference: a tag or digest.
 
         Raises:
-            Absent: it is not there.
+            NotFound: it is not there.
             RegistryError: anything else.
         """
         path, what = f"{repository}/manifests/{reference}", _named(repository, reference)
@@ -161,8 +161,8 @@ class Registry:
         """A manifest, byte for byte, its digest checked where the reference or the registry gives one.
 
         Raises:
-            Absent: it is not there.
-            WrongContent: the bytes are others than named.
+            NotFound: it is not there.
+            DigestMismatch: the bytes are others than named.
             Unsupported: it is of a kind that cannot be mirrored.
             RegistryError: anything else.
         """
@@ -174,7 +174,7 @@ class Registry:
             raise Unsupported(f"{self}: {what}: {failure}") from None
         named = reference if is_digest(reference) else answer.headers.get("Docker-Content-Digest", "")
         if is_digest(named) and digest_of(answer.body) != named:
-            raise WrongContent(f"{self}: the manifest of {what} is not what its digest {named} says")
+            raise DigestMismatch(f"{self}: the manifest of {what} is not what its digest {named} says")
         return manifest
 
     def put_manifest(self, repository: str, reference: str, manifest: Manifest) -> None:
@@ -182,7 +182,7 @@ class Registry:
 
         Raises:
             Unsupported: the registry knows no such kind of manifest.
-            WrongContent: it stored something else.
+            DigestMismatch: it stored something else.
             RegistryError: anything else.
         """
         what = _named(repository, reference)
@@ -197,7 +197,7 @@ class Registry:
         stored = answer.headers.get("Docker-Content-Digest", manifest.digest)
         if stored != manifest.digest:
             other = stored if is_digest(stored) else "something else"
-            raise WrongContent(f"{self} stored {what} as {other} instead of {manifest.digest}")
+            raise DigestMismatch(f"{self} stored {what} as {other} instead of {manifest.digest}")
 
     def has_blob(self, repository: str, digest: str) -> bool:
         """Whether a blob is in a repository.
@@ -207,7 +207,7 @@ class Registry:
         """
         try:
             self._ask("HEAD", self._url(f"{repository}/blobs/{digest}"), _pull(repository), digest)
-        except Absent:
+        except NotFound:
             return False
         return True
 
@@ -227,7 +227,7 @@ class Registry:
             A stream with status 206, or 200 where the registry sends everything whatever was asked.
 
         Raises:
-            Absent: there is no such blob.
+            NotFound: there is no such blob.
             RegistryError: anything else.
         """
         asks_for_part = bool(first) or last is not None
@@ -242,7 +242,7 @@ class Registry:
 
     def leads_away(self, stream: Stream) -> str:
         """Where a stream came from if that is a store of blobs elsewhere; empty = the registry itself."""
-        return "" if self._http.is_home(stream.url) else stream.url
+        return "" if self._http.is_same_origin(stream.url) else stream.url
 
     def _by_shortcut(self, url: str, headers: Mapping[str, str]) -> Stream | None:
         """What a store of blobs gives without the registry being asked; its signatures end one day."""
@@ -272,7 +272,7 @@ class Registry:
         what = f"blob {digest} of {repository}"
         try:
             answer = self._ask("POST", self._url(path), scopes, what, {"Content-Length": "0"})
-        except (Absent, Unsupported):
+        except (NotFound, Unsupported):
             # zuul-registry knows no mounts and has 404 for the parameters.
             return self.start_upload(repository)
         return "" if answer.status == 201 else self._upload_url(answer)
@@ -344,7 +344,7 @@ class Registry:
             chunks: all bytes of the blob; None where they have been sent before.
 
         Raises:
-            WrongContent: the registry found another digest.
+            DigestMismatch: the registry found another digest.
             NoSpace: its disk is full.
             RegistryError: anything else.
         """
@@ -382,8 +382,8 @@ class Registry:
             followed = urljoin(url, target)
         except ValueError:
             followed = ""
-        if not self._http.is_home(followed):
-            raise Distrusted(f"{self} {what} to another scheme or host than its own; refused")
+        if not self._http.is_same_origin(followed):
+            raise Untrusted(f"{self} {what} to another scheme or host than its own; refused")
         return followed
 
     def _ask(
@@ -413,8 +413,8 @@ class Registry:
         **options: float,
     ) -> Stream:
         """One request, after authorization, with every status that is no success raised."""
-        if not self._http.is_home(url):
-            raise Distrusted(f"{self}: {what} lies at another host than its own; refused")
+        if not self._http.is_same_origin(url):
+            raise Untrusted(f"{self}: {what} lies at another host than its own; refused")
         for last in (False, True):
             known = self._authorizer.header(scopes)
             stream = self._http.open(method, url, {**headers, **known}, body, **options)
@@ -439,7 +439,7 @@ class Registry:
     def _challenged(self, answer: Answer | Stream, scopes: tuple[str, ...], sent: Mapping[str, str]) -> bool:
         """Whether a 401 is worth another try; one of a host that we were redirected to is not."""
         challenge = answer.headers.get("WWW-Authenticate", "")
-        return self._http.is_home(answer.url) and self._authorizer.challenged(challenge, scopes, sent)
+        return self._http.is_same_origin(answer.url) and self._authorizer.challenged(challenge, scopes, sent)
 
     def _pages(self, path: str, scopes: tuple[str, ...], key: str, what: str) -> Iterator[str]:
         """All entries of a list that comes in pages, each linking to the next (RFC 5988)."""

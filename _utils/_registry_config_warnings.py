@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from _registry_routes import is_loopback
-from _registry_values import Endpoint, Settings
+from _registry_config_values import Endpoint, Settings
+from _registry_http_pools import is_loopback
 
 
 def warnings_of(settings: Settings) -> list[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
-from _registry_sdb import resolved
-from _registry_settings import read_settings
-from _registry_values import Settings
+from _registry_config_read import read_settings
+from _registry_config_sdb import resolved
+from _registry_config_values import Settings
 
 Functions = Mapping[str, Callable[..., Any]]
 

@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from _registry_authfile import AuthFile, AuthFileError, Helper, Login, ask_helper, names_of
-from _registry_errors import Unauthorized
-from _registry_values import Endpoint
+from _registry_config_values import Endpoint
+from _registry_http_authfile import AuthFile, AuthFileError, Helper, Login, ask_helper, names_of
+from _registry_oci_errors import Unauthorized
 
 # Helpers of clouds give passwords that end within the hour; asking again costs a process.
 HELPER_ANSWER_SECONDS = 300.0

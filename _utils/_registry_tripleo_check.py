@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from _registry_compare import Comparison, Registries, Tag, look
-from _registry_errors import Absent, RegistryError
-from _registry_mirror import Report, report_on
-from _registry_pace import Run
-from _registry_undercloud import Wanted, named_elsewhere
-from _registry_values import Settings
+from _registry_config_values import Settings
+from _registry_http_retry import Run
+from _registry_oci_errors import NotFound, RegistryError
+from _registry_sync_commands import Report, report_on
+from _registry_sync_compare import Comparison, Registries, Tag, look
+from _registry_tripleo_files import Wanted, named_elsewhere
 
 
 def check_deployment(settings: Settings, wanted: Sequence[Wanted]) -> Report:
@@ -34,12 +34,12 @@ def check_deployment(settings: Settings, wanted: Sequence[Wanted]) -> Report:
         elsewhere = named_elsewhere(image, settings.local)
         try:
             if elsewhere:
-                raise Absent(elsewhere)
+                raise NotFound(elsewhere)
             if holdings.error:
                 raise holdings.error
             tag.local = registries.local.head(tag.target, tag.landing).digest
             tag.status = "current"
-        except Absent as failure:
+        except NotFound as failure:
             tag.fail("missing", failure)
             if not elsewhere:
                 tag.error = f"{settings.local.name} has no {tag.name}, which {image.parameter} names"

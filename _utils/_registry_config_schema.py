@@ -10,10 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import _registry_checks as check
-from _registry_checks import Checker, SettingsError
-from _registry_htpasswd import mistake_in
-from _registry_model import is_comparison, is_digest, is_pattern, is_platform, is_repository, is_tag
+import _registry_config_validators as check
+from _registry_config_validators import Checker, SettingsError
+from _registry_host_htpasswd import mistake_in
+from _registry_oci_manifest import is_comparison, is_digest, is_pattern, is_platform, is_repository, is_tag
 
 ROOT = "docker_registry"
 # Value of registry:tls.

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
 
-from _registry_client import Registry
-from _registry_errors import RegistryError, Unreachable, WrongContent
-from _registry_jobs import ReadAhead
-from _registry_model import Descriptor
+from _registry_oci_errors import DigestMismatch, RegistryError, Unreachable
+from _registry_oci_manifest import Descriptor
+from _registry_store_remote import Registry
+from _registry_sync_jobs import ReadAhead
 
 MIB = 1024 * 1024
 # What one request fetches while others fetch what comes before and after.
@@ -96,7 +96,7 @@ class BlobReader:
                 yield ready
             last = batch[-1:]
         if not self._start and f"sha256:{sha256.hexdigest()}" != self._blob.digest:
-            raise WrongContent(f"{self._named} is not what its digest says")
+            raise DigestMismatch(f"{self._named} is not what its digest says")
         if last:
             yield last
 
@@ -165,7 +165,7 @@ class BlobReader:
                 pace.back_off(tries, failure)
             else:
                 if begin < end:
-                    raise WrongContent(f"{self._named} is shorter than the manifest says")
+                    raise DigestMismatch(f"{self._named} is shorter than the manifest says")
 
     def _rest_of(self, begin: int, end: int) -> Iterator[bytes]:
         """What one request gives of a span."""
@@ -191,7 +191,7 @@ class BlobReader:
                 skip -= len(chunk) - len(fresh)
                 if len(fresh) > left:
                     if whole or stream.status != 200:
-                        raise WrongContent(f"{self._named} is longer than the manifest says")
+                        raise DigestMismatch(f"{self._named} is longer than the manifest says")
                     fresh = fresh[:left]
                 left -= len(fresh)
                 if fresh:

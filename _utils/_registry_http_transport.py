@@ -24,9 +24,9 @@ import urllib3
 from urllib3.exceptions import HTTPError, ProxyError, SSLError
 from urllib3.util.ssl_match_hostname import CertificateError
 
-from _registry_errors import Distrusted, Unreachable, Unsupported
-from _registry_routes import BLOCK_SIZE, Origin, Route, new_route, origin_of
-from _registry_values import Endpoint
+from _registry_config_values import Endpoint
+from _registry_http_pools import BLOCK_SIZE, Origin, Route, new_route, origin_of
+from _registry_oci_errors import Unreachable, Unsupported, Untrusted
 
 CHUNK = BLOCK_SIZE
 ANSWER_LIMIT = 1024 * 1024
@@ -141,7 +141,7 @@ class Http:
         self._lock = threading.Lock()
         # Seconds from a request to the registry itself until it answered.
         self.fastest = math.inf
-        _hush_urllib3()
+        _silence_urllib3()
 
     def ask(
         self,
@@ -168,7 +168,7 @@ class Http:
 
         Raises:
             Unreachable: no connection, or it broke.
-            Distrusted: the certificate does not fit, or a redirect leads where we do not go.
+            Untrusted: the certificate does not fit, or a redirect leads where we do not go.
             Unsupported: the answer is longer than the limit.
         """
         return self.open(method, url, headers, body, patience=patience).whole(limit)
@@ -186,11 +186,13 @@ class Http:
 
         Raises:
             Unreachable: no connection, it broke, or redirects without end.
-            Distrusted: the certificate does not fit, or a redirect leads where we do not go.
+            Untrusted: the certificate does not fit, or a redirect leads where we do not go.
         """
         sent = dict(headers)
         for hop in range(REDIRECTS + 1):
-            stream = self._send(method, url, sent, body, patience, signed=hop > 0 or not self.is_home(url))
+            stream = self._send(
+                method, url, sent, body, patience, signed=hop > 0 or not self.is_same_origin(url)
+            )
             target = stream.headers.get("Location", "")
             # Answers to uploads have a Location too; only reads are sent elsewhere.
             if stream.status not in REDIRECT_STATUSES or not target or method not in ("GET", "HEAD"):
@@ -199,7 +201,7 @@ class Http:
             url, sent = self._redirected(url, target, sent)
         raise Unreachable(f"{self._who}: redirects without end")
 
-    def is_home(self, url: str) -> bool:
+    def is_same_origin(self, url: str) -> bool:
         """Whether a URL leads to the registry itself, and not to another scheme, host or port."""
         try:
             return origin_of(url) == self._home
@@ -213,11 +215,9 @@ class Http:
             target = urljoin(url, target)
             after = origin_of(target)
         except ValueError:
-            raise Distrusted(
-                f"{self._who}: redirects to something else than a web address; refused"
-            ) from None
+            raise Untrusted(f"{self._who}: redirects to something else than a web address; refused") from None
         if (before.scheme, after.scheme) == ("https", "http"):
-            raise Distrusted(f"{self._who}: redirects from https to plain http at {after.name}; refused")
+            raise Untrusted(f"{self._who}: redirects from https to plain http at {after.name}; refused")
         if before != after:
             headers = {key: value for key, value in headers.items() if key != "Authorization"}
         return target, headers
@@ -230,7 +230,7 @@ class Http:
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         began = time.monotonic()
         try:
-            with _unheard():
+            with _silenced():
                 response = route.pool.urlopen(
                     method,
                     url if route.wants_whole_url else path,
@@ -248,7 +248,7 @@ class Http:
                 )
         # Their texts and those of what caused them hold URLs: none is chained.
         except SSLError as failure:
-            raise Distrusted(f"{self._at(origin)}: {_tls_reason(failure)}") from None
+            raise Untrusted(f"{self._at(origin)}: {_tls_reason(failure)}") from None
         except ProxyError as failure:
             raise Unreachable(f"{self._at(origin)}: proxy {route.proxy}: {_reason(failure)}") from None
         except (HTTPError, OSError, ValueError) as failure:
@@ -269,11 +269,11 @@ class Http:
     def _route(self, origin: Origin) -> Route:
         with self._lock:
             if origin not in self._routes:
-                self._forget_a_route()
+                self._evict_pool()
                 self._routes[origin] = new_route(self._endpoint, origin, connections=self._connections)
             return self._routes[origin]
 
-    def _forget_a_route(self) -> None:
+    def _evict_pool(self) -> None:
         """Keep few: a registry may redirect every blob to a host of its own."""
         if len(self._routes) >= ROUTES:
             oldest = next(origin for origin in self._routes if origin != self._home)
@@ -327,7 +327,7 @@ def _quota(text: str) -> tuple[int | None, float]:
 # What urllib3 logs of our requests are whole URLs, and a signed one opens what it leads to. Only what
 # it says while one of our requests is under way in the same thread is dropped; `log` above tells of
 # the request instead. Other users of urllib3 in the same process keep their lines.
-_TALKATIVE = ("urllib3.connection", "urllib3.connectionpool", "urllib3.response", "urllib3.util.retry")
+_URLLIB3_LOGGERS = ("urllib3.connection", "urllib3.connectionpool", "urllib3.response", "urllib3.util.retry")
 _under_way = threading.local()
 
 
@@ -339,14 +339,14 @@ class _NotOurs(logging.Filter):
 _not_ours = _NotOurs()
 
 
-def _hush_urllib3() -> None:
-    for name in _TALKATIVE:
+def _silence_urllib3() -> None:
+    for name in _URLLIB3_LOGGERS:
         # Adding the same filter again does nothing.
         logging.getLogger(name).addFilter(_not_ours)
 
 
 @contextlib.contextmanager
-def _unheard() -> Iterator[None]:
+def _silenced() -> Iterator[None]:
     # The body of an upload may be read from another request of ours: not to end with that one.
     before = getattr(_under_way, "ours", False)
     _under_way.ours = True

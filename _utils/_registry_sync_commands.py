@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from _registry_compare import Comparison, Holdings, Registries, Tag, compare, find_extras, look
-from _registry_copy import Tally, carry_out
-from _registry_errors import RegistryError
-from _registry_lock import only_one, stopping_on_signals
-from _registry_pace import Run
-from _registry_plan import Plan, make_plan
-from _registry_progress import Progress
-from _registry_values import Image, Settings
+from _registry_config_values import Image, Settings
+from _registry_http_retry import Run
+from _registry_oci_errors import RegistryError
+from _registry_show_progress import Progress
+from _registry_sync_compare import Comparison, Inventory, Registries, Tag, compare, find_extras, look
+from _registry_sync_copy import TransferStats, carry_out
+from _registry_sync_lock import only_one, stopping_on_signals
+from _registry_sync_plan import Plan, make_plan
 
 STATUSES = ("current", "missing", "stale", "extra", "unreadable", "copied", "failed")
 CAUSES = ("auth", "absent", "rate", "network", "space", "digest", "unsupported", "internal")
@@ -119,7 +119,7 @@ def return_code(report: Report) -> int:
     return LAGS if summary["missing"] or summary["stale"] else IN_STEP
 
 
-def _readable(settings: Settings, registries: Registries) -> Holdings:
+def _readable(settings: Settings, registries: Registries) -> Inventory:
     targets = [image.target for image in settings.images]
     found = look(registries, targets)
     for failure in (found.error, *found.unread.values()):
@@ -135,7 +135,7 @@ def report_on(
     began: float,
     *,
     planned: Plan | None = None,
-    tally: Tally | None = None,
+    tally: TransferStats | None = None,
 ) -> Report:
     """Say how tags stand, as all of these functions do.
 
@@ -164,7 +164,7 @@ def report_on(
     }
 
 
-def _registry(settings: Settings, found: Holdings, images: Iterable[Image | None]) -> dict[str, Any]:
+def _registry(settings: Settings, found: Inventory, images: Iterable[Image | None]) -> dict[str, Any]:
     return {
         "url": settings.local.url,
         "up": found.up,

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from _registry_errors import Absent, Busy, Stopped, Unreachable
-from _registry_values import Transfer
+from _registry_config_values import Transfer
+from _registry_oci_errors import NotFound, RateLimited, Stopped, Unreachable
 
 FIRST_DELAY = 0.2
 LONGEST_DELAY = 30.0
@@ -18,7 +18,7 @@ BUDGET_SECONDS = 0.25
 # Of a registry's allowance: with fewer requests left than this, they are spread over time.
 FEW_LEFT = 20
 # A registry that never answered in this run is more likely switched off than restarting.
-TRIES_OF_A_STRANGER = 2
+RETRIES_BEFORE_FIRST_ANSWER = 2
 
 Result = TypeVar("Result")
 
@@ -95,7 +95,7 @@ class Pace:
         """Call until it succeeds, cannot get better, or has been tried often enough.
 
         Args:
-            request: makes one request; raises Busy or Unreachable where another try may help.
+            request: makes one request; raises RateLimited or Unreachable where another try may help.
 
         Returns:
             What the request returned.
@@ -108,14 +108,14 @@ class Pace:
             self._wait_for_turn()
             try:
                 result = request()
-            except (Busy, Unreachable) as failure:
+            except (RateLimited, Unreachable) as failure:
                 self.run.check()
                 tries += 1
                 if tries > self._tries_left(failure):
                     self._gave_up = self._gave_up or isinstance(failure, Unreachable)
                     raise
                 self.back_off(tries, failure)
-            except Absent:
+            except NotFound:
                 self.succeeded()
                 raise
             else:
@@ -136,20 +136,20 @@ class Pace:
         """
         self._gap = min(seconds, LONGEST_DELAY) if remaining < FEW_LEFT else 0.0
 
-    def _tries_left(self, failure: Busy | Unreachable) -> int:
+    def _tries_left(self, failure: RateLimited | Unreachable) -> int:
         retries = self.run.transfer.retries
-        if isinstance(failure, Busy):
+        if isinstance(failure, RateLimited):
             return retries
         # One worker waited in vain for the registry to come back: the others need not.
         if self._gave_up:
             return 0
-        return retries if self._answered else min(retries, TRIES_OF_A_STRANGER)
+        return retries if self._answered else min(retries, RETRIES_BEFORE_FIRST_ANSWER)
 
-    def back_off(self, tries: int, failure: Busy | Unreachable) -> None:
+    def back_off(self, tries: int, failure: RateLimited | Unreachable) -> None:
         """Wait as long as the registry asks for, else longer with each try; a 429 makes all wait."""
         longest = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (tries - 1))
         delay = failure.retry_after or random.uniform(longest / 2, longest)
-        if isinstance(failure, Busy):
+        if isinstance(failure, RateLimited):
             with self._lock:
                 self._paused_until = max(self._paused_until, time.monotonic() + delay)
         else:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
-from _registry_errors import Stopped
+from _registry_oci_errors import Stopped
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

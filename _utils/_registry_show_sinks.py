@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TextIO
 
-from _registry_progress import Landing, Sink, State
+from _registry_show_progress import Sink, State, TagResult
 
 EVENT_SECONDS = 2.0
 LINE_SECONDS = 5.0
@@ -30,7 +30,7 @@ class Events:
         self._tag = tag
         self._pace = _Pace(EVENT_SECONDS)
 
-    def __call__(self, state: State, landings: Sequence[Landing]) -> None:
+    def __call__(self, state: State, landings: Sequence[TagResult]) -> None:
         """Send what there is to tell; progress at most every two seconds."""
         for landing in landings:
             self._send(f"{self._tag}/image", landing._asdict())
@@ -63,7 +63,7 @@ class Lines:
         self._landings = landings
         self._width = width
 
-    def __call__(self, state: State, landings: Sequence[Landing]) -> None:
+    def __call__(self, state: State, landings: Sequence[TagResult]) -> None:
         """Write what there is to tell."""
         for landing in landings if self._landings else ():
             reason = f" ({landing.cause}: {landing.error})" if landing.error else ""
@@ -107,7 +107,7 @@ class Bar:
         )
         self._task: Any = None
 
-    def __call__(self, state: State, landings: Sequence[Landing]) -> None:
+    def __call__(self, state: State, landings: Sequence[TagResult]) -> None:
         """Draw the lines anew."""
         if not state.tags:
             return

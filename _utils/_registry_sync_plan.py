@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from _registry_compare import Comparison, Holdings, Registries, Tag, chosen, image_of
-from _registry_errors import RegistryError, Unsupported
-from _registry_model import (
+from _registry_config_values import Endpoint
+from _registry_oci_errors import RegistryError, Unsupported
+from _registry_oci_manifest import (
     NESTING_LIMIT,
     Descriptor,
     Manifest,
 )
-from _registry_values import Endpoint
+from _registry_sync_compare import Comparison, Inventory, Registries, Tag, chosen, image_of
 
 
 @dataclass(slots=True)
-class Lack:
+class MissingBlob:
     """A blob that local repositories need and do not have.
 
     Args:
@@ -46,7 +46,7 @@ class Plan:
     comparison: Comparison
     moves: list[tuple[Tag, Manifest]]
     manifests: dict[str, Manifest]
-    lacks: dict[str, Lack]
+    lacks: dict[str, MissingBlob]
 
     @property
     def bytes_to_move(self) -> int:
@@ -178,7 +178,7 @@ def _find_lacks(plan: Plan, registries: Registries) -> None:
                 continue
             lack = plan.lacks.get(blob.digest)
             if lack is None:
-                lack = plan.lacks[blob.digest] = Lack(blob, {}, [])
+                lack = plan.lacks[blob.digest] = MissingBlob(blob, {}, [])
             lack.sources.setdefault(tag.target, (image.source, image.repository))
             if tag.target not in lack.targets:
                 lack.targets.append(tag.target)
@@ -186,7 +186,7 @@ def _find_lacks(plan: Plan, registries: Registries) -> None:
 
 
 def _blobs_there(
-    needed: Sequence[tuple[str, str]], holdings: Holdings, registries: Registries
+    needed: Sequence[tuple[str, str]], holdings: Inventory, registries: Registries
 ) -> set[tuple[str, str]]:
     """Which blobs their target repositories have already; an empty repository is not asked."""
     askable = [(target, digest) for target, digest in needed if target in holdings.tags]
