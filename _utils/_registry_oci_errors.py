@@ -1,28 +1,43 @@
-"""What can go wrong with a registry, as exceptions that carry the ``cause`` of the returns.
+"""What can go wrong with a store of images, as exceptions that carry the ``cause`` of the returns.
 
 ::
 
     RegistryError            internal
     ├── Unauthorized         auth         401 or 403
-    ├── NotFound               absent       404
-    ├── RateLimited                 rate         429, when waiting did not help
-    ├── Unreachable          network      no connection, a cut line, 5xx, a deadline
-    ├── Untrusted           network      does not prove who it is, or leads astray; never retried
-    ├── NoSpace              space        507, or a full disk behind the registry
-    ├── DigestMismatch         digest       bytes that are not what their digest says
-    ├── Unsupported          unsupported  what this registry cannot hold or say
+    ├── NotFound             absent       404
+    ├── Retryable                         what another try may mend
+    │   ├── RateLimited      rate         429, when waiting did not help
+    │   └── Unreachable      network      no connection, a cut line, 5xx, a deadline
+    ├── Untrusted            network      does not prove who it is, or leads astray; never retried
+    ├── NoSpace              space        507, or a full disk
+    ├── DigestMismatch       digest       bytes that are not what their digest says
+    ├── Unsupported          unsupported  what this store cannot hold or say
     └── Stopped              internal     the run was asked to stop
 
-The text of each is one sentence that names the side and the registry; nothing is recognised by it.
+The text of each is one sentence that names the side and the store; nothing is recognised by it.
 """
 
 from __future__ import annotations
 
+UPSTREAM = "upstream"
+LOCAL = "local"
+
 
 class RegistryError(Exception):
-    """Any failure with a registry; ``cause`` is one of the words that returns use."""
+    """Any failure with a store.
+
+    Args:
+        message: one sentence.
+        side: which store failed, ``upstream`` or ``local``; empty = neither alone.
+
+    ``cause`` is one of the words that returns use.
+    """
 
     cause = "internal"
+
+    def __init__(self, message: str = "", *, side: str = "") -> None:
+        super().__init__(message)
+        self.side = side
 
 
 class Unauthorized(RegistryError):
@@ -38,10 +53,16 @@ class NotFound(RegistryError):
 
 
 class Retryable(RegistryError):
-    """What another try may mend; ``retry_after`` is how many seconds the registry asks for, or 0."""
+    """What another try may mend.
 
-    def __init__(self, message: str, retry_after: float = 0.0) -> None:
-        super().__init__(message)
+    Args:
+        message: one sentence.
+        retry_after: seconds that the registry asks to be left alone for; 0 = it does not say.
+        side: as of every failure.
+    """
+
+    def __init__(self, message: str = "", retry_after: float = 0.0, *, side: str = "") -> None:
+        super().__init__(message, side=side)
         self.retry_after = retry_after
 
 
@@ -64,7 +85,7 @@ class Untrusted(RegistryError):
 
 
 class NoSpace(RegistryError):
-    """The registry cannot store more."""
+    """The store cannot hold more."""
 
     cause = "space"
 
