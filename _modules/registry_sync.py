@@ -27,10 +27,11 @@ import _registry_show_nagios as nagios
 import _registry_show_progress as progress
 import _registry_show_prometheus as metrics
 import _registry_show_sinks as listeners
-import _registry_sync_commands as mirror
+import _registry_sync_commands as commands
 import _registry_tripleo_check as deployment
 import _registry_tripleo_files as undercloud_files
 from _registry_oci_errors import RegistryError
+from _registry_show_report import UP_TO_DATE
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ def __virtual__():
     return __virtualname__
 
 
-def check(brief=False, images_file="", environment=""):
+def check(brief=False, images_file="", environment="", everything=False):
     """
     Read both registries and change nothing: what is missing, stale or extra here.
 
@@ -54,11 +55,13 @@ def check(brief=False, images_file="", environment=""):
     A terminal shows a table; ``--out=json`` gives the data told below. With ``docker_registry:metrics``
     figures for Prometheus are written, too.
 
+    Only the repositories of the list are looked at; of the others the number and the names are told.
+
     Args:
         brief: answer in one line, as a plugin of Nagios and its like would, with the return code that its
             first word stands for there:
 
-            * 0 ``OK``: in step;
+            * 0 ``OK``: up to date;
             * 1 ``WARNING``: some tags could not be read, none is known to be missing or stale;
             * 2 ``CRITICAL``: tags are missing or stale, or the registry is down;
             * 3 ``UNKNOWN``: a mistake in the pillar or in a file.
@@ -70,31 +73,34 @@ def check(brief=False, images_file="", environment=""):
         environment: path of a heat environment for ``openstack overcloud deploy``. In place of a list,
             what its ``DockerXImage`` or ``ContainerXImage`` parameters name is looked for in the local
             registry; upstream is not asked.
+        everything: list the tags of repositories that the image list does not name, too, as ``extra``.
 
     Returns:
         A report, which is that of ``plan`` and ``sync`` too. Every key is always there.
 
         ``registry``
-            the local one: ``url``; ``up``, whether it answers; ``repositories`` and ``tags``, how many it
-            holds; ``error``, why it does not answer; ``upstreams``, each that the list names as
-            ``host:port``.
+            the local one: ``url``; ``up``, whether it answers; ``repositories``, how many it holds;
+            ``tags``, how many are in those of the list; ``others``, the names of repositories that the
+            list does not name; ``error``, why it does not answer, or what it would not say; ``upstreams``,
+            each that the list names as ``host:port``.
         ``images``
             ``repository:tag`` as it stands locally → ``status``; ``upstream`` and ``local``, the digests;
-            ``bytes``, to move or moved for this tag (a blob that several need is counted once; ``check``
-            gives 0); ``cause`` and ``error``, one word and one sentence about a failure.
+            ``previous``, the digest before a sync that copied it; ``bytes``, to move or moved for this tag
+            (a blob that several need is counted once; ``check`` gives 0); ``cause`` and ``error``, one word
+            and one sentence about a failure.
         ``summary``
             how many tags have each status; ``tags`` that the list wants; ``blobs`` and ``bytes`` to move
             or moved; ``blobs_copied``, ``blobs_mounted``; ``seconds``.
 
-        A status is ``current``, ``missing``, ``stale`` (upstream has another digest), ``extra`` (the list
-        does not want it) or ``unreadable``; after a sync ``current``, ``copied`` or ``failed``.
+        A status is ``current``, ``missing``, ``stale`` (upstream has another digest), ``extra`` (not in
+        the image list) or ``unreadable``; after a sync ``current``, ``copied`` or ``failed``.
 
         A cause is ``auth`` (refused; some registries say so of what does not exist), ``absent``, ``rate``
         (429, and waiting did not help), ``network``, ``space`` (the local disk is full), ``digest`` (not
         what its name says), ``unsupported`` or ``internal``.
 
-        The return code, kept by ``--retcode-passthrough``: 0 in step, 1 something failed, 2 the mirror
-        lags.
+        The return code, kept by ``--retcode-passthrough``: 0 up to date, 1 something failed, 2 the mirror
+        is out of date.
 
     Raises:
         CommandExecutionError: a mistake in the pillar, named by its key, or in a file.
@@ -110,7 +116,9 @@ def check(brief=False, images_file="", environment=""):
         salt-call registry_sync.check environment=/home/stack/overcloud-container-images.yaml
     """
     try:
-        report = _check_environment(environment, images_file) if environment else _check(images_file)
+        report = (
+            _check_environment(environment, images_file) if environment else _check(images_file, everything)
+        )
     except CommandExecutionError as mistake:
         if brief:
             return _graded(*nagios.unknown(str(mistake)))
@@ -140,12 +148,12 @@ def plan(fresh=False, images_file=""):
         salt '*' registry_sync.plan
         salt-call registry_sync.plan --out=json
     """
-    return _coded(mirror.plan(_settings(images_file), fresh=fresh))
+    return _coded(commands.plan(_settings(images_file), directory=_directory(), fresh=fresh))
 
 
 def sync(images_file=""):
     """
-    Bring the local registry in step with the list; what cannot be copied does not stop the rest.
+    Bring the local registry up to date with the list; what cannot be copied does not stop the rest.
 
     With ``docker_registry:sync: false`` nothing is copied and the report is that of ``check``.
 
@@ -189,9 +197,8 @@ def sync(images_file=""):
     settings = _settings(images_file)
     if not settings.sync:
         return _coded(_check(images_file))
-    directory = str(Path(__opts__["cachedir"]) / "registry_sync")
     try:
-        report = mirror.sync(settings, directory=directory, progress=_progress())
+        report = commands.sync(settings, directory=_directory(), progress=_progress())
     except RegistryError as failure:
         raise CommandExecutionError(str(failure)) from None
     return _coded(report if images_file else _measured("sync", settings, report))
@@ -215,7 +222,7 @@ def list_():
         salt-call registry_sync.list --out=json
     """
     try:
-        return mirror.holdings(_pillar_settings())
+        return commands.listing(_pillar_settings())
     except RegistryError as failure:
         raise CommandExecutionError(str(failure)) from failure
 
@@ -267,7 +274,7 @@ def registry():
 
         salt '*' registry_sync.registry
     """
-    return mirror.registry(_pillar_settings())
+    return commands.registry(_pillar_settings())
 
 
 def populated():
@@ -286,7 +293,7 @@ def populated():
 
         salt '*' registry_sync.populated
     """
-    return mirror.populated(_pillar_settings())
+    return commands.populated(_pillar_settings())
 
 
 def warnings():
@@ -370,9 +377,9 @@ def _read(file):
         raise CommandExecutionError(f"{file}: is no YAML") from None
 
 
-def _check(images_file):
+def _check(images_file, everything=False):
     settings = _settings(images_file)
-    report = mirror.check(settings)
+    report = commands.check(settings, directory=_directory(), everything=everything)
     return report if images_file else _measured("check", settings, report)
 
 
@@ -387,10 +394,14 @@ def _check_environment(file, images_file):
     return deployment.check_deployment(settings, wanted)
 
 
+def _directory():
+    return str(Path(__opts__["cachedir"]) / "registry_sync")
+
+
 def _measured(function, settings, report):
     """Pass a report on the pillar's own list on; what Prometheus is to know of it never makes a run fail."""
     if settings.metrics:
-        success = mirror.return_code(report) == mirror.IN_STEP
+        success = commands.return_code(report) == UP_TO_DATE
         try:
             metrics.write_metrics(settings.metrics, function, settings, report, success=success)
         except OSError as failure:
@@ -421,7 +432,7 @@ def _has_master():
 
 
 def _coded(report):
-    return _graded(mirror.return_code(report), report)
+    return _graded(commands.return_code(report), report)
 
 
 def _graded(code, answer):

@@ -1,4 +1,4 @@
-"""States of a mirror: its images are in step, its registry serves.
+"""States of a mirror: its images are up to date, its registry serves.
 
 Both take what they need from the pillar ``docker_registry``.
 """
@@ -19,7 +19,7 @@ def __virtual__():
 
 
 def synced(name):
-    """Keep the images of the list in step with upstream.
+    """Keep the images of the list up to date with upstream.
 
     With ``docker_registry:sync: false`` nothing is copied and the comment says what the registry
     holds. In test mode nothing is written and the comment says how many tags and bytes would move.
@@ -32,33 +32,31 @@ def synced(name):
 
     .. code-block:: yaml
 
-        Images are in step with upstream:
+        Images are up to date with upstream:
           registry_sync.synced
     """
     try:
-        return _reminded(_synced(name))
+        return _with_warnings(_synced(name))
     except CommandExecutionError as failure:
         return _ret(name, False, str(failure))
 
 
 def _synced(name):
     if not __salt__["registry_sync.sync_enabled"]():
-        return _held(name)
-    plan = __salt__["registry_sync.plan"](fresh=__opts__["test"])
-    moving = _with_status(plan, "missing", "stale")
+        return _read_only_return(name)
     if __opts__["test"]:
-        return _foretold(name, plan, moving)
-    # Also with nothing to move: a run that found all in step is one that metrics and monitors ask for.
-    return _told(name, __salt__["registry_sync.sync"](), before=plan)
+        return _test_return(name, __salt__["registry_sync.plan"](fresh=True))
+    # Also with nothing to move: a run that found all up to date is one that metrics and monitors ask for.
+    return _sync_return(name, __salt__["registry_sync.sync"]())
 
 
-def _reminded(state):
+def _with_warnings(state):
     """Add what the pillar has switched off, each time."""
     # Set by check, plan and sync for their own callers; here it would make Salt skip every later state
     # that asks a function whether it should run.
     __context__.pop("retcode", None)
-    reminders = [f"Warning: {warning}" for warning in __salt__["registry_sync.warnings"]()]
-    return {**state, "comment": ". ".join([state["comment"], *reminders])}
+    warnings = [f"Warning: {warning}" for warning in __salt__["registry_sync.warnings"]()]
+    return {**state, "comment": ". ".join([state["comment"], *warnings])}
 
 
 def serving(name):
@@ -89,7 +87,7 @@ def serving(name):
     return _ret(name, False, f"No registry answers at {url}: {registry['error']}")
 
 
-def _held(name):
+def _read_only_return(name):
     registry = __salt__["registry_sync.registry"]()
     off = "docker_registry:sync is false, nothing is copied"
     if registry["up"]:
@@ -98,7 +96,8 @@ def _held(name):
     return _ret(name, result, f"{off}; no registry answers at {registry['url']}: {registry['error']}")
 
 
-def _foretold(name, plan, moving):
+def _test_return(name, plan):
+    moving = _with_status(plan, "missing", "stale")
     unreadable = _with_status(plan, "unreadable")
     comment = _all_current(plan)
     if moving:
@@ -108,13 +107,10 @@ def _foretold(name, plan, moving):
     return _ret(name, result, comment + _failures("cannot be read", unreadable), changes)
 
 
-def _told(name, report, before):
+def _sync_return(name, report):
     copied = _with_status(report, "copied")
     failed = _with_status(report, "failed", "unreadable")
-    changes = {
-        key: {"old": before["images"].get(key, {}).get("local", ""), "new": image["upstream"]}
-        for key, image in copied.items()
-    }
+    changes = {key: {"old": image["previous"], "new": image["upstream"]} for key, image in copied.items()}
     comment = _all_current(report)
     if copied:
         comment = f"Mirrored {len(copied)} of {_tags(report)} ({_volume(report)}, {_seconds(report)})"

@@ -21,9 +21,11 @@ from _registry_config_defaults import (
 )
 from _registry_config_schema import IMAGE, PILLAR, ROOT, SELF_SIGNED, bad_repository
 from _registry_config_validators import SettingsError
-from _registry_config_values import Endpoint, Image, Listing, Settings, Transfer, Undercloud
+from _registry_config_values import Image, Listing, Settings, Undercloud
+from _registry_http_endpoint import Endpoint, Transfer
 from _registry_http_environment import Environment, process_environment
-from _registry_oci_manifest import TagRule, is_repository
+from _registry_oci_names import is_repository
+from _registry_oci_tags import TagRule
 
 __all__ = ["SettingsError", "known_keys", "read_settings", "read_undercloud"]
 

@@ -13,7 +13,8 @@ from typing import Any
 import _registry_config_validators as check
 from _registry_config_validators import Checker, SettingsError
 from _registry_host_htpasswd import mistake_in
-from _registry_oci_manifest import is_comparison, is_digest, is_pattern, is_platform, is_repository, is_tag
+from _registry_oci_names import is_digest, is_pattern, is_platform, is_repository, is_tag
+from _registry_oci_tags import is_comparison
 
 ROOT = "docker_registry"
 # Value of registry:tls.
@@ -339,6 +340,8 @@ PILLAR: dict[str, Checker] = {
             "retries": check.number(0, 100),
             "bandwidth": check.bandwidth,
             "deadline": check.span,
+            "patience": check.span,
+            "spool": check.size,
         }
     ),
     "registry": _registry,

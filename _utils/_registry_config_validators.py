@@ -159,11 +159,20 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "
 
 def bandwidth(value: Any, key: str) -> int:
     """Bytes a second, written as a number or as ``20MB``."""
+    return _bytes(value, key, "bytes a second, e.g. 20MB", "(?:/s)?")
+
+
+def size(value: Any, key: str) -> int:
+    """Bytes, written as a number or as ``20GB``."""
+    return _bytes(value, key, "bytes, e.g. 20GB")
+
+
+def _bytes(value: Any, key: str, wanted: str, end: str = "") -> int:
     if value in (None, "", 0):
         return 0
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]i?)?b?(?:/s)?", str(value).lower())
+    match = re.fullmatch(rf"(\d+(?:\.\d+)?)\s*([kmg]i?)?b?{end}", str(value).lower())
     if match is None or isinstance(value, bool):
-        raise SettingsError(f"{key}: {shown(value)}; give bytes a second, e.g. 20MB")
+        raise SettingsError(f"{key}: {shown(value)}; give {wanted}")
     return max(1, int(float(match.group(1)) * _UNITS[match.group(2) or ""]))
 
 

@@ -7,59 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from _registry_config_defaults import IMAGE_DEFAULTS
-from _registry_http_environment import Environment
-from _registry_oci_manifest import TagRule
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """One registry and how it is reached.
-
-    Args:
-        side: ``upstream`` or ``local``, for messages.
-        host: name or address; an IPv6 address without brackets.
-        port: TCP port.
-        tls: HTTPS rather than plain HTTP.
-        verify: True, False or the path of a CA bundle.
-        username: with ``password``; empty = what ``auth_file`` says.
-        password: never shown.
-        auth_file: path of a docker ``config.json`` or podman ``auth.json``; empty = what the files that
-            the environment names say, else anonymous.
-        cert: path of a client certificate (PEM).
-        key: path of its key (PEM).
-        path: prefix of the registry's API below the host, without slashes at the ends.
-        proxy: URL of a proxy; empty = what the environment says.
-        environment: proxies and auth files where the pillar names none.
-    """
-
-    side: str
-    host: str
-    port: int
-    tls: bool = True
-    verify: bool | str = True
-    username: str = ""
-    password: str = field(default="", repr=False)
-    auth_file: str = ""
-    cert: str = ""
-    key: str = ""
-    path: str = ""
-    proxy: str = field(default="", repr=False)
-    environment: Environment = field(default=Environment(), repr=False)
-
-    def __str__(self) -> str:
-        return f"{self.side} {self.name}"
-
-    @property
-    def name(self) -> str:
-        """``host:port`` as it stands in image names, an IPv6 address in brackets."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
-
-    @property
-    def url(self) -> str:
-        """The address without the path ``/v2/``."""
-        prefix = f"/{self.path}" if self.path else ""
-        return f"{'https' if self.tls else 'http'}://{self.name}{prefix}"
+from _registry_http_endpoint import Endpoint, Transfer
+from _registry_oci_tags import TagRule
 
 
 @dataclass(frozen=True)
@@ -81,23 +30,6 @@ class Image:
     target: str
     tags: TagRule
     platforms: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """How hard the line may be used.
-
-    Args:
-        parallel: blobs in flight at most.
-        retries: tries after the first that a request gets.
-        bandwidth: bytes a second for all workers together; 0 = no cap.
-        deadline: seconds that a whole run may take; 0 = no limit.
-    """
-
-    parallel: int = 16
-    retries: int = 10
-    bandwidth: int = 0
-    deadline: int = 0
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from _registry_config_values import Endpoint, Settings
+from _registry_config_values import Settings
+from _registry_http_endpoint import Endpoint
 from _registry_http_pools import is_loopback
 
 

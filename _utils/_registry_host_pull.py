@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from _registry_config_validators import SettingsError
-from _registry_config_values import Endpoint
 from _registry_http_credentials import Keyring
+from _registry_http_endpoint import Endpoint
 from _registry_oci_errors import RegistryError
-from _registry_oci_manifest import is_digest, is_repository, is_tag
+from _registry_oci_names import is_digest, is_repository, is_tag
 
 SOCKETS = ("/run/docker.sock", "/var/run/docker.sock", "/run/podman/podman.sock")
 PULL_SECONDS = 1800

@@ -19,8 +19,8 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlencode, urlsplit
 
-from _registry_config_values import Endpoint
 from _registry_http_credentials import Credentials, Keyring
+from _registry_http_endpoint import Endpoint
 from _registry_http_pools import is_loopback, origin_of
 from _registry_http_transport import AGENT, Answer, Http, retry_after
 from _registry_oci_errors import RateLimited, RegistryError, Unauthorized, Unreachable, Untrusted
@@ -96,7 +96,9 @@ class Authorizer:
         self._keyring = keyring
         self._http = http
         self._lock = threading.Lock()
+        # How the registry asks at /v2/, and how for some scopes: a challenge holds for its scope alone.
         self._challenge: Challenge | None = None
+        self._challenges: dict[Scopes, Challenge] = {}
         self._slots: dict[Scopes, _Slot] = {}
         self._oauth_only = False
         self._warned = False
@@ -124,7 +126,7 @@ class Authorizer:
             Unreachable: it does not answer.
             Untrusted: it is none that a password may be sent to.
         """
-        challenge = self._challenge
+        challenge = self._challenges.get(scopes, self._challenge)
         if challenge is None:
             return {}
         credentials = self.credentials(scopes)
@@ -154,7 +156,9 @@ class Authorizer:
         challenge = by_scheme.get("bearer") or by_scheme.get("basic")
         if challenge is None:
             return False
-        self._challenge = challenge
+        if not scopes:
+            self._challenge = challenge
+        self._challenges[scopes] = challenge
         credentials = self.credentials(scopes)
         if challenge.scheme == "basic":
             return credentials.basic not in ("", refused)
@@ -242,24 +246,27 @@ class Authorizer:
         try:
             origin = origin_of(realm)
         except ValueError:
-            raise Unauthorized(f"{self._endpoint} names no token server in its challenge") from None
+            raise Unauthorized(
+                f"{self._endpoint} names no token server in its challenge", side=self._endpoint.side
+            ) from None
         if self._endpoint.tls and origin.scheme != "https":
             raise Untrusted(
-                f"{self._endpoint} wants to be logged in to over plain HTTP at {origin.name}; refused"
+                f"{self._endpoint} wants to be logged in to over plain HTTP at {origin.name}; refused",
+                side=self._endpoint.side,
             )
         return realm
 
     def _refusal(self, answer: Answer, credentials: Credentials, scopes: Scopes) -> RegistryError:
-        server = f"{self._endpoint}: its token server"
+        server, side = f"{self._endpoint}: its token server", self._endpoint.side
         if answer.status == 429:
-            return RateLimited(f"{server} asks for a slower pace", retry_after(answer.headers))
+            return RateLimited(f"{server} asks for a slower pace", retry_after(answer.headers), side=side)
         if answer.status >= 500 or answer.status == 408:
-            return Unreachable(f"{server} answered {answer.status}", retry_after(answer.headers))
+            return Unreachable(f"{server} answered {answer.status}", retry_after(answer.headers), side=side)
         wanted = _repository_of(scopes)
         hidden = (
             f" for {wanted} ({answer.status}); it may also not exist" if wanted else f" ({answer.status})"
         )
-        return Unauthorized(f"{server} refused {credentials}{hidden}")
+        return Unauthorized(f"{server} refused {credentials}{hidden}", side=side)
 
     def _read_token(self, answer: Answer) -> tuple[str, float]:
         try:
@@ -270,13 +277,13 @@ class Authorizer:
         except (ValueError, TypeError, AttributeError, RecursionError, OverflowError):
             token, seconds, age = None, 0.0, 0.0
         if not isinstance(token, str) or not re.fullmatch(r"[!-~]+", token):
-            raise Unreachable(f"{self._endpoint}: its token server gave no token")
+            raise Unreachable(f"{self._endpoint}: its token server gave no token", side=self._endpoint.side)
         if not 0 < seconds <= LONGEST_TOKEN_SECONDS:
             seconds = TOKEN_SECONDS
         return token, max(0.0, seconds - age)
 
     def _warn_of_plain_text(self, credentials: Credentials) -> None:
-        """Tell of logins that stand in files; on what the pillar says ``warnings_of`` has its eye."""
+        """Tell of logins that stand in files; ``warnings_of`` covers logins from the pillar."""
         told = self._warned or self._endpoint.username or self._endpoint.auth_file
         if told or self._endpoint.tls or not credentials or is_loopback(self._endpoint.host):
             return

@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from _registry_config_values import Endpoint
 from _registry_http_authfile import AuthFile, AuthFileError, Helper, Login, ask_helper, names_of
+from _registry_http_endpoint import Endpoint
 from _registry_oci_errors import Unauthorized
 
 # Helpers of clouds give passwords that end within the hour; asking again costs a process.
@@ -114,7 +114,9 @@ class Keyring:
                 yield AuthFile(path)
             except FileNotFoundError:
                 if named:
-                    raise Unauthorized(f"{self._endpoint}: {path}: no such file") from None
+                    raise Unauthorized(
+                        f"{self._endpoint}: {path}: no such file", side=self._endpoint.side
+                    ) from None
             except AuthFileError as failure:
                 self._notes.append(self._excuse(failure))
 
@@ -139,7 +141,7 @@ class Keyring:
     def _excuse(self, failure: AuthFileError) -> str:
         """The note on a file that nobody named: anonymous access may do without it."""
         if self._endpoint.auth_file:
-            raise Unauthorized(f"{self._endpoint}: {failure}") from None
+            raise Unauthorized(f"{self._endpoint}: {failure}", side=self._endpoint.side) from None
         return str(failure)
 
 

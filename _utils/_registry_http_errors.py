@@ -6,8 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from _registry_http_endpoint import Endpoint
 from _registry_http_transport import ANSWER_LIMIT, Stream, retry_after
 from _registry_oci_errors import (
+    BlobUnknown,
     DigestMismatch,
     NoSpace,
     NotFound,
@@ -18,22 +20,34 @@ from _registry_oci_errors import (
     Unsupported,
 )
 
-ENOSPC = 28
+# ENOSPC and EDQUOT, as docker-distribution 2 passes on a driver's failure, and in the words of later ones.
+FULL_DISK_NUMBERS = (28, 122)
+FULL_DISK_WORDS = ("no space left on device", "disk quota exceeded")
 
 
 def refusal(
-    stream: Stream, registry: str, method: str, what: str, *, shown: str, by_name: bool
+    stream: Stream, endpoint: Endpoint, method: str, what: str, *, shown: str, by_name: bool
 ) -> RegistryError:
     """The error that an answer means; its body is read, and its connection given back.
 
     Args:
         stream: the answer.
-        registry: which side answered, as messages name it.
+        endpoint: the registry that answered.
         method: of the request.
         what: was asked for.
         shown: who we said we are.
         by_name: whether something was asked for that may also not exist.
+
+    https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes
     """
+    failure = _meaning(stream, str(endpoint), method, what, shown=shown, by_name=by_name)
+    failure.side = endpoint.side
+    return failure
+
+
+def _meaning(
+    stream: Stream, registry: str, method: str, what: str, *, shown: str, by_name: bool
+) -> RegistryError:
     errors = _errors_of(stream)
     status, wait, said = stream.status, retry_after(stream.headers), _said(errors)
     codes = {str(error.get("code", "")) for error in errors}
@@ -41,26 +55,27 @@ def refusal(
         # Some hide behind that answer what does not exist.
         asked = f" for {what}{said}; it may also not exist" if by_name else said
         return Unauthorized(f"{registry} refused {shown}{asked}")
-    if codes & {"BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN"}:
-        return Unreachable(f"{registry} lost the upload of {what}")
-    if status == 404:
-        return NotFound(f"{registry} has no {what}")
     if status == 429:
         return RateLimited(f"{registry} asks for a slower pace", wait)
+    if codes & {"BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN"} or (status == 416 and method != "GET"):
+        return Unreachable(f"{registry} lost the upload of {what}")
+    if codes & {"MANIFEST_BLOB_UNKNOWN"} or (method == "PUT" and "BLOB_UNKNOWN" in codes):
+        return BlobUnknown(f"{registry} lacks content that {what} names{said}")
+    if status == 404:
+        return NotFound(f"{registry} has no {what}")
     if status == 507 or any(_is_full_disk(error) for error in errors):
         return NoSpace(f"{registry} has no space left")
     if status >= 500 or status == 408:
         return Unreachable(f"{registry} answered {status} for {what}{said}", wait)
     if "DIGEST_INVALID" in codes or "SIZE_INVALID" in codes:
-        return DigestMismatch(f"{registry} found another digest in {what}")
+        return DigestMismatch(f"digest mismatch: {registry} computed another digest for {what}")
+    if status == 416:
+        return DigestMismatch(f"{registry}: {what} is shorter than the manifest says")
     return Unsupported(f"{registry} answered {status} to {method} of {what}{said}")
 
 
 def _errors_of(stream: Stream) -> list[Mapping[str, Any]]:
-    """The errors a registry gives as JSON; none where its answer is something else.
-
-    https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes
-    """
+    """The errors a registry gives as JSON; none where its answer is something else."""
     try:
         errors = json.loads(stream.whole(ANSWER_LIMIT).body).get("errors")
     except (ValueError, AttributeError, RecursionError, Unreachable, Unsupported):
@@ -72,13 +87,16 @@ def _errors_of(stream: Stream) -> list[Mapping[str, Any]]:
 
 def _said(errors: list[Mapping[str, Any]]) -> str:
     """The registry's own words, short and printable."""
-    words = "; ".join(str(error.get("message") or error.get("code") or "") for error in errors)
-    plain = "".join(character for character in words if character.isprintable())
+    words = "; ".join(str(error.get("message") or error.get("code") or "") for error in errors[:10])
+    plain = "".join(character for character in words[:1000] if character.isprintable())
     return f" ({plain[:200]})" if plain.strip("; ") else ""
 
 
 def _is_full_disk(error: Mapping[str, Any]) -> bool:
-    """Whether docker-distribution's storage driver reports ENOSPC: ``detail.Enclosed.Err`` is 28."""
+    """Whether a storage driver had no room: ``detail.Enclosed.Err`` is its number, or its words say so."""
     detail = error.get("detail")
     enclosed = detail.get("Enclosed") if isinstance(detail, dict) else None
-    return isinstance(enclosed, dict) and enclosed.get("Err") == ENOSPC
+    if isinstance(enclosed, dict) and enclosed.get("Err") in FULL_DISK_NUMBERS:
+        return True
+    words = f"{error.get('message', '')} {detail}"[:10_000].lower()
+    return any(sign in words for sign in FULL_DISK_WORDS)

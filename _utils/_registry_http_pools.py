@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
 import re
 import ssl
@@ -14,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import certifi
 import urllib3
 
-from _registry_config_values import Endpoint
+from _registry_http_endpoint import Endpoint
 from _registry_oci_errors import Unsupported, Untrusted
 
 # Bytes read and sent at a time: what a cut connection loses at most, and what each worker holds twice.
@@ -93,8 +94,27 @@ def new_route(endpoint: Endpoint, origin: Origin, *, connections: int) -> Route:
     proxy = _proxy_for(endpoint, origin)
     if proxy:
         return _route_through(proxy, endpoint, origin, options)
-    pool = urllib3.HTTPSConnectionPool if origin.scheme == "https" else urllib3.HTTPConnectionPool
-    return Route(pool(origin.host, origin.port, **options))
+    kind = urllib3.HTTPSConnectionPool if origin.scheme == "https" else urllib3.HTTPConnectionPool
+    return Route(_strict(kind(origin.host, origin.port, **options)))
+
+
+class _StrictResponse(http.client.HTTPResponse):
+    """Refuses a chunk of negative size, which Python would take for "all that comes", whatever the limit.
+
+    https://www.rfc-editor.org/rfc/rfc9112#section-7.1
+    """
+
+    def _read_next_chunk_size(self) -> int:
+        size: int = super()._read_next_chunk_size()  # type: ignore[misc]
+        if size < 0:
+            raise http.client.HTTPException("a chunk of negative size")
+        return size
+
+
+def _strict(pool: urllib3.HTTPConnectionPool) -> urllib3.HTTPConnectionPool:
+    kind = pool.ConnectionCls
+    pool.ConnectionCls = type(kind.__name__, (kind,), {"response_class": _StrictResponse})
+    return pool
 
 
 def _route_through(proxy: str, endpoint: Endpoint, origin: Origin, options: Mapping[str, Any]) -> Route:
@@ -104,7 +124,9 @@ def _route_through(proxy: str, endpoint: Endpoint, origin: Origin, options: Mapp
         where = origin_of(url)
     except ValueError:
         # A proxy's URL may hold a password: it is never shown.
-        raise Unsupported(f"{endpoint}: its proxy is not given as http://HOST:PORT") from None
+        raise Unsupported(
+            f"{endpoint}: its proxy is not given as http://HOST:PORT", side=endpoint.side
+        ) from None
     headers = {}
     if parts.username:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
@@ -119,7 +141,7 @@ def _route_through(proxy: str, endpoint: Endpoint, origin: Origin, options: Mapp
         **options,
     )
     pool = manager.connection_from_host(origin.host, origin.port, origin.scheme)
-    return Route(pool, where.name, wants_whole_url=origin.scheme == "http")
+    return Route(_strict(pool), where.name, wants_whole_url=origin.scheme == "http")
 
 
 def _proxy_for(endpoint: Endpoint, origin: Origin) -> str:
@@ -204,7 +226,9 @@ def _verifying_context(endpoint: Endpoint, bundle: str, *, only_bundle: bool) ->
                 return ssl.create_default_context(cafile=bundle)
             context.load_verify_locations(bundle)
         except OSError as failure:
-            raise Untrusted(f"{endpoint}: verify: {bundle}: {_file_trouble(failure)}") from None
+            raise Untrusted(
+                f"{endpoint}: verify: {bundle}: {_file_trouble(failure)}", side=endpoint.side
+            ) from None
     return context
 
 
@@ -216,7 +240,9 @@ def _add_own_certificate(context: ssl.SSLContext, endpoint: Endpoint) -> None:
         # A key with a passphrase fails instead of asking a terminal that is not there.
         context.load_cert_chain(endpoint.cert, key, password=lambda: b"")
     except (OSError, ValueError) as failure:
-        raise Untrusted(f"{endpoint}: cert {endpoint.cert}, key {key}: {_file_trouble(failure)}") from None
+        raise Untrusted(
+            f"{endpoint}: cert {endpoint.cert}, key {key}: {_file_trouble(failure)}", side=endpoint.side
+        ) from None
 
 
 def _demand_file(path: str) -> None:

@@ -24,7 +24,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, ProxyError, SSLError
 from urllib3.util.ssl_match_hostname import CertificateError
 
-from _registry_config_values import Endpoint
+from _registry_http_endpoint import Endpoint
 from _registry_http_pools import BLOCK_SIZE, Origin, Route, new_route, origin_of
 from _registry_oci_errors import Unreachable, Unsupported, Untrusted
 
@@ -38,8 +38,8 @@ ROUTES = 32
 # Reading so much costs less than another connection.
 WORTH_DRAINING = 64 * 1024
 REDIRECT_STATUSES = (301, 302, 303, 307, 308)
-# No registry gets to make us wait longer before we ask again.
-LONGEST_RETRY_AFTER = 3600
+# Longer waits are told as this; how long we do wait is transfer:patience.
+LONGEST_RETRY_AFTER = 30 * 86400
 AGENT = "salt-docker-registry"
 
 Body = bytes | Iterable[bytes] | None
@@ -64,15 +64,15 @@ class Stream:
     Args:
         response: as urllib3 gives it, not yet read.
         url: where it came from in the end.
-        who: the registry, for messages.
+        endpoint: the registry, for messages.
     """
 
-    def __init__(self, response: urllib3.BaseHTTPResponse, url: str, who: str) -> None:
+    def __init__(self, response: urllib3.BaseHTTPResponse, url: str, endpoint: Endpoint) -> None:
         self.status = response.status
         self.headers = response.headers
         self.url = url
         self._response = response
-        self._who = who
+        self._endpoint = endpoint
 
     def chunks(self) -> Iterator[bytes]:
         """The body in pieces of at most ``CHUNK`` bytes.
@@ -84,7 +84,7 @@ class Stream:
             while chunk := self._response.read(CHUNK, decode_content=False):
                 yield chunk
         except (HTTPError, OSError) as failure:
-            raise Unreachable(f"{self._who}: {_reason(failure)} in the middle of a body") from None
+            raise self._broken(failure, "a body") from None
         finally:
             self.close()
 
@@ -107,12 +107,18 @@ class Stream:
                 size += len(chunk)
                 if size > limit:
                     self._response.close()
-                    raise Unsupported(f"{self._who}: an answer of more than {limit} bytes")
+                    raise Unsupported(
+                        f"{self._endpoint}: an answer of more than {limit} bytes", side=self._endpoint.side
+                    )
         except (HTTPError, OSError) as failure:
             self._response.close()
-            raise Unreachable(f"{self._who}: {_reason(failure)} in the middle of an answer") from None
+            raise self._broken(failure, "an answer") from None
         self._response.release_conn()
         return Answer(self.status, self.headers, b"".join(parts), self.url)
+
+    def _broken(self, failure: Exception, what: str) -> Unreachable:
+        said = f"{self._endpoint}: {_reason(failure)} in the middle of {what}"
+        return Unreachable(said, side=self._endpoint.side)
 
     def close(self) -> None:
         """Give the connection back, if what is left to read is little; else close it."""
@@ -151,7 +157,7 @@ class Http:
         body: Body = None,
         *,
         limit: int = ANSWER_LIMIT,
-        patience: float = ANSWER_SECONDS,
+        read_timeout: float = ANSWER_SECONDS,
     ) -> Answer:
         """Make a request and read the whole answer.
 
@@ -161,7 +167,7 @@ class Http:
             headers: Authorization among them goes to the host of ``url`` only.
             body: bytes, or pieces with a Content-Length among the headers.
             limit: bytes of an answer's body at most.
-            patience: seconds that the other side may be silent.
+            read_timeout: seconds that the other side may be silent.
 
         Returns:
             The answer, whatever its status.
@@ -171,7 +177,7 @@ class Http:
             Untrusted: the certificate does not fit, or a redirect leads where we do not go.
             Unsupported: the answer is longer than the limit.
         """
-        return self.open(method, url, headers, body, patience=patience).whole(limit)
+        return self.open(method, url, headers, body, read_timeout=read_timeout).whole(limit)
 
     def open(
         self,
@@ -180,18 +186,18 @@ class Http:
         headers: Mapping[str, str],
         body: Body = None,
         *,
-        patience: float = ANSWER_SECONDS,
+        read_timeout: float = ANSWER_SECONDS,
     ) -> Stream:
         """Make a request and follow redirects; the body of the answer is not read yet.
 
         Raises:
-            Unreachable: no connection, it broke, or redirects without end.
-            Untrusted: the certificate does not fit, or a redirect leads where we do not go.
+            Unreachable: no connection, or it broke.
+            Untrusted: the certificate does not fit, a redirect leads where we do not go, or they do not end.
         """
         sent = dict(headers)
         for hop in range(REDIRECTS + 1):
             stream = self._send(
-                method, url, sent, body, patience, signed=hop > 0 or not self.is_same_origin(url)
+                method, url, sent, body, read_timeout, signed=hop > 0 or not self.is_same_origin(url)
             )
             target = stream.headers.get("Location", "")
             # Answers to uploads have a Location too; only reads are sent elsewhere.
@@ -199,7 +205,7 @@ class Http:
                 return stream
             stream.close()
             url, sent = self._redirected(url, target, sent)
-        raise Unreachable(f"{self._who}: redirects without end")
+        raise self._untrusted("redirects without end")
 
     def is_same_origin(self, url: str) -> bool:
         """Whether a URL leads to the registry itself, and not to another scheme, host or port."""
@@ -212,18 +218,25 @@ class Http:
         """Where to go on: never from https to http, and with credentials only to the same host."""
         before = origin_of(url)
         try:
-            target = urljoin(url, target)
+            target = absolute_url(url, target)
             after = origin_of(target)
         except ValueError:
-            raise Untrusted(f"{self._who}: redirects to something else than a web address; refused") from None
+            raise self._untrusted("redirects to something else than a web address; refused") from None
         if (before.scheme, after.scheme) == ("https", "http"):
-            raise Untrusted(f"{self._who}: redirects from https to plain http at {after.name}; refused")
+            raise self._untrusted(f"redirects from https to plain http at {after.name}; refused")
         if before != after:
             headers = {key: value for key, value in headers.items() if key != "Authorization"}
         return target, headers
 
     def _send(
-        self, method: str, url: str, headers: Mapping[str, str], body: Body, patience: float, *, signed: bool
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Body,
+        read_timeout: float,
+        *,
+        signed: bool,
     ) -> Stream:
         origin, parts = origin_of(url), urlsplit(url)
         route = self._route(origin)
@@ -244,27 +257,31 @@ class Http:
                     decode_content=False,
                     # The default of urllib3 2: a body that ends early is a broken line.
                     enforce_content_length=True,
-                    timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=patience),
+                    timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=read_timeout),
                 )
         # Their texts and those of what caused them hold URLs: none is chained.
         except SSLError as failure:
-            raise Untrusted(f"{self._at(origin)}: {_tls_reason(failure)}") from None
+            raise Untrusted(f"{self._at(origin)}: {_tls_reason(failure)}", side=self._side) from None
         except ProxyError as failure:
-            raise Unreachable(f"{self._at(origin)}: proxy {route.proxy}: {_reason(failure)}") from None
+            said = f"{self._at(origin)}: proxy {route.proxy}: {_reason(failure)}"
+            raise Unreachable(said, side=self._side) from None
         except (HTTPError, OSError, ValueError) as failure:
-            raise Unreachable(f"{self._at(origin)}: {_reason(failure)}") from None
+            raise Unreachable(f"{self._at(origin)}: {_reason(failure)}", side=self._side) from None
         if origin == self._home:
             self.fastest = min(self.fastest, time.monotonic() - began)
         # Queries hold states of uploads and signatures, and so may the path that a redirect gave.
         log.debug("%s %s%s: %s", method, origin.url, "/…" if signed else parts.path, response.status)
-        return Stream(response, url, self._who)
+        return Stream(response, url, self._endpoint)
 
     @property
-    def _who(self) -> str:
-        return str(self._endpoint)
+    def _side(self) -> str:
+        return self._endpoint.side
+
+    def _untrusted(self, what: str) -> Untrusted:
+        return Untrusted(f"{self._endpoint}: {what}", side=self._side)
 
     def _at(self, origin: Origin) -> str:
-        return self._who if origin == self._home else f"{self._who}: leads to {origin.name}"
+        return str(self._endpoint) if origin == self._home else f"{self._endpoint}: leads to {origin.name}"
 
     def _route(self, origin: Origin) -> Route:
         with self._lock:
@@ -278,6 +295,19 @@ class Http:
         if len(self._routes) >= ROUTES:
             oldest = next(origin for origin in self._routes if origin != self._home)
             del self._routes[oldest]
+
+
+def absolute_url(base: str, target: str) -> str:
+    """Where a Location or Link header leads.
+
+    Raises:
+        ValueError: to nothing that can be asked.
+    """
+    parts = urlsplit(target)
+    # urljoin would take ``http:///path`` for a path of the same host.
+    if parts.scheme and not parts.netloc:
+        raise ValueError("no host")
+    return urljoin(base, target)
 
 
 def retry_after(headers: Mapping[str, str]) -> float:

@@ -5,6 +5,7 @@
     RegistryError            internal
     ├── Unauthorized         auth         401 or 403
     ├── NotFound             absent       404
+    │   └── BlobUnknown      absent       content that a manifest names
     ├── Retryable                         what another try may mend
     │   ├── RateLimited      rate         429, when waiting did not help
     │   └── Unreachable      network      no connection, a cut line, 5xx, a deadline
@@ -50,6 +51,10 @@ class NotFound(RegistryError):
     """The repository, tag, manifest or blob is not there."""
 
     cause = "absent"
+
+
+class BlobUnknown(NotFound):
+    """The registry lacks content that a manifest names; a collection may have taken it meanwhile."""
 
 
 class Retryable(RegistryError):

@@ -1,23 +1,20 @@
-"""What registries hold, as values: names, descriptors, manifests, and the choice of tags.
+"""Manifests, indexes and the descriptors in them, as values; no I/O.
 
-Nothing here reads or writes anything. The grammar of names follows the distribution-spec, the shape
-of manifests the image-spec and Docker's schema2:
+Their shape is that of the image-spec and of Docker's schema2:
 
-- https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
 - https://github.com/opencontainers/image-spec/blob/main/manifest.md
 - https://distribution.github.io/distribution/spec/manifest-v2-2/
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import operator
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any
+
+from _registry_oci_names import digest_of, is_digest
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -38,14 +35,10 @@ NESTING_LIMIT = 4
 # No registry takes a larger blob (an S3 object ends at 5 TiB); a larger size is a broken descriptor.
 BLOB_LIMIT = 5 * 1024**4
 
-_REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _ANY_DIGEST = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]+")
-_PLATFORM = re.compile(r"[a-z0-9_.-]+/[a-z0-9_.-]+(?:/[a-z0-9_.-]+)?")
 
 
-class ModelError(ValueError):
+class ManifestError(ValueError):
     """A manifest that cannot be mirrored as it is; the text says why.
 
     ``cause`` is the word for the returns: ``unsupported`` for what no registry here takes, ``digest``
@@ -55,36 +48,6 @@ class ModelError(ValueError):
     def __init__(self, message: str, cause: str = "unsupported") -> None:
         super().__init__(message)
         self.cause = cause
-
-
-def is_repository(name: str) -> bool:
-    """Whether the name is a repository by the distribution-spec's grammar (at most 255 characters)."""
-    return len(name) <= 255 and _REPOSITORY.fullmatch(name) is not None
-
-
-def is_tag(name: str) -> bool:
-    """Whether the name is a tag by the distribution-spec's grammar."""
-    return _TAG.fullmatch(name) is not None
-
-
-def is_digest(name: str) -> bool:
-    """Whether the name is a sha256 digest, the one algorithm that every registry knows."""
-    return _DIGEST.fullmatch(name) is not None
-
-
-def is_platform(name: str) -> bool:
-    """Whether the name reads ``os/architecture`` or ``os/architecture/variant``."""
-    return _PLATFORM.fullmatch(name) is not None
-
-
-def is_pattern(tag: str) -> bool:
-    """Whether the tag asks for every name that matches rather than for one."""
-    return any(character in tag for character in "*?[")
-
-
-def digest_of(body: bytes) -> str:
-    """The sha256 digest of the bytes, as registries write it."""
-    return "sha256:" + hashlib.sha256(body).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -137,7 +100,7 @@ def read_manifest(body: bytes, media_type: str) -> Manifest:
         The manifest with the descriptors of what it needs.
 
     Raises:
-        ModelError: no JSON object, an unknown or obsolete kind, or a descriptor without sense.
+        ManifestError: no JSON object, an unknown or obsolete kind, or a descriptor without sense.
     """
     document = _json_object(body)
     kind = _kind(document, media_type)
@@ -164,7 +127,7 @@ def keep_platforms(index: Manifest, platforms: Iterable[str]) -> Manifest:
         The index itself where nothing falls out, else a smaller one.
 
     Raises:
-        ModelError: none of the platforms is there.
+        ManifestError: none of the platforms is there.
     """
     wanted = tuple(platforms)
     if not wanted or not index.is_index:
@@ -177,7 +140,7 @@ def keep_platforms(index: Manifest, platforms: Iterable[str]) -> Manifest:
     ]
     if not keep:
         there = ", ".join(sorted({child.platform for child in index.children if child.platform}))
-        raise ModelError(f"none of the platforms {', '.join(wanted)} is there (there: {there})", "absent")
+        raise ManifestError(f"none of the platforms {', '.join(wanted)} is there (there: {there})", "absent")
     if len(keep) == len(index.children):
         return index
     document["manifests"] = [document["manifests"][position] for position in keep]
@@ -185,123 +148,13 @@ def keep_platforms(index: Manifest, platforms: Iterable[str]) -> Manifest:
     return read_manifest(body, index.media_type)
 
 
-@dataclass(frozen=True)
-class TagRule:
-    """Which tags of a repository are wanted.
-
-    Args:
-        include: tags, patterns (``13.0*``, ``*``), digests (``sha256:…``) or tags pinned to a digest
-            (``13.0@sha256:…``).
-        exclude: tags or patterns to leave out.
-        semver: comparisons joined by spaces (``>=3 <4``); tags that are no version fall out.
-        newest: keep only so many of the tags that patterns found, the newest version first; 0 = all.
-    """
-
-    include: tuple[str, ...]
-    exclude: tuple[str, ...] = ()
-    semver: str = ""
-    newest: int = 0
-
-    @property
-    def needs_list(self) -> bool:
-        """Whether upstream's tags must be listed to know what the rule means."""
-        return any(map(is_pattern, self.include))
-
-    @property
-    def literals(self) -> tuple[str, ...]:
-        """The entries that name one tag or digest each."""
-        return tuple(entry for entry in self.include if not is_pattern(entry))
-
-
-def select_tags(rule: TagRule, there: Iterable[str]) -> list[str]:
-    """The tags that the patterns of a rule find among those that upstream has.
-
-    Args:
-        rule: what is wanted.
-        there: every tag of the upstream repository.
-
-    Returns:
-        Matching tags in version order, oldest first; entries that name one tag are not among them
-        unless a pattern finds them too.
-    """
-    patterns = [entry for entry in rule.include if is_pattern(entry)]
-    found = {
-        tag
-        for tag in there
-        if is_tag(tag)
-        and any(fnmatchcase(tag, pattern) for pattern in patterns)
-        and not any(fnmatchcase(tag, pattern) for pattern in rule.exclude)
-        and (not rule.semver or satisfies(tag, rule.semver))
-    }
-    ordered = sorted(found, key=version_key)
-    return ordered[-rule.newest :] if rule.newest else ordered
-
-
-_VERSION = re.compile(r"v?(\d+(?:\.\d+)*)(?:[-+._]?(.*))?")
-_COMPARISON = re.compile(r"(>=|<=|!=|==|=|>|<|\^|~)?\s*v?(\d+(?:\.\d+)*(?:[-+].*)?)")
-_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    ">": operator.gt,
-    "<": operator.lt,
-    "==": operator.eq,
-    "!=": operator.ne,
-}
-
-
-def is_comparison(word: str) -> bool:
-    """Whether a word of ``semver`` can be understood (``>=3``, ``<4.1``, ``^2``, ``~1.4``)."""
-    return _COMPARISON.fullmatch(word) is not None
-
-
-def satisfies(tag: str, comparisons: str) -> bool:
-    """Whether a tag is a version and every comparison holds for its numbers.
-
-    A build suffix as in ``13.0-38`` counts as a further number, as registries use it: it is not the
-    pre-release that semver would see in it.
-    """
-    version = _numbers(tag)
-    return version is not None and all(_holds(version, word) for word in comparisons.split())
-
-
-def version_key(tag: str) -> tuple[Any, ...]:
-    """A sort key that puts ``3-9`` before ``3-10`` and names that are no version before all others."""
-    parts = re.split(r"(\d+)", tag)
-    natural = tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part)
-    return (_numbers(tag) is not None, natural)
-
-
-def _numbers(tag: str) -> tuple[int, ...] | None:
-    match = _VERSION.fullmatch(tag)
-    if match is None:
-        return None
-    suffix = match.group(2) or ""
-    build = tuple(int(number) for number in re.findall(r"\d+", suffix)) if suffix[:1].isdigit() else ()
-    return tuple(int(number) for number in match.group(1).split(".")) + build
-
-
-def _holds(version: tuple[int, ...], word: str) -> bool:
-    match = _COMPARISON.fullmatch(word)
-    if match is None:
-        return False
-    sign, bound = match.group(1) or "==", _numbers(match.group(2)) or ()
-    if sign in "^~":
-        fixed = bound[:1] if sign == "^" else bound[: max(1, len(bound) - 1)]
-        return _padded(version) >= _padded(bound) and version[: len(fixed)] == fixed
-    return _OPERATORS["==" if sign == "=" else sign](_padded(version), _padded(bound))
-
-
-def _padded(numbers: tuple[int, ...]) -> tuple[int, ...]:
-    return numbers + (0,) * (8 - len(numbers))
-
-
 def _json_object(body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
-        raise ModelError("the manifest is not JSON") from None
+        raise ManifestError("the manifest is not JSON") from None
     if not isinstance(document, dict):
-        raise ModelError("the manifest is not a JSON object")
+        raise ManifestError("the manifest is not a JSON object")
     return document
 
 
@@ -312,37 +165,37 @@ def _kind(document: Mapping[str, Any], content_type: str) -> str:
     """
     served = content_type.split(";")[0].strip().lower()
     if document.get("schemaVersion") == 1 or served in SCHEMA1:
-        raise ModelError("upstream has only an obsolete schema1 manifest")
+        raise ManifestError("upstream has only an obsolete schema1 manifest")
     kind = document.get("mediaType") or served
     if kind in ACCEPTED:
         return str(kind)
     if kind in ("", "application/json", "application/octet-stream", "text/plain"):
         return OCI_INDEX if "manifests" in document else OCI_MANIFEST
-    raise ModelError(f"manifests of type {str(kind)[:100]!r} cannot be mirrored")
+    raise ManifestError(f"manifests of type {str(kind)[:100]!r} cannot be mirrored")
 
 
 def _member(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     entry = document.get(key)
     if not isinstance(entry, dict):
-        raise ModelError(f"the manifest has no {key}")
+        raise ManifestError(f"the manifest has no {key}")
     return entry
 
 
 def _entries(document: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     entries = document.get(key)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise ModelError(f"the manifest has no list of {key}")
+        raise ManifestError(f"the manifest has no list of {key}")
     return entries
 
 
 def _descriptor(entry: Mapping[str, Any], platform: str = "") -> Descriptor:
     digest, size = entry.get("digest"), entry.get("size")
     if not isinstance(digest, str) or not _ANY_DIGEST.fullmatch(digest):
-        raise ModelError("the manifest names content without a valid digest")
+        raise ManifestError("the manifest names content without a valid digest")
     if not is_digest(digest):
-        raise ModelError(f"digests of the kind {digest.split(':')[0]} cannot be verified here")
+        raise ManifestError(f"digests of the kind {digest.split(':')[0]} cannot be verified here")
     if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= BLOB_LIMIT:
-        raise ModelError(f"the manifest gives {digest} an impossible size")
+        raise ManifestError(f"the manifest gives {digest} an impossible size")
     return Descriptor(digest, size, str(entry.get("mediaType", "")), platform)
 
 

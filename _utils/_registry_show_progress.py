@@ -110,12 +110,12 @@ class BlobProgress:
         self._count = count
         self._lock = lock
 
-    def starts(self, offset: int = 0) -> None:
+    def restart(self, offset: int = 0) -> None:
         """Begin, or begin again, with so many bytes there already."""
         with self._lock:
             self._come = offset
 
-    def moved(self, size: int) -> None:
+    def received(self, size: int) -> None:
         """Count bytes that came from upstream; called for every chunk."""
         with self._lock:
             self._come += size
@@ -194,7 +194,7 @@ class Progress:
     def _count(self, size: int) -> None:
         self._moved += size
 
-    def landed(self, name: str, status: str, cause: str = "", error: str = "") -> None:
+    def tag_done(self, name: str, status: str, cause: str = "", error: str = "") -> None:
         """Note that a tag is done with.
 
         Args:

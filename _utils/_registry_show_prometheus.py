@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from _registry_config_values import Settings
-from _registry_oci_manifest import is_digest
-from _registry_sync_commands import CAUSES, STATUSES
+from _registry_oci_names import is_digest
+from _registry_show_report import CAUSES, STATUSES
 
 MODE = 0o644
 # Of a tag that no image of the list asks for.

@@ -31,6 +31,11 @@ class Store(Protocol):
     Every method raises a ``RegistryError`` that says in ``side`` which store it is of.
     """
 
+    @property
+    def side(self) -> str:
+        """``upstream`` or ``local``, as errors say which store they are of."""
+        ...
+
     def repositories(self) -> Iterator[str]:
         """Every repository that has something.
 

@@ -1,42 +1,33 @@
-"""One registry over HTTP, as the distribution-spec has it.
+"""A registry over HTTP, as the distribution-spec has it.
 
 https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from urllib.parse import quote, urljoin, urlsplit
+from dataclasses import replace
+from typing import Any
 
-from _registry_config_values import Endpoint
-from _registry_http_auth import Authorizer
-from _registry_http_credentials import Keyring
-from _registry_http_errors import refusal
+from _registry_http_client import Client, delete_scope, pull_scope, push_scope
+from _registry_http_endpoint import Endpoint
 from _registry_http_retry import Pace
-from _registry_http_transport import ANSWER_LIMIT, Answer, Http, Stream, allowance, retry_after
-from _registry_oci_errors import (
-    DigestMismatch,
-    NotFound,
-    RegistryError,
-    Unreachable,
-    Unsupported,
-    Untrusted,
-)
+from _registry_http_transport import ANSWER_LIMIT, Answer
+from _registry_oci_errors import DigestMismatch, NotFound, Unreachable, Unsupported
 from _registry_oci_manifest import (
     ACCEPTED,
     MANIFEST_LIMIT,
+    OCI_INDEX,
     Descriptor,
     Manifest,
-    ModelError,
-    digest_of,
-    is_digest,
-    is_repository,
-    is_tag,
+    ManifestError,
     read_manifest,
 )
+from _registry_oci_names import digest_of, is_digest, is_repository, is_tag, matches
+from _registry_store_protocol import Written
+from _registry_store_remote_read import BlobReader, RangesAhead
+from _registry_store_remote_write import BlobWriter
 
 ACCEPT = {"Accept": ", ".join(ACCEPTED)}
 # docker-distribution refuses more than 1000 from 2.8.2 on, and gives 100 where nothing is said.
@@ -45,19 +36,9 @@ PAGES = 10_000
 LIST_LIMIT = 16 * 1024 * 1024
 # Ten times what the largest public repositories have.
 NAMES_LIMIT = 1_000_000
-# A commit to an object store copies the blob once more before it answers.
-COMMIT_SECONDS = 600.0
 
 
-@dataclass(frozen=True)
-class Head:
-    """What a registry says of a manifest without sending it."""
-
-    digest: str
-    media_type: str
-
-
-class Registry:
+class RemoteStore:
     """One registry.
 
     Args:
@@ -69,76 +50,72 @@ class Registry:
     def __init__(self, endpoint: Endpoint, pace: Pace, *, connections: int = 8) -> None:
         self.endpoint = endpoint
         self.pace = pace
-        self.sends_ranges = True
-        self._logged_in = False
-        self._http = Http(endpoint, connections=connections)
-        self._authorizer = Authorizer(endpoint, Keyring(endpoint), self._http)
+        self._client = Client(endpoint, pace, connections=connections)
+        self._writer = BlobWriter(self._client)
+        self._ahead: RangesAhead | None = None
+        self._split_from = 0
 
     def __str__(self) -> str:
         return str(self.endpoint)
 
     @property
+    def side(self) -> str:
+        """``upstream`` or ``local``."""
+        return self.endpoint.side
+
+    @property
     def distance(self) -> float:
-        """Seconds that its fastest answer took: a busy machine is slow now and then, a far one always."""
-        return self._http.fastest
+        """Seconds that its fastest answer took."""
+        return self._client.distance
+
+    def read_ahead(self, ahead: RangesAhead, larger_than: int) -> None:
+        """Read large blobs over several connections at a time.
+
+        Args:
+            ahead: the threads for it, shared with other stores.
+            larger_than: bytes that a blob must have.
+        """
+        self._ahead = ahead
+        self._split_from = larger_than
 
     def ping(self) -> None:
-        """Ask whether this is a registry at all, how it wants to be asked, and log in where we can.
+        """Ask whether this is a registry at all, and log in where we can.
 
         Raises:
-            Unauthorized: our login is no good there.
+            Unauthorized: our login is refused there.
             RegistryError: it is not reachable, or is something else.
         """
-        self.pace.attempt(self._ping)
+        self._client.ping()
 
-    def _ping(self) -> None:
-        answer = self._http.ask("GET", self._url(""), {})
-        if answer.status == 401:
-            self._log_in(answer)
-        elif answer.status >= 500 or answer.status == 429:
-            raise Unreachable(f"{self} answered {answer.status}", retry_after(answer.headers))
-        elif answer.status != 200:
-            raise Unsupported(f"{self} is no registry: {answer.status} at {self._url('')}")
+    def repositories(self) -> Iterator[str]:
+        """Every repository, page by page (an extension of docker-distribution that many registries lack).
 
-    def _log_in(self, answer: Answer) -> None:
-        """Show our login once, as ``docker login`` does.
-
-        A wrong password is so refused once and not for each image: too many tries lock an account.
-        """
-        if self._logged_in or not self._challenged(answer, (), {}):
-            return
-        if self._authorizer.credentials(()):
-            self._open("GET", self._url(""), (), "our login", {}).whole(ANSWER_LIMIT)
-        self._logged_in = True
-
-    def catalog(self) -> list[str]:
-        """Every repository, sorted.
+        https://distribution.github.io/distribution/spec/api/#listing-repositories
 
         Raises:
-            RegistryError: also where the registry keeps no catalog, as many upstreams do.
+            RegistryError: also where the registry keeps no catalog.
         """
-        return sorted(
-            self._pages(f"_catalog?n={PAGE}", ("registry:catalog:*",), "repositories", "its catalog")
-        )
+        return self._pages(f"_catalog?n={PAGE}", ("registry:catalog:*",), "repositories", "its catalog")
 
     def first_repository(self) -> str:
         """One repository's name, or an empty string where there is none."""
-        answer = self._ask("GET", self._url("_catalog?n=1"), ("registry:catalog:*",), "its catalog")
+        url = self._client.url("_catalog?n=1")
+        answer = self._client.ask("GET", url, ("registry:catalog:*",), "its catalog")
         names = self._names(answer, "repositories")
         return names[0] if names else ""
 
     def tags(self, repository: str) -> list[str]:
-        """Every tag of a repository, sorted.
+        """Every tag of a repository, sorted (end-8b).
 
         Raises:
             NotFound: there is no such repository.
             RegistryError: anything else.
         """
         path = f"{repository}/tags/list?n={PAGE}"
-        return sorted(set(self._pages(path, _pull(repository), "tags", repository)))
+        return sorted(set(self._pages(path, pull_scope(repository), "tags", repository)))
 
-    def head(self, repository: str, reference: str) -> Head:
-        """The digest of a tag, without counting as a pull.
+    def resolve(self, repository: str, reference: str) -> Descriptor:
+        """The digest of a tag by HEAD, which does not count as a pull (end-3).
 
         Args:
             repository: its name.
@@ -148,17 +125,22 @@ class Registry:
             NotFound: it is not there.
             RegistryError: anything else.
         """
-        path, what = f"{repository}/manifests/{reference}", _named(repository, reference)
-        answer = self._ask("HEAD", self._url(path), _pull(repository), what, ACCEPT)
+        url = self._client.url(f"{repository}/manifests/{reference}")
+        what = _named(repository, reference)
+        answer = self._client.ask("HEAD", url, pull_scope(repository), what, ACCEPT)
         digest = answer.headers.get("Docker-Content-Digest", "")
         if not is_digest(digest):
             # The header is optional in the spec; the body is what it would name.
             manifest = self.manifest(repository, reference)
-            return Head(manifest.digest, manifest.media_type)
-        return Head(digest, answer.headers.get("Content-Type", ""))
+            return Descriptor(manifest.digest, len(manifest.body), manifest.media_type)
+        length = answer.headers.get("Content-Length", "")
+        kind = answer.headers.get("Content-Type", "").split(";")[0].strip()
+        return Descriptor(digest, int(length) if length.isdigit() else 0, kind)
 
     def manifest(self, repository: str, reference: str) -> Manifest:
-        """A manifest, byte for byte, its digest checked where the reference or the registry gives one.
+        """A manifest, byte for byte, hashed before it is parsed (end-3).
+
+        One that does not hash to its digest is read once more: a line can garble bytes.
 
         Raises:
             NotFound: it is not there.
@@ -166,296 +148,160 @@ class Registry:
             Unsupported: it is of a kind that cannot be mirrored.
             RegistryError: anything else.
         """
-        path, what = f"{repository}/manifests/{reference}", _named(repository, reference)
+        what = _named(repository, reference)
+        answer, digest = self._manifest_bytes(repository, reference)
+        if digest and not matches(answer.body, digest):
+            answer, digest = self._manifest_bytes(repository, reference)
+            if digest and not matches(answer.body, digest):
+                said = f"the manifest of {what} is not what its digest {digest} says"
+                raise self._client.error(DigestMismatch, said, ":")
         try:
-            answer = self._ask("GET", self._url(path), _pull(repository), what, ACCEPT, limit=MANIFEST_LIMIT)
             manifest = read_manifest(answer.body, answer.headers.get("Content-Type", ""))
-        except ModelError as failure:
-            raise Unsupported(f"{self}: {what}: {failure}") from None
-        named = reference if is_digest(reference) else answer.headers.get("Docker-Content-Digest", "")
-        if is_digest(named) and digest_of(answer.body) != named:
-            raise DigestMismatch(f"{self}: the manifest of {what} is not what its digest {named} says")
-        return manifest
+        except ManifestError as failure:
+            raise self._client.error(Unsupported, f"{what}: {failure}", ":") from None
+        return replace(manifest, digest=digest) if digest else manifest
 
-    def put_manifest(self, repository: str, reference: str, manifest: Manifest) -> None:
-        """Store a manifest; what it needs must be there.
+    def _manifest_bytes(self, repository: str, reference: str) -> tuple[Answer, str]:
+        """A manifest as it came, and the digest it must have, if any was told."""
+        answer = self._client.ask(
+            "GET",
+            self._client.url(f"{repository}/manifests/{reference}"),
+            pull_scope(repository),
+            _named(repository, reference),
+            ACCEPT,
+            limit=MANIFEST_LIMIT,
+            is_pull=True,
+        )
+        told = answer.headers.get("Docker-Content-Digest", "")
+        digest = reference if is_digest(reference) else told if is_digest(told) else ""
+        return answer, digest
+
+    def has(self, repository: str, digest: str) -> bool:
+        """Whether a blob is in a repository, with bytes behind its name (end-2).
+
+        Its last byte is read: from its cache a registry answers HEAD also for what its disk has lost.
 
         Raises:
+            RegistryError: it could not be told.
+        """
+        url = self._client.url(f"{repository}/blobs/{digest}")
+        try:
+            return self._client.pace.attempt(lambda: self._has_bytes(url, repository, digest), is_pull=False)
+        except NotFound:
+            return False
+
+    def _has_bytes(self, url: str, repository: str, digest: str) -> bool:
+        stream = self._client.open("GET", url, pull_scope(repository), digest, {"Range": "bytes=-1"})
+        try:
+            return bool(next(stream.chunks(), b"")) or digest == digest_of(b"")
+        except Unreachable:
+            return False
+        finally:
+            stream.close()
+
+    def read(self, repository: str, blob: Descriptor, offset: int = 0) -> Iterator[bytes]:
+        """A blob's bytes from an offset on, in one attempt (end-2).
+
+        Raises:
+            NotFound: there is no such blob.
+            Unreachable: the line broke; what had come was handed out.
+            DigestMismatch: it is longer or shorter than its descriptor says.
+        """
+        ahead = self._ahead if blob.size > self._split_from else None
+        return BlobReader(self._client, repository, blob, ahead).chunks(offset)
+
+    def write(
+        self, repository: str, blob: Descriptor, chunks: Iterable[bytes], *, mount_from: str = ""
+    ) -> Written:
+        """Put a blob into a repository: mounted where that can be, else sent (end-4, end-5, end-6, end-11).
+
+        Raises:
+            RegistryError: it is not there now; see the protocol.
+        """
+        return self._writer.write(repository, blob, chunks, mount_from)
+
+    def put(self, repository: str, reference: str, manifest: Manifest) -> None:
+        """Store a manifest; what it needs must be there (end-7).
+
+        Raises:
+            BlobUnknown: something that it needs is not there.
             Unsupported: the registry knows no such kind of manifest.
             DigestMismatch: it stored something else.
             RegistryError: anything else.
         """
         what = _named(repository, reference)
-        answer = self._ask(
+        answer = self._client.ask(
             "PUT",
-            self._url(f"{repository}/manifests/{reference}"),
-            _push(repository),
+            self._client.url(f"{repository}/manifests/{reference}"),
+            push_scope(repository),
             what,
             {"Content-Type": manifest.media_type, "Content-Length": str(len(manifest.body))},
             manifest.body,
         )
         stored = answer.headers.get("Docker-Content-Digest", manifest.digest)
-        if stored != manifest.digest:
+        if not is_digest(stored) or not matches(manifest.body, stored):
             other = stored if is_digest(stored) else "something else"
-            raise DigestMismatch(f"{self} stored {what} as {other} instead of {manifest.digest}")
+            said = f"stored {what} as {other} instead of {manifest.digest}"
+            raise self._client.error(DigestMismatch, said)
 
-    def has_blob(self, repository: str, digest: str) -> bool:
-        """Whether a blob is in a repository.
+    def delete(self, repository: str, reference: str) -> None:
+        """Forget a tag, or a manifest by its digest (end-9).
+
+        Raises:
+            NotFound: it is not there.
+            Unsupported: the registry does not let it be deleted.
+        """
+        url = self._client.url(f"{repository}/manifests/{reference}")
+        self._client.ask("DELETE", url, delete_scope(repository), _named(repository, reference))
+
+    def referrers(self, repository: str, digest: str) -> list[Descriptor]:
+        """Manifests whose ``subject`` is a manifest (end-12a), also where the registry only keeps the tag.
+
+        https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
 
         Raises:
             RegistryError: it could not be told.
         """
-        try:
-            self._ask("HEAD", self._url(f"{repository}/blobs/{digest}"), _pull(repository), digest)
-        except NotFound:
-            return False
-        return True
+        paths = (f"referrers/{digest}", f"manifests/{digest.replace(':', '-')}")
+        for path in paths:
+            url = self._client.url(f"{repository}/{path}")
+            what = f"referrers of {_named(repository, digest)}"
+            try:
+                answer = self._client.ask(
+                    "GET", url, pull_scope(repository), what, ACCEPT, limit=MANIFEST_LIMIT
+                )
+                return list(read_manifest(answer.body, OCI_INDEX).children)
+            except NotFound:
+                continue
+            except ManifestError as failure:
+                raise self._client.error(Unsupported, f"{what}: {failure}", ":") from None
+        return []
 
-    def open_blob(
-        self, repository: str, digest: str, first: int = 0, last: int | None = None, *, shortcut: str = ""
-    ) -> Stream:
-        """A blob's bytes, or those from one offset to another.
-
-        Args:
-            repository: where it is.
-            digest: of the whole blob.
-            first: offset of the first byte.
-            last: offset of the last byte; None = to the end.
-            shortcut: where an earlier request for this blob was redirected to.
-
-        Returns:
-            A stream with status 206, or 200 where the registry sends everything whatever was asked.
-
-        Raises:
-            NotFound: there is no such blob.
-            RegistryError: anything else.
-        """
-        asks_for_part = bool(first) or last is not None
-        headers = {"Range": f"bytes={first}-{'' if last is None else last}"} if asks_for_part else {}
-        url, what = self._url(f"{repository}/blobs/{digest}"), f"blob {digest} of {repository}"
-        stream = self._by_shortcut(shortcut, headers) or self.pace.attempt(
-            lambda: self._open("GET", url, _pull(repository), what, headers)
-        )
-        if asks_for_part:
-            self.sends_ranges = stream.status == 206
-        return stream
-
-    def leads_away(self, stream: Stream) -> str:
-        """Where a stream came from if that is a store of blobs elsewhere; empty = the registry itself."""
-        return "" if self._http.is_same_origin(stream.url) else stream.url
-
-    def _by_shortcut(self, url: str, headers: Mapping[str, str]) -> Stream | None:
-        """What a store of blobs gives without the registry being asked; its signatures end one day."""
-        if not url:
-            return None
-        try:
-            stream = self._http.open("GET", url, headers)
-        except RegistryError:
-            return None
-        if stream.status in (200, 206):
-            return stream
-        stream.close()
-        return None
-
-    def mount_blob(self, repository: str, digest: str, origin: str) -> str:
-        """Make a blob of one repository known in another, without sending it.
-
-        Returns:
-            An empty string where it is done, else the URL of an upload that the registry began
-            instead, as the spec allows.
-
-        Raises:
-            RegistryError: neither happened.
-        """
-        path = f"{repository}/blobs/uploads/?mount={quote(digest)}&from={quote(origin, safe='')}"
-        scopes = (*_push(repository), *_pull(origin))
-        what = f"blob {digest} of {repository}"
-        try:
-            answer = self._ask("POST", self._url(path), scopes, what, {"Content-Length": "0"})
-        except (NotFound, Unsupported):
-            # zuul-registry knows no mounts and has 404 for the parameters.
-            return self.start_upload(repository)
-        return "" if answer.status == 201 else self._upload_url(answer)
-
-    def start_upload(self, repository: str) -> str:
-        """Begin an upload.
-
-        Returns:
-            The URL to send to.
-        """
-        path = f"{repository}/blobs/uploads/"
-        headers = {"Content-Length": "0"}
-        return self._upload_url(self._ask("POST", self._url(path), _push(repository), repository, headers))
-
-    def append_to_upload(self, repository: str, url: str, piece: list[bytes], offset: int) -> str:
-        """Send the next bytes of an upload; what comes later goes into another request.
-
-        Args:
-            repository: where the upload was begun.
-            url: of the upload, as the last answer gave it.
-            piece: the bytes, in chunks.
-            offset: how many the registry has already.
-
-        Returns:
-            The URL to go on with.
-        """
-        size = sum(map(len, piece))
-        headers = {
-            "Content-Type": "application/octet-stream",
-            "Content-Length": str(size),
-            "Content-Range": f"{offset}-{offset + size - 1}",
-        }
-        what = f"a blob of {repository}"
-        stream = self._open("PATCH", url, _push(repository), what, headers, piece)
-        return self._upload_url(stream.whole(ANSWER_LIMIT))
-
-    def stream_to_upload(self, repository: str, url: str, chunks: Iterable[bytes]) -> str:
-        """Send so many of an upload's next bytes as come; what comes later goes into another request.
-
-        Args:
-            repository: where the upload was begun.
-            url: of the upload, as the last answer gave it.
-            chunks: the bytes; their number need not be known.
-
-        Returns:
-            The URL to go on with.
-        """
-        headers = {"Content-Type": "application/octet-stream"}
-        stream = self._open("PATCH", url, _push(repository), f"a blob of {repository}", headers, chunks)
-        return self._upload_url(stream.whole(ANSWER_LIMIT))
-
-    def upload_offset(self, repository: str, url: str) -> int:
-        """How many bytes the registry has of an upload; -1 where it knows no such upload any more."""
-        try:
-            answer = self._open("GET", url, _push(repository), "upload", {}).whole(ANSWER_LIMIT)
-            return int(answer.headers.get("Range", "").rpartition("-")[2]) + 1
-        except (RegistryError, ValueError):
-            return -1
-
-    def finish_upload(
-        self, repository: str, url: str, blob: Descriptor, chunks: Iterable[bytes] | None = None
-    ) -> None:
-        """Have an upload verified by the registry and kept.
-
-        Args:
-            repository: where the upload was begun.
-            url: of the upload.
-            blob: digest and size in bytes.
-            chunks: all bytes of the blob; None where they have been sent before.
-
-        Raises:
-            DigestMismatch: the registry found another digest.
-            NoSpace: its disk is full.
-            RegistryError: anything else.
-        """
-        joint = "&" if urlsplit(url).query else "?"
-        size = 0 if chunks is None else blob.size
-        self._open(
-            "PUT",
-            f"{url}{joint}digest={quote(blob.digest)}",
-            _push(repository),
-            f"blob {blob.digest} of {repository}",
-            {"Content-Type": "application/octet-stream", "Content-Length": str(size)},
-            chunks if size else b"",
-            patience=COMMIT_SECONDS,
-        ).whole(ANSWER_LIMIT)
-
-    def cancel_upload(self, repository: str, url: str) -> None:
-        """Tell the registry to forget an upload; it is no harm where it cannot."""
-        # The registry purges forgotten uploads by itself, docker-distribution after a week.
-        with contextlib.suppress(RegistryError):
-            self._open("DELETE", url, _push(repository), "upload", {}).whole(ANSWER_LIMIT)
-
-    def _url(self, path: str) -> str:
-        return f"{self.endpoint.url}/v2/{path}"
-
-    def _upload_url(self, answer: Answer) -> str:
-        """The Location of an upload; it may be relative and has a query string of its own."""
-        location = answer.headers.get("Location", "")
-        if not location:
-            raise Unsupported(f"{self} began an upload but did not say where")
-        return self._followed(answer.url, location, "wants uploads sent")
-
-    def _followed(self, url: str, target: str, what: str) -> str:
-        """Where a header of the registry leads, if that is the registry itself."""
-        try:
-            followed = urljoin(url, target)
-        except ValueError:
-            followed = ""
-        if not self._http.is_same_origin(followed):
-            raise Untrusted(f"{self} {what} to another scheme or host than its own; refused")
-        return followed
-
-    def _ask(
-        self,
-        method: str,
-        url: str,
-        scopes: tuple[str, ...],
-        what: str,
-        headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
-        *,
-        limit: int = ANSWER_LIMIT,
-    ) -> Answer:
-        """A request that is tried again where that may help, and its whole answer."""
-        return self.pace.attempt(
-            lambda: self._open(method, url, scopes, what, headers or {}, body).whole(limit)
-        )
-
-    def _open(
-        self,
-        method: str,
-        url: str,
-        scopes: tuple[str, ...],
-        what: str,
-        headers: Mapping[str, str],
-        body: bytes | Iterable[bytes] | None = None,
-        **options: float,
-    ) -> Stream:
-        """One request, after authorization, with every status that is no success raised."""
-        if not self._http.is_same_origin(url):
-            raise Untrusted(f"{self}: {what} lies at another host than its own; refused")
-        for last in (False, True):
-            known = self._authorizer.header(scopes)
-            stream = self._http.open(method, url, {**headers, **known}, body, **options)
-            self._heed(stream)
-            again = stream.status == 401 and self._challenged(stream, scopes, known)
-            if last or not again:
-                break
-            stream.close()
-            if not (body is None or isinstance(body, (bytes, list))):
-                # What a generator has given cannot be sent again: its caller begins anew.
-                raise Unreachable(f"{self} asks again who we are before it takes {what}")
-        if stream.status < 300:
-            return stream
-        shown = str(self._authorizer.credentials(scopes)) if stream.status in (401, 403) else ""
-        raise refusal(stream, str(self), method, what, shown=shown, by_name=bool(scopes))
-
-    def _heed(self, stream: Stream) -> None:
-        left = allowance(stream.headers)
-        if left is not None:
-            self.pace.spread(*left)
-
-    def _challenged(self, answer: Answer | Stream, scopes: tuple[str, ...], sent: Mapping[str, str]) -> bool:
-        """Whether a 401 is worth another try; one of a host that we were redirected to is not."""
-        challenge = answer.headers.get("WWW-Authenticate", "")
-        return self._http.is_same_origin(answer.url) and self._authorizer.challenged(challenge, scopes, sent)
+    def close(self) -> None:
+        """Cancel what a lost answer has left open."""
+        self._writer.close()
 
     def _pages(self, path: str, scopes: tuple[str, ...], key: str, what: str) -> Iterator[str]:
-        """All entries of a list that comes in pages, each linking to the next (RFC 5988)."""
-        url, count = self._url(path), 0
-        for _ in range(PAGES):
-            answer = self._ask("GET", url, scopes, what, limit=LIST_LIMIT)
+        """All entries of a list that comes in pages, each linking to the next (RFC 8288)."""
+        url, count = self._client.url(path), 0
+        for page in range(PAGES):
+            try:
+                answer = self._client.ask("GET", url, scopes, what, limit=LIST_LIMIT)
+            except NotFound:
+                if not page:
+                    raise
+                said = f"links to a next page of the list of {what} that is not there"
+                raise self._client.error(Unsupported, said) from None
             names = self._names(answer, key)
             yield from names
-            following = _next_link(answer.headers.get("Link", ""))
-            if not following:
+            following = _next_link(answer.headers)
+            if following is None:
                 return
-            before, url = url, self._followed(url, following, f"continues the list of {what}")
+            before, url = url, self._client.follow(url, following, f"continues the list of {what}")
             count += len(names)
             if url == before or count > NAMES_LIMIT:
                 break
-        raise Unsupported(f"{self} gives an endless list of {what}")
+        raise self._client.error(Unsupported, f"gives an endless list of {what}")
 
     def _names(self, answer: Answer, key: str) -> list[str]:
         """The names in a list; what is none by the spec's grammar never gets into a URL of ours."""
@@ -464,24 +310,28 @@ class Registry:
         except (ValueError, AttributeError, RecursionError):
             entries = None
         if not isinstance(entries, list):
-            raise Unsupported(f"{self} answered no list of {key}; is it a registry?")
+            raise self._client.error(Unsupported, f"answered no list of {key}; is it a registry?")
         is_name = is_repository if key == "repositories" else is_tag
         return [entry for entry in entries if isinstance(entry, str) and is_name(entry)]
-
-
-def _pull(repository: str) -> tuple[str, ...]:
-    return (f"repository:{repository}:pull",)
-
-
-def _push(repository: str) -> tuple[str, ...]:
-    return (f"repository:{repository}:pull,push",)
 
 
 def _named(repository: str, reference: str) -> str:
     return f"{repository}{'@' if is_digest(reference) else ':'}{reference}"
 
 
-def _next_link(header: str) -> str:
-    """The target of ``<…>; rel="next"``."""
-    target, _, parameters = header.partition(">")
-    return target.strip().lstrip("<") if "next" in parameters else ""
+def _next_link(headers: Mapping[str, Any]) -> str | None:
+    """The target of ``<…>; rel="next"``, of possibly several links; None = this was the last page.
+
+    https://www.rfc-editor.org/rfc/rfc8288#section-3
+    """
+    for target, parameters in _links(headers.get("Link", "")):
+        if "next" in parameters:
+            return target
+    return None
+
+
+def _links(header: str) -> Iterator[tuple[str, list[str]]]:
+    for part in header[:ANSWER_LIMIT].split("<")[1:]:
+        target, _, rest = part.partition(">")
+        rel = next((word for word in rest.split(";") if word.strip().lower().startswith("rel=")), "")
+        yield target.strip(), rel.rstrip(", ").partition("=")[2].strip().strip('"').lower().split()

@@ -1,245 +1,367 @@
-"""One blob from one registry into another.
-
-Blobs are streamed. Where a run has to leave one, a journal says how far it has got, and the next run
-goes on there; one whose loss would hurt is noted every few MB, so that not even a kill costs more.
-"""
+"""Copy one blob from whoever has it into a store: the one place where blobs are tried again and hashed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from functools import partial
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol
 
-from _registry_http_transport import CHUNK
-from _registry_oci_errors import DigestMismatch, RateLimited, RegistryError, Stopped, Unreachable
+from _registry_http_retry import Attempts, Health, Run
+from _registry_oci_errors import LOCAL, DigestMismatch, RegistryError, Retryable, Stopped, Unreachable
 from _registry_oci_manifest import Descriptor
+from _registry_oci_names import hasher
 from _registry_show_progress import BlobProgress, BlobTracker
-from _registry_store_remote import Registry
-from _registry_store_remote_read import MIB, PIECE, Batch, BlobReader
-from _registry_sync_jobs import ReadAhead
-from _registry_sync_journal import Journal
+from _registry_store_protocol import Store, Written
+from _registry_sync_spool import Spool, SpoolFile
 
-# Threads that fetch parts of large blobs on a far line; each holds a piece.
-READERS_AHEAD = 10
-# From here on an upload is brought to an end whatever fails. That takes a request more and costs a registry
-# near by some percent, so smaller ones are simply cut; of those the registry's disk keeps less than this.
-WORTH_ENDING = 32 * MIB
-# From here on an upload grows in steps: on a far line soon, on a near one where it takes many seconds.
-WORTH_STEPS_FAR = 64 * MIB
-WORTH_STEPS = 512 * MIB
-# Bytes of a step at least; each worker holds one.
-STEP_NEAR = 4 * MIB
-STEP_FAR = PIECE
+# An upload that is cut cannot be cancelled on docker-distribution. What is spooled is sent when so much of it
+# has come: late enough to be open for a short time, early enough to end when the last byte has come.
+SENT_FROM = 2 / 3
 
 
-class SourceFailed(RegistryError):
-    """Upstream could not give a blob; trying the local side again does not help."""
+class SpoolError(RegistryError):
+    """This host's disk cannot keep a blob that is under way: it is then streamed."""
 
-    def __init__(self, failure: RegistryError) -> None:
-        super().__init__(str(failure))
-        self.cause = failure.cause
+
+class Source(NamedTuple):
+    """Where a blob can be read."""
+
+    store: Store
+    repository: str
+
+
+class Copied(NamedTuple):
+    """How a blob came to be in a repository, and how many bytes of it came from upstream for that."""
+
+    written: Written
+    size: int
+    read_back: bool = False
+
+
+class Reading(Protocol):
+    """The bytes of one blob from one source, verified."""
+
+    failure: RegistryError | None
+
+    @property
+    def source(self) -> Source:
+        """Where from."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """How many bytes have come from upstream."""
+        ...
+
+    def chunks(self) -> Iterator[bytes]:
+        """All bytes from the first on, each time; the last come only after all have proved right."""
+        ...
+
+    def close(self, *, done: bool) -> None:
+        """Nobody will read on; what has come is of no use any more where the blob is done."""
+        ...
 
 
 class BlobCopier:
-    """Carries blobs from upstreams into one local registry.
+    """Copies blobs into one store.
 
     Args:
-        local: the registry.
-        far: whether upstream is far away.
-        workers: blobs in flight.
-        share: bytes that each worker has to carry if all carry the same. On a far line a blob that is
-            larger is fetched by several requests at a time; those of others keep the line busy.
-        watch: told what is under way, and where every chunk that comes is counted.
-        journals: directory for what a later run needs to go on; empty = nothing is kept.
+        target: the store.
+        run: limits, and the end of all.
+        health_of: whether a store answers.
+        tracker: is told what is under way and where every chunk that comes from upstream is counted.
+        spool: where large blobs are kept while they are under way.
+        spool_from: bytes from which a blob is large.
     """
 
     def __init__(
         self,
-        local: Registry,
+        target: Store,
         *,
-        far: bool,
-        workers: int,
-        share: int,
-        watch: BlobTracker,
-        journals: str = "",
+        run: Run,
+        health_of: Callable[[Store], Health],
+        tracker: BlobTracker,
+        spool: Spool,
+        spool_from: int,
     ) -> None:
-        self._local = local
-        self._watch = watch
-        self._far = far
-        self._share = share
-        readers = min(workers, READERS_AHEAD)
-        self._ahead: ReadAhead[Batch] = ReadAhead(threads=readers, places=readers)
-        self._journals = journals
+        self._target = target
+        self._run = run
+        self._health_of = health_of
+        self._tracker = tracker
+        self._spool = spool
+        self._spool_from = spool_from
 
-    def carry(self, source: Registry, repository: str, target: str, blob: Descriptor) -> int:
-        """Copy one blob, verified on the way.
+    def copy(
+        self, repository: str, blob: Descriptor, sources: Sequence[Source], mount_from: str = ""
+    ) -> Copied:
+        """Copy one blob; what one source cannot give is asked of the next.
 
         Args:
-            source: the upstream.
-            repository: where it has the blob.
-            target: the local repository.
+            repository: where to.
             blob: digest and size in bytes.
-
-        Returns:
-            Bytes that came from upstream: fewer than the blob has where an upload was taken up again.
+            sources: where it can be read, the first choice first.
+            mount_from: a repository of the target that has it.
 
         Raises:
-            SourceFailed: upstream could not give it, with the cause of that.
-            RegistryError: the local registry could not take it.
+            RegistryError: the target cannot take it, or why the first source could not give it.
         """
-        with self._watch(target, blob) as flight:
-            send = partial(self._send, source, repository, target, blob, flight)
-            try:
-                return self._local.pace.attempt(send)
-            except RegistryError as failure:
-                # A line can garble bytes once; whoever sends them wrong twice has them wrong.
-                if failure.cause != DigestMismatch.cause:
+        first_failure: RegistryError | None = None
+        with self._tracker(repository, blob) as progress:
+            for reading in self._readings(sources, blob, progress):
+                try:
+                    return self._copy_from(reading, repository, blob, mount_from)
+                except Stopped:
                     raise
-                return self._local.pace.attempt(send)
+                except RegistryError as failure:
+                    if failure is not reading.failure:
+                        raise
+                    # What the target could not give back matters less than why upstream could not, either.
+                    if not isinstance(failure, SpoolError) and (
+                        not first_failure or first_failure.side == LOCAL
+                    ):
+                        first_failure = failure
+                mount_from = ""
+        raise first_failure or RegistryError(f"nobody is known to have blob {blob.digest}")
 
-    def close(self) -> None:
-        """End the threads that read ahead."""
-        self._ahead.close()
-
-    def _send(
-        self, source: Registry, repository: str, target: str, blob: Descriptor, flight: BlobProgress
-    ) -> int:
-        send = self._send_at_once if blob.size < WORTH_ENDING else self._send_streamed
-        return send(source, repository, target, blob, flight)
-
-    def _send_at_once(
-        self, source: Registry, repository: str, target: str, blob: Descriptor, flight: BlobProgress
-    ) -> int:
-        """Send a small blob in one request; what fits in one chunk has been verified before."""
-        flight.starts()
-        reader = BlobReader(source, repository, blob, count=flight.moved)
-        upload = ""
+    def _copy_from(self, reading: Reading, repository: str, blob: Descriptor, mount_from: str) -> Copied:
+        written = None
         try:
-            chunks = list(reader.chunks()) if blob.size <= CHUNK else reader.chunks()
-            upload = self._local.start_upload(target)
-            self._local.finish_upload(target, upload, blob, chunks)
-        except RegistryError as failure:
-            if upload:
-                self._local.cancel_upload(target, upload)
-            raise _blamed(reader, failure) from failure
-        return blob.size
+            written = self._write(reading, repository, blob, mount_from)
+        finally:
+            reading.close(done=written is not None)
+        return Copied(written, reading.size, reading.source.store is self._target)
 
-    def _send_streamed(
-        self, source: Registry, repository: str, target: str, blob: Descriptor, flight: BlobProgress
-    ) -> int:
-        uploads = _Uploads(self._local, target, blob, self._journals)
-        start = uploads.offset
-        ahead = self._ahead if self._far and blob.size > self._share else None
-        flight.starts(start)
-        reader = BlobReader(source, repository, blob, count=flight.moved, ahead=ahead, start=start)
+    def _write(self, reading: Reading, repository: str, blob: Descriptor, mount_from: str) -> Written:
+        attempts = Attempts(self._run, self._health_of(self._target))
+        garbled = 0
+        while True:
+            try:
+                return self._target.write(repository, blob, reading.chunks(), mount_from=mount_from)
+            except DigestMismatch:
+                # A line can garble bytes once; whoever sends them wrong twice has them wrong.
+                garbled += 1
+                if garbled > 1:
+                    raise
+            except Retryable as failure:
+                if failure is reading.failure:
+                    raise
+                self._wait(attempts, failure, repository, blob)
+            if self._target.has(repository, blob.digest):
+                return Written.EXISTED
+
+    def _wait(self, attempts: Attempts, failure: Retryable, repository: str, blob: Descriptor) -> None:
+        """Wait before the next try; before none is left, a lost answer may have been a good one."""
         try:
-            self._fill(uploads, reader, blob)
-            uploads.commit()
-        except RegistryError as failure:
-            if not (
-                self._journals and isinstance(reader.failure or failure, (Unreachable, RateLimited, Stopped))
-            ):
-                uploads.cancel()
-            raise _blamed(reader, failure) from failure
-        return blob.size - start
+            attempts.wait_or_raise(failure)
+        except Stopped:
+            raise
+        except Unreachable:
+            with contextlib.suppress(RegistryError):
+                if self._target.has(repository, blob.digest):
+                    return
+            raise
 
-    def _fill(self, uploads: _Uploads, reader: BlobReader, blob: Descriptor) -> None:
-        if blob.size < (WORTH_STEPS_FAR if self._far else WORTH_STEPS):
-            uploads.stream(reader.chunks_until_failure())
-        else:
-            for piece in _gathered(reader.batches(), STEP_FAR if self._far else STEP_NEAR):
-                uploads.append(piece)
-                # Not to be held while the next one comes.
-                del piece
-        if reader.failure:
-            raise reader.failure
+    def _readings(
+        self, sources: Sequence[Source], blob: Descriptor, progress: BlobProgress
+    ) -> Iterator[Reading]:
+        """The ways to read a blob, one after the other; without the spool where that is of no help."""
+        for source in sources:
+            is_far = source.store is not self._target
+            attempts = Attempts(self._run, self._health_of(source.store))
+            download = _Download(source, blob, attempts, self._run, progress.received if is_far else None)
+            file = self._spool.open(blob) if is_far and blob.size >= self._spool_from else None
+            if file:
+                spooled = _Spooled(download, file, self._spool, progress)
+                yield spooled
+                if not isinstance(spooled.failure, SpoolError):
+                    continue
+            yield _Streamed(download, progress)
 
 
-class _Uploads:
-    """An upload that can be taken up again, or given up.
+class _Download:
+    """Reads a blob on from wherever it has got to, over as many tries as it takes."""
 
-    docker-distribution does either only at the offset that its last answer has signed: of an upload
-    that is cut in the middle of a request nothing is left but bytes on its disk, for a week. So
-    whatever fails, the request is brought to an end. Against a kill, which nothing can bring to an
-    end, a large blob goes in steps and into two uploads, one step behind the other: of two, one is
-    always whole. https://github.com/distribution/distribution/blob/v2.8.2/registry/handlers/blobupload.go
-    """
+    def __init__(
+        self,
+        source: Source,
+        blob: Descriptor,
+        attempts: Attempts,
+        run: Run,
+        count: Callable[[int], None] | None,
+    ) -> None:
+        self.source = source
+        self.blob = blob
+        self.run = run
+        self.size = 0
+        self._count = count
+        self._attempts = attempts
 
-    def __init__(self, local: Registry, target: str, blob: Descriptor, journals: str) -> None:
-        self._local = local
-        self._target = target
-        self._blob = blob
-        self._journal = Journal(journals, local.endpoint.url, target, blob.digest)
-        self._uploads = self._kept() or self._begun()
+    def chunks(self, offset: int) -> Iterator[bytes]:
+        """The bytes from an offset on."""
+        while offset < self.blob.size:
+            try:
+                for chunk in self.source.store.read(self.source.repository, self.blob, offset):
+                    self._account(len(chunk))
+                    offset += len(chunk)
+                    yield chunk
+                return
+            except Retryable as failure:
+                self._attempts.wait_or_raise(failure)
+
+    def _account(self, size: int) -> None:
+        self._attempts.progressed()
+        self.run.check()
+        if self._count:
+            self.run.spend(size)
+            self.size += size
+            self._count(size)
+
+    def mismatch(self) -> DigestMismatch:
+        """What is wrong with bytes that do not hash to their digest."""
+        store, repository = self.source
+        said = f"{store}: blob {self.blob.digest} of {repository} is not what its digest says"
+        return DigestMismatch(said, side=store.side)
+
+
+class _Streamed:
+    """Bytes that go from source to target and lie nowhere."""
+
+    def __init__(self, download: _Download, progress: BlobProgress) -> None:
+        self.failure: RegistryError | None = None
+        self._download = download
+        self._progress = progress
 
     @property
-    def offset(self) -> int:
-        """Bytes that the registry has already."""
-        return self._uploads[0][1]
+    def source(self) -> Source:
+        return self._download.source
 
-    def append(self, piece: Batch) -> None:
-        """Send the next bytes and note where the upload goes on."""
-        for position, (url, offset) in enumerate(self._uploads):
-            url = self._local.append_to_upload(self._target, url, piece, offset)
-            self._uploads[position] = (url, offset + sum(map(len, piece)))
-            self._journal.save(self._uploads)
+    @property
+    def size(self) -> int:
+        return self._download.size
 
-    def stream(self, chunks: Iterator[bytes]) -> None:
-        """Send all that comes in one request, and note where the upload goes on."""
-        ((url, offset),) = self._uploads
-        sent = _Counted(chunks)
-        url = self._local.stream_to_upload(self._target, url, sent)
-        self._uploads = [(url, offset + sent.size)]
-        self._journal.save(self._uploads)
+    def chunks(self) -> Iterator[bytes]:
+        self.failure = None
+        self._progress.restart()
+        digest = hasher(self._download.blob.digest)
+        last = b""
+        try:
+            for chunk in self._download.chunks(0):
+                digest.update(chunk)
+                if last:
+                    yield last
+                last = chunk
+            if not _is(digest, self._download.blob):
+                raise self._download.mismatch()
+        except RegistryError as failure:
+            self.failure = failure
+            raise
+        if last:
+            yield last
 
-    def commit(self) -> None:
-        """Have the registry verify the digest and keep the blob."""
-        (url, _), *others = self._uploads
-        self._local.finish_upload(self._target, url, self._blob)
-        self._journal.forget()
-        for other, _ in others:
-            self._local.cancel_upload(self._target, other)
-
-    def cancel(self) -> None:
-        """Give up what has been sent."""
-        self._journal.forget()
-        for url, _ in self._uploads:
-            self._local.cancel_upload(self._target, url)
-
-    def _kept(self) -> list[tuple[str, int]]:
-        for url, offset in self._journal.read():
-            if 0 < offset <= self._blob.size and self._local.upload_offset(self._target, url) == offset:
-                return [(url, offset)]
-        return []
-
-    def _begun(self) -> list[tuple[str, int]]:
-        count = 2 if self._blob.size >= WORTH_STEPS else 1
-        return [(self._local.start_upload(self._target), 0) for _ in range(count)]
+    def close(self, *, done: bool) -> None:
+        pass
 
 
-class _Counted:
-    """Chunks, and how many bytes of them have been taken."""
+class _Spooled:
+    """Bytes that a thread of their own brings into a file, and that an upload follows."""
 
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self.size = 0
-        self._chunks = chunks
+    def __init__(self, download: _Download, file: SpoolFile, spool: Spool, progress: BlobProgress) -> None:
+        self.failure: RegistryError | None = None
+        self._download = download
+        self._file = file
+        self._spool = spool
+        self._progress = progress
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._come = 0
+        self._whole = False
+        self._closed = False
 
-    def __iter__(self) -> Iterator[bytes]:
-        for chunk in self._chunks:
-            self.size += len(chunk)
-            yield chunk
+    @property
+    def source(self) -> Source:
+        return self._download.source
+
+    @property
+    def size(self) -> int:
+        return self._download.size
+
+    def chunks(self) -> Iterator[bytes]:
+        self._fetch_on()
+        self._wait_for(int(self._download.blob.size * SENT_FROM))
+        sent = 0
+        while sent < self._download.blob.size:
+            ready = self._wait_for(sent + 1)
+            for block in self._file.blocks(sent, ready):
+                self._download.run.check()
+                sent += len(block)
+                yield block
+
+    def close(self, *, done: bool) -> None:
+        self._closed = True
+        if done or isinstance(self.failure, DigestMismatch):
+            self._file.remove()
+        self._file.release()
+        self._spool.give_back(self._download.blob)
+
+    def _fetch_on(self) -> None:
+        """Fetch what is lacking, unless that is under way."""
+        if self._whole or (self._thread and self._thread.is_alive()):
+            return
+        if isinstance(self.failure, DigestMismatch):
+            self._file.truncate()
+        self.failure = None
+        self._thread = threading.Thread(target=self._fetch, name="registry-spool", daemon=True)
+        self._thread.start()
+
+    def _wait_for(self, offset: int) -> int:
+        """Wait until so many bytes may be sent; how many may be by then."""
+        with self._changed:
+            while not (self._whole or self.failure or self._come > offset):
+                self._changed.wait(1.0)
+                self._download.run.check()
+            if self._whole:
+                return self._download.blob.size
+            if self.failure:
+                raise self.failure
+            return self._come
+
+    def _fetch(self) -> None:
+        try:
+            self._bring()
+        except RegistryError as failure:
+            self._failed(failure)
+        except OSError as failure:
+            self._failed(SpoolError(f"spool: {failure.strerror or failure}"))
+
+    def _bring(self) -> None:
+        digest = hasher(self._download.blob.digest)
+        for block in self._file.blocks(0, self._file.size):
+            digest.update(block)
+        self._progress.restart(self._file.size)
+        for chunk in self._download.chunks(self._file.size):
+            digest.update(chunk)
+            # The last bytes are not to be sent before all have proved right.
+            self._came(self._file.size)
+            self._file.append(chunk)
+            if self._closed:
+                return
+        if not _is(digest, self._download.blob):
+            raise self._download.mismatch()
+        with self._changed:
+            self._whole = True
+            self._changed.notify_all()
+
+    def _came(self, size: int) -> None:
+        with self._changed:
+            self._come = size
+            self._changed.notify_all()
+
+    def _failed(self, failure: RegistryError) -> None:
+        with self._changed:
+            self.failure = failure
+            self._changed.notify_all()
 
 
-def _blamed(reader: BlobReader, failure: RegistryError) -> RegistryError:
-    return failure if reader.failure is None else SourceFailed(reader.failure)
-
-
-def _gathered(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
-    """Chunks in groups of at least so many bytes: each is a request."""
-    group: Batch = []
-    for batch in batches:
-        group += batch
-        if sum(map(len, group)) >= size:
-            yield group
-            group = []
-    if group:
-        yield group
+def _is(digest: object, blob: Descriptor) -> bool:
+    return bool(digest.hexdigest() == blob.digest.partition(":")[2])  # type: ignore[attr-defined]

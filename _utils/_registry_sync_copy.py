@@ -7,26 +7,33 @@ follows as soon as its own blobs are there, so an interrupted run leaves whole i
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from _registry_oci_errors import Unauthorized
+from _registry_oci_errors import BlobUnknown
 from _registry_oci_manifest import Manifest
 from _registry_show_progress import Progress
-from _registry_sync_blobs import BlobCopier
-from _registry_sync_compare import Registries, Tag
+from _registry_store_protocol import Written
+from _registry_sync_blobs import BlobCopier, Copied, Source
 from _registry_sync_jobs import Job, run_jobs
-from _registry_sync_plan import MissingBlob, Plan
+from _registry_sync_plan import MissingBlob, Plan, source_of
+from _registry_sync_spool import Spool
+from _registry_sync_stores import Stores
+from _registry_sync_tag import Tag
 
+MIB = 1024 * 1024
 # On loopback or a fast LAN the registries' own hashes and disks are the limit. Four keep the processors busy
 # where a disk is fast; more wait together for one that is slow, and cost next to nothing elsewhere.
 WORKERS_NEAR = 8
 # Bytes a second that one more worker is worth where the bandwidth has a cap.
 BANDWIDTH_A_WORKER = 10_000_000
+# A blob is kept on this host's disk while it is under way where its loss would hurt: on a far line soon, on a
+# near one where it takes many seconds.
+SPOOLED_SIZE_FAR = 64 * MIB
+SPOOLED_SIZE = 512 * MIB
 # Small work that completes an image goes before the next large blob.
-SOON = (0, 0)
+FIRST = (0, 0)
 
 
 @dataclass(slots=True)
@@ -35,7 +42,7 @@ class TransferStats:
 
     Args:
         copied: blobs that came from upstream.
-        mounted: blobs that another local repository lent.
+        mounted: blobs that the target had already in another repository.
         size: bytes that came from upstream as blobs.
     """
 
@@ -44,165 +51,171 @@ class TransferStats:
     size: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def copy(self, size: int) -> None:
-        """Count a blob that came from upstream."""
+    def add(self, copied: Copied) -> None:
+        """Count a blob."""
         with self._lock:
-            self.copied += 1
-            self.size += size
-
-    def mount(self) -> None:
-        """Count a blob that was mounted."""
-        with self._lock:
-            self.mounted += 1
+            self.size += copied.size
+            if copied.written is Written.MOUNTED or copied.read_back:
+                self.mounted += 1
+            else:
+                self.copied += 1
 
 
-def carry_out(plan: Plan, registries: Registries, progress: Progress, *, journals: str = "") -> TransferStats:
+def execute(plan: Plan, stores: Stores, progress: Progress, *, directory: str = "") -> TransferStats:
     """Move what the plan says; every tag of the comparison gets its final status.
 
     Args:
         plan: of ``make_plan``.
-        registries: the same that the plan was made with.
-        progress: is told what moves and lands.
-        journals: directory for what a later run needs to go on with a large blob; empty = none.
+        stores: the same that the plan was made with.
+        progress: is told what moves and what is done.
+        directory: for what a later run needs to go on with a large blob; empty = none.
 
     Returns:
         What was moved. Tags are then ``current``, ``copied`` or ``failed``.
     """
-    workers = _workers(registries)
-    carrier = BlobCopier(
-        registries.local,
-        far=registries.far,
-        workers=workers,
-        share=plan.bytes_to_move // workers,
-        watch=progress.carrying,
-        journals=journals,
+    workers = _workers(stores)
+    stores.read_ahead(workers, plan.bytes_to_copy // workers)
+    transfer = stores.run.transfer
+    copier = BlobCopier(
+        stores.target,
+        run=stores.run,
+        health_of=stores.health_of,
+        tracker=progress.carrying,
+        spool=Spool(directory, transfer.spool),
+        spool_from=SPOOLED_SIZE_FAR if stores.far else SPOOLED_SIZE,
     )
-    graph = _Graph(plan, registries, carrier, progress)
-    progress.start(len(plan.moves), plan.blobs_to_copy, plan.bytes_to_move)
-    run_jobs(graph.jobs, workers, registries.run.stopping)
-    carrier.close()
-    for tag, job in graph.landings:
-        if job.error is None:
-            tag.status, tag.local = "copied", tag.upstream
-            plan.comparison.holdings.tags.setdefault(tag.target, set()).add(tag.landing)
-        else:
-            tag.fail("failed", job.error)
-            progress.landed(tag.name, tag.status, tag.cause, tag.error)
-    progress.finish()
+    graph = _Graph(plan, stores, copier, progress)
+    progress.start(len(plan.roots), len(plan.to_copy), plan.bytes_to_copy)
+    try:
+        run_jobs(graph.jobs, workers, stores.run.stopping)
+    finally:
+        stores.close()
+        for tag, job in graph.tags:
+            _set_outcome(tag, job, plan, progress)
+        progress.finish()
     for tag in plan.comparison.tags:
         if tag.status not in ("current", "copied"):
             tag.status = "failed"
-    return graph.tally
+    return graph.stats
 
 
-def _workers(registries: Registries) -> int:
-    transfer = registries.run.transfer
+def _set_outcome(tag: Tag, job: Job, plan: Plan, progress: Progress) -> None:
+    if job.error is None and job.ended:
+        tag.status = "copied"
+        plan.comparison.inventory.tags.setdefault(tag.target, set()).add(tag.target_reference)
+    elif job.error:
+        tag.fail("failed", job.error)
+        progress.tag_done(tag.name, tag.status, tag.cause, tag.error)
+
+
+def _workers(stores: Stores) -> int:
+    transfer = stores.run.transfer
     if transfer.bandwidth:
         # One connection fills a narrow line; more only make its shares uneven.
         return min(transfer.parallel, 1 + transfer.bandwidth // BANDWIDTH_A_WORKER)
-    return transfer.parallel if registries.far else min(WORKERS_NEAR, transfer.parallel)
+    return transfer.parallel if stores.far else min(WORKERS_NEAR, transfer.parallel)
 
 
 class _Graph:
     """The jobs of a plan; building it does nothing yet."""
 
-    def __init__(self, plan: Plan, registries: Registries, carrier: BlobCopier, progress: Progress) -> None:
+    def __init__(self, plan: Plan, stores: Stores, copier: BlobCopier, progress: Progress) -> None:
         self.jobs: list[Job] = []
-        self.landings: list[tuple[Tag, Job]] = []
-        self.tally = TransferStats()
+        self.tags: list[tuple[Tag, Job]] = []
+        self.stats = TransferStats()
         self._plan = plan
-        self._registries = registries
-        self._carrier = carrier
+        self._stores = stores
+        self._copier = copier
         self._progress = progress
-        self._blobs: dict[tuple[str, str], Job] = {}
+        self._blobs: dict[tuple[str, str, int], Job] = {}
         self._manifests: dict[tuple[str, str], Job] = {}
-        for turn, lack in enumerate(_by_turns(plan.lacks.values())):
-            self._place(lack, (1, turn))
-        for tag, root in plan.moves:
-            self.landings.append((tag, self._land(tag, root)))
+        for turn, missing in enumerate(plan.missing.values()):
+            self._add_blob(missing, (1, turn))
+        for tag, root in plan.roots:
+            self.tags.append((tag, self._add_tag(tag, root)))
 
     def _add(self, job: Job) -> Job:
         self.jobs.append(job)
         return job
 
-    def _place(self, lack: MissingBlob, turn: tuple[int, int]) -> None:
+    def _add_blob(self, missing: MissingBlob, turn: tuple[int, int]) -> None:
         """One job for each repository; the first copies, the others find it there to mount."""
-        placement = _Placement(lack, self._registries, self._carrier, self.tally)
+        placement = _Placement(missing, self._stores, self._copier, self.stats)
         first: Job | None = None
-        for target in lack.targets:
-            copies = first is None and not lack.origin
+        for target in missing.sources:
+            copies = first is None and not missing.mount_from
             job = Job(
                 partial(placement.place, target),
-                turn if copies else SOON,
+                turn if copies else FIRST,
                 after=[first] if first else [],
             )
             first = first or (job if copies else None)
-            self._blobs[target, lack.blob.digest] = self._add(job)
+            self._blobs[target, missing.blob.digest, missing.blob.size] = self._add(job)
 
-    def _requirements(self, target: str, manifest: Manifest) -> list[Job]:
-        blobs = [self._blobs.get((target, blob.digest)) for blob in manifest.blobs]
-        children = [self._child(target, child.digest) for child in manifest.children]
+    def _requirements(self, tag: Tag, manifest: Manifest) -> list[Job]:
+        blobs = [self._blobs.get((tag.target, blob.digest, blob.size)) for blob in manifest.blobs]
+        children = [self._add_child(tag, child.digest) for child in manifest.children]
         return [job for job in (*blobs, *children) if job is not None]
 
-    def _child(self, target: str, digest: str) -> Job:
-        job = self._manifests.get((target, digest))
+    def _add_child(self, tag: Tag, digest: str) -> Job:
+        job = self._manifests.get((tag.target, digest))
         if job is None:
             manifest = self._plan.manifests[digest]
             job = Job(
-                lambda: self._registries.local.put_manifest(target, digest, manifest),
-                SOON,
-                needs=self._requirements(target, manifest),
+                lambda: self._put(tag, digest, manifest),
+                FIRST,
+                needs=self._requirements(tag, manifest),
             )
-            self._manifests[target, digest] = self._add(job)
+            self._manifests[tag.target, digest] = self._add(job)
         return job
 
-    def _land(self, tag: Tag, root: Manifest) -> Job:
+    def _add_tag(self, tag: Tag, root: Manifest) -> Job:
         def put() -> None:
-            self._registries.local.put_manifest(tag.target, tag.landing, root)
-            self._progress.landed(tag.name, "copied")
+            self._put(tag, tag.target_reference, root)
+            tag.previous, tag.local = tag.local, tag.upstream
+            self._progress.tag_done(tag.name, "copied")
 
-        return self._add(Job(put, SOON, needs=self._requirements(tag.target, root)))
+        return self._add(Job(put, FIRST, needs=self._requirements(tag, root)))
 
+    def _put(self, tag: Tag, reference: str, manifest: Manifest) -> None:
+        """Store a manifest; what was collected since the plan was made is brought once more."""
+        try:
+            self._stores.target.put(tag.target, reference, manifest)
+        except BlobUnknown:
+            self._restore(tag, manifest)
+            self._stores.target.put(tag.target, reference, manifest)
 
-def _by_turns(lacks: Iterable[MissingBlob]) -> Iterator[MissingBlob]:
-    """Large and small ones by turns: those keep the line busy while these wait for answers."""
-    by_size = deque(sorted(lacks, key=lambda lack: -lack.blob.size))
-    while by_size:
-        yield by_size.popleft()
-        if by_size:
-            yield by_size.pop()
+    def _restore(self, tag: Tag, manifest: Manifest) -> None:
+        source = source_of(tag, self._stores)
+        for blob in manifest.blobs:
+            if not self._stores.target.has(tag.target, blob.digest):
+                self.stats.add(self._copier.copy(tag.target, blob, [source]))
+        for child in manifest.children:
+            self._put(tag, child.digest, self._plan.manifests[child.digest])
 
 
 class _Placement:
     """Where one blob has got to; shared by the jobs of all repositories that need it."""
 
     def __init__(
-        self, lack: MissingBlob, registries: Registries, carrier: BlobCopier, tally: TransferStats
+        self, missing: MissingBlob, stores: Stores, copier: BlobCopier, stats: TransferStats
     ) -> None:
-        self._lack = lack
-        self._registries = registries
-        self._carrier = carrier
-        self._tally = tally
-        self._origin = lack.origin
+        self._missing = missing
+        self._target = stores.target
+        self._copier = copier
+        self._stats = stats
+        self._placed_at = missing.mount_from
 
-    def place(self, target: str) -> None:
+    def place(self, repository: str) -> None:
         """Mount the blob from where it already is, else copy it."""
-        if self._origin and self._mounted(target):
-            self._tally.mount()
-            return
-        endpoint, repository = self._lack.sources[target]
-        source = self._registries.upstream(endpoint)
-        moved = self._carrier.carry(source, repository, target, self._lack.blob)
-        self._origin = self._origin or target
-        self._tally.copy(moved)
+        blob = self._missing.blob
+        copied = self._copier.copy(repository, blob, self._sources(repository), self._placed_at)
+        if copied.written is not Written.MOUNTED:
+            self._placed_at = repository
+        self._stats.add(copied)
 
-    def _mounted(self, target: str) -> bool:
-        local, digest = self._registries.local, self._lack.blob.digest
-        try:
-            upload = local.mount_blob(target, digest, self._origin)
-        except Unauthorized:
-            # We may not read where it lies: sent again, it is ours.
-            return False
-        if upload:
-            local.cancel_upload(target, upload)
-        return not upload
+    def _sources(self, repository: str) -> Sequence[Source]:
+        """The target itself where it has the blob; then where this repository and the others are from."""
+        own = [Source(self._target, self._placed_at)] if self._placed_at else []
+        sources = self._missing.sources
+        return list(dict.fromkeys([*own, sources[repository], *sources.values()]))

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from _registry_config_values import Endpoint
+from _registry_http_endpoint import Endpoint
 from _registry_http_retry import Run
 from _registry_oci_errors import RegistryError
 

@@ -1,35 +1,35 @@
-"""Say what a sync would move: the manifests of the tags that differ, and the blobs that are lacking here."""
+"""Say what a sync would move: the manifests of the tags that differ, and the blobs that are missing here."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
-from _registry_config_values import Endpoint
 from _registry_oci_errors import RegistryError, Unsupported
-from _registry_oci_manifest import (
-    NESTING_LIMIT,
-    Descriptor,
-    Manifest,
-)
-from _registry_sync_compare import Comparison, Inventory, Registries, Tag, chosen, image_of
+from _registry_oci_manifest import NESTING_LIMIT, Descriptor, Manifest
+from _registry_sync_blobs import Source
+from _registry_sync_compare import Comparison, chosen
+from _registry_sync_inventory import Inventory
+from _registry_sync_stores import Stores
+from _registry_sync_tag import Tag
+
+Blob = tuple[str, int]
 
 
 @dataclass(slots=True)
 class MissingBlob:
-    """A blob that local repositories need and do not have.
+    """A blob that repositories of the target need and do not have.
 
     Args:
         blob: digest and size in bytes.
-        sources: where upstream has it.
-        targets: local repositories that need it.
-        origin: a local repository that has it already; empty = it must be copied once.
+        sources: for each of these repositories, where upstream has it.
+        mount_from: a repository of the target that has it already; empty = it must be copied once.
     """
 
     blob: Descriptor
-    sources: dict[str, tuple[Endpoint, str]]
-    targets: list[str]
-    origin: str = ""
+    sources: dict[str, Source] = field(default_factory=dict)
+    mount_from: str = ""
 
 
 @dataclass(slots=True)
@@ -38,40 +38,39 @@ class Plan:
 
     Args:
         comparison: what it starts from.
-        moves: tags to move and the manifest each will point to.
+        roots: tags to move and the manifest each will point to.
         manifests: every manifest read, by digest.
-        lacks: blobs to place, by digest.
+        missing: blobs to place, by digest and size, in the order in which they complete images soonest.
     """
 
     comparison: Comparison
-    moves: list[tuple[Tag, Manifest]]
+    roots: list[tuple[Tag, Manifest]]
     manifests: dict[str, Manifest]
-    lacks: dict[str, MissingBlob]
+    missing: dict[Blob, MissingBlob]
 
     @property
-    def bytes_to_move(self) -> int:
-        """Bytes that come from upstream."""
-        return sum(lack.blob.size for lack in self.lacks.values() if not lack.origin)
-
-    @property
-    def blobs_to_copy(self) -> int:
+    def to_copy(self) -> list[MissingBlob]:
         """Blobs that come from upstream; the others are mounted."""
-        return sum(1 for lack in self.lacks.values() if not lack.origin)
+        return [missing for missing in self.missing.values() if not missing.mount_from]
+
+    @property
+    def bytes_to_copy(self) -> int:
+        """Bytes that come from upstream."""
+        return sum(missing.blob.size for missing in self.to_copy)
 
 
-def make_plan(comparison: Comparison, registries: Registries) -> Plan:
+def make_plan(comparison: Comparison, stores: Stores) -> Plan:
     """Say which manifests and blobs the tags that differ need.
 
     Args:
         comparison: both sides; a tag whose manifests cannot be read becomes ``unreadable`` in it.
-        registries: how they are reached.
+        stores: how they are reached.
     """
-    reader = _ManifestReader(registries)
-    lagging = [tag for tag in comparison.tags if tag.status in ("missing", "stale")]
-    moves = reader.read(lagging)
-    plan = Plan(comparison, moves, reader.manifests, {})
-    _find_lacks(plan, registries)
-    _share_out_bytes(plan)
+    reader = _ManifestReader(stores)
+    roots = reader.read([tag for tag in comparison.tags if tag.status in ("missing", "stale")])
+    plan = Plan(comparison, roots, reader.manifests, {})
+    _find_missing(plan, stores)
+    _attribute_bytes(plan)
     return plan
 
 
@@ -83,67 +82,60 @@ def blobs_below(manifest: Manifest, manifests: dict[str, Manifest]) -> list[Desc
     return list(found)
 
 
-def _source_of(tag: Tag) -> tuple[Endpoint, str, str, tuple[str, ...]]:
-    """What a tag's manifest is read from and made of."""
-    image = image_of(tag)
-    reference = tag.reference if image.platforms else tag.upstream
-    return image.source, image.repository, reference, image.platforms
+def source_of(tag: Tag, stores: Stores) -> Source:
+    """Where upstream has what a tag needs."""
+    image = tag.wanted_by
+    return Source(stores.source(image.source), image.repository)
 
 
 class _ManifestReader:
-    """Reads the manifests of tags, then their children, wave by wave; each digest once."""
+    """Reads the manifests of tags, then their children, level by level; each digest once."""
 
-    def __init__(self, registries: Registries) -> None:
+    def __init__(self, stores: Stores) -> None:
         self.manifests: dict[str, Manifest] = {}
-        self._registries = registries
+        self._stores = stores
 
     def read(self, tags: Sequence[Tag]) -> list[tuple[Tag, Manifest]]:
         """The root manifest of each tag that can be read whole; the others become unreadable."""
         # Tags of one digest are one manifest.
-        unique = list({_source_of(tag): tag for tag in tags}.values())
+        unique = list({_root_key(tag): tag for tag in tags}.values())
         outcomes = dict(
-            zip(map(_source_of, unique), self._registries.ask(self._read_root, unique), strict=True)
+            zip(map(_root_key, unique), self._stores.map_sources(self._read_root, unique), strict=True)
         )
-        moves = []
+        roots = []
         for tag in tags:
-            outcome = outcomes[_source_of(tag)]
+            outcome = outcomes[_root_key(tag)]
             if isinstance(outcome, Manifest):
                 tag.upstream = outcome.digest
-                moves.append((tag, outcome))
+                roots.append((tag, outcome))
             else:
                 tag.fail("unreadable", outcome)
-        wave = moves
+        level = roots
         for _ in range(NESTING_LIMIT):
-            wave = self._read_children(wave)
-        for tag, manifest in wave:
+            level = self._read_children(level)
+        for tag, manifest in level:
             if manifest.children:
-                deep = f"{tag.name}: indexes nest deeper than {NESTING_LIMIT}"
-                tag.fail("unreadable", Unsupported(deep))
-        return [(tag, root) for tag, root in moves if tag.status != "unreadable"]
+                tag.fail("unreadable", Unsupported(f"{tag.name}: indexes nest deeper than {NESTING_LIMIT}"))
+        return [(tag, root) for tag, root in roots if tag.status != "unreadable"]
 
     def _read_root(self, tag: Tag) -> Manifest | Exception:
-        image = image_of(tag)
         try:
-            upstream = self._registries.upstream(image.source)
+            store, repository = source_of(tag, self._stores)
             # By digest, so that a tag that moves meanwhile does not mix two images.
-            reference = tag.reference if image.platforms else tag.upstream
-            root = chosen(tag, upstream.manifest(image.repository, reference))
+            root = tag.root or chosen(tag, store.manifest(repository, tag.source))
         except Exception as failure:  # noqa: BLE001 - whatever it is, the other tags go on
             return failure
         self.manifests[root.digest] = root
         return root
 
-    def _read_children(self, wave: list[tuple[Tag, Manifest]]) -> list[tuple[Tag, Manifest]]:
-        wanted = [(tag, child) for tag, manifest in wave for child in manifest.children]
-        fresh = list({child.digest: (tag, child) for tag, child in wanted}.values())
-        fresh = [pair for pair in fresh if pair[1].digest not in self.manifests]
-        failures = dict(
-            zip(
-                (child.digest for _, child in fresh),
-                self._registries.ask(self._read_child, fresh),
-                strict=True,
-            )
-        )
+    def _read_children(self, level: list[tuple[Tag, Manifest]]) -> list[tuple[Tag, Manifest]]:
+        wanted = [(tag, child) for tag, manifest in level for child in manifest.children]
+        sources: dict[str, dict[Source, None]] = {}
+        for tag, child in wanted:
+            if child.digest not in self.manifests:
+                sources.setdefault(child.digest, {})[source_of(tag, self._stores)] = None
+        unread = list(sources.items())
+        failures = dict(zip(sources, self._stores.map_sources(self._read_child, unread), strict=True))
         below = []
         for tag, child in wanted:
             failure = failures.get(child.digest)
@@ -153,85 +145,142 @@ class _ManifestReader:
                 below.append((tag, self.manifests[child.digest]))
         return below
 
-    def _read_child(self, pair: tuple[Tag, Descriptor]) -> Exception | None:
-        tag, child = pair
-        image = image_of(tag)
-        try:
-            upstream = self._registries.upstream(image.source)
-            self.manifests[child.digest] = upstream.manifest(image.repository, child.digest)
-        except Exception as failure:  # noqa: BLE001 - whatever it is, the other tags go on
-            return failure
-        return None
+    def _read_child(self, child: tuple[str, Iterable[Source]]) -> Exception | None:
+        """Read a child; what one source cannot give is asked of the next."""
+        digest, sources = child
+        first_failure: Exception | None = None
+        for store, repository in sources:
+            try:
+                self.manifests[digest] = store.manifest(repository, digest)
+            except Exception as failure:  # noqa: BLE001 - whatever it is, the other tags go on
+                first_failure = first_failure or failure
+            else:
+                return None
+        return first_failure
 
 
-def _find_lacks(plan: Plan, registries: Registries) -> None:
-    """Fill in the blobs that the target repositories lack, and what each tag has to move."""
-    needed: dict[tuple[str, str], Descriptor] = {}
-    for tag, root in plan.moves:
+def _root_key(tag: Tag) -> tuple[object, ...]:
+    """What a tag's manifest is read from and made of."""
+    image = tag.wanted_by
+    return image.source, image.repository, tag.source, image.platforms
+
+
+def _find_missing(plan: Plan, stores: Stores) -> None:
+    """Fill in the blobs that repositories of the target lack, in the order in which they are best copied."""
+    needed: dict[tuple[str, str], None] = {}
+    for tag, root in plan.roots:
         for blob in blobs_below(root, plan.manifests):
-            needed[tag.target, blob.digest] = blob
-    there = _blobs_there(list(needed), plan.comparison.holdings, registries)
-    for tag, root in plan.moves:
-        image = image_of(tag)
-        for blob in blobs_below(root, plan.manifests):
-            if (tag.target, blob.digest) in there:
-                continue
-            lack = plan.lacks.get(blob.digest)
-            if lack is None:
-                lack = plan.lacks[blob.digest] = MissingBlob(blob, {}, [])
-            lack.sources.setdefault(tag.target, (image.source, image.repository))
-            if tag.target not in lack.targets:
-                lack.targets.append(tag.target)
-    _find_origins(plan, there, registries)
+            needed[tag.target, blob.digest] = None
+    there = _blobs_there(list(needed), plan.comparison, stores)
+    for tag, blob in _in_order_of_images(plan, there):
+        key = (blob.digest, blob.size)
+        missing = plan.missing.setdefault(key, MissingBlob(blob))
+        missing.sources.setdefault(tag.target, source_of(tag, stores))
+    _find_origins(plan, there, stores)
+
+
+def _in_order_of_images(plan: Plan, there: set[tuple[str, str]]) -> Iterator[tuple[Tag, Descriptor]]:
+    """The blobs that each tag lacks: the tag that lacks least bytes first, when those before it are done.
+
+    A layer that tags share comes with the first of them, so that after half of the bytes about half of the
+    images stand.
+    """
+    lacking = [
+        [blob for blob in blobs_below(root, plan.manifests) if (tag.target, blob.digest) not in there]
+        for tag, root in plan.roots
+    ]
+    users: dict[Blob, list[int]] = {}
+    for number, blobs in enumerate(lacking):
+        for blob in blobs:
+            users.setdefault((blob.digest, blob.size), []).append(number)
+    left = [sum(blob.size for blob in blobs) for blobs in lacking]
+    queue = [(size, number) for number, size in enumerate(left)]
+    heapq.heapify(queue)
+    while queue:
+        size, number = heapq.heappop(queue)
+        if size != left[number]:
+            continue
+        left[number] = -1
+        for blob in sorted(lacking[number], key=lambda blob: -blob.size):
+            yield plan.roots[number][0], blob
+            for other in users.pop((blob.digest, blob.size), ()):
+                if left[other] >= 0:
+                    left[other] -= blob.size
+                    heapq.heappush(queue, (left[other], other))
 
 
 def _blobs_there(
-    needed: Sequence[tuple[str, str]], holdings: Inventory, registries: Registries
+    needed: Sequence[tuple[str, str]], comparison: Comparison, stores: Stores
 ) -> set[tuple[str, str]]:
-    """Which blobs their target repositories have already; an empty repository is not asked."""
-    askable = [(target, digest) for target, digest in needed if target in holdings.tags]
+    """Which blobs their repositories have already; a repository that has nothing is not asked."""
+    holding = _holding(comparison.inventory) | {tag.target for tag in comparison.tags if tag.local}
+    askable = [(target, digest) for target, digest in needed if target in holding]
 
-    def has(pair: tuple[str, str]) -> bool:
-        try:
-            return registries.local.has_blob(*pair)
-        except RegistryError:
-            # Taken as lacking: the copy then says what is wrong.
-            return False
-
-    found = registries.ask_local(has, askable)
-    return {pair for pair, there in zip(askable, found, strict=True) if there}
+    found = stores.map_target(lambda pair: _has(stores, *pair), askable)
+    return {pair for pair, is_there in zip(askable, found, strict=True) if is_there}
 
 
-def _find_origins(plan: Plan, there: set[tuple[str, str]], registries: Registries) -> None:
-    """Find local repositories from which lacking blobs can be mounted instead of copied.
+def _holding(inventory: Inventory) -> set[str]:
+    """Repositories that may have blobs: with tags, named by the catalog, or not to be listed."""
+    return {name for name, tags in inventory.tags.items() if tags} | inventory.known | inventory.unread.keys()
+
+
+def _find_origins(plan: Plan, there: set[tuple[str, str]], stores: Stores) -> None:
+    """Find repositories of the target from which missing blobs can be mounted instead of copied.
 
     One current tag a repository is enough to find the layers that images share.
     """
     known = {digest: target for target, digest in there}
-    if any(digest not in known for digest in plan.lacks):
+    wanted = {missing.blob.digest for missing in plan.missing.values()} - known.keys()
+    if wanted:
         samples = {tag.target: tag for tag in plan.comparison.tags if tag.status == "current"}
+        held = stores.map_target(lambda tag: _blobs_of(tag, stores), list(samples.values()))
+        found = {
+            digest: target
+            for target, digests in zip(samples, held, strict=True)
+            for digest in digests & wanted
+        }
+        pairs = [(target, digest) for digest, target in found.items()]
+        has = stores.map_target(lambda pair: _has(stores, *pair), pairs)
+        known.update(
+            {digest: target for (target, digest), is_there in zip(pairs, has, strict=True) if is_there}
+        )
+    for missing in plan.missing.values():
+        missing.mount_from = known.get(missing.blob.digest, "")
 
-        def blobs_of(tag: Tag) -> Iterable[str]:
+
+def _has(stores: Stores, repository: str, digest: str) -> bool:
+    try:
+        return stores.target.has(repository, digest)
+    except RegistryError:
+        # Taken as missing: the copy then says what is wrong.
+        return False
+
+
+def _blobs_of(tag: Tag, stores: Stores) -> set[str]:
+    """The blobs of a current tag, those of its children included."""
+    digests: set[str] = set()
+    level = [tag.local]
+    for _ in range(NESTING_LIMIT):
+        below: list[str] = []
+        for digest in level:
             try:
-                manifest = registries.local.manifest(tag.target, tag.local)
+                manifest = stores.target.manifest(tag.target, digest)
             except RegistryError:
-                return ()
-            return [blob.digest for blob in manifest.blobs]
-
-        tags = list(samples.values())
-        for tag, digests in zip(tags, registries.ask_local(blobs_of, tags), strict=True):
-            for digest in digests:
-                known.setdefault(digest, tag.target)
-    for digest, lack in plan.lacks.items():
-        lack.origin = known.get(digest, "")
+                continue
+            digests.update(blob.digest for blob in manifest.blobs)
+            below += [child.digest for child in manifest.children]
+        level = below
+    return digests
 
 
-def _share_out_bytes(plan: Plan) -> None:
+def _attribute_bytes(plan: Plan) -> None:
     """Count each blob that must be copied for the first tag that needs it."""
-    counted: set[str] = set()
-    for tag, root in plan.moves:
+    counted: set[Blob] = set()
+    for tag, root in plan.roots:
         for blob in blobs_below(root, plan.manifests):
-            lack = plan.lacks.get(blob.digest)
-            if lack and not lack.origin and blob.digest not in counted:
-                counted.add(blob.digest)
+            key = (blob.digest, blob.size)
+            missing = plan.missing.get(key)
+            if missing and not missing.mount_from and key not in counted:
+                counted.add(key)
                 tag.size += blob.size

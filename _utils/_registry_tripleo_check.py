@@ -8,8 +8,12 @@ from collections.abc import Sequence
 from _registry_config_values import Settings
 from _registry_http_retry import Run
 from _registry_oci_errors import NotFound, RegistryError
-from _registry_sync_commands import Report, report_on
-from _registry_sync_compare import Comparison, Registries, Tag, look
+from _registry_show_report import Report
+from _registry_sync_compare import Comparison
+from _registry_sync_inventory import take_inventory
+from _registry_sync_report import report_on
+from _registry_sync_stores import open_stores
+from _registry_sync_tag import Tag
 from _registry_tripleo_files import Wanted, named_elsewhere
 
 
@@ -25,9 +29,9 @@ def check_deployment(settings: Settings, wanted: Sequence[Wanted]) -> Report:
         registry, is ``missing``, and its error names the parameter.
     """
     began = time.monotonic()
-    registries = Registries(settings, Run(settings.transfer))
+    stores = open_stores(settings, Run(settings.transfer))
     pairs = [(_tag(image, settings), image) for image in wanted]
-    holdings = look(registries, dict.fromkeys(tag.target for tag, _ in pairs))
+    inventory = take_inventory(stores, [tag.target for tag, _ in pairs])
 
     def find(pair: tuple[Tag, Wanted]) -> None:
         tag, image = pair
@@ -35,9 +39,9 @@ def check_deployment(settings: Settings, wanted: Sequence[Wanted]) -> Report:
         try:
             if elsewhere:
                 raise NotFound(elsewhere)
-            if holdings.error:
-                raise holdings.error
-            tag.local = registries.local.head(tag.target, tag.landing).digest
+            if inventory.error:
+                raise inventory.error
+            tag.local = stores.target.resolve(tag.target, tag.target_reference).digest
             tag.status = "current"
         except NotFound as failure:
             tag.fail("missing", failure)
@@ -46,8 +50,8 @@ def check_deployment(settings: Settings, wanted: Sequence[Wanted]) -> Report:
         except RegistryError as failure:
             tag.fail("unreadable", failure)
 
-    registries.ask_local(find, pairs)
-    return report_on(settings, Comparison([tag for tag, _ in pairs], holdings), (), began)
+    stores.map_target(find, pairs)
+    return report_on(settings, Comparison([tag for tag, _ in pairs], inventory), (), began)
 
 
 def _tag(image: Wanted, settings: Settings) -> Tag:

@@ -19,8 +19,9 @@ from typing import Any
 
 import yaml
 
-from _registry_config_values import Endpoint, Listing, Settings, Undercloud
-from _registry_oci_manifest import is_digest, is_repository, is_tag
+from _registry_config_values import Listing, Settings, Undercloud
+from _registry_http_endpoint import Endpoint
+from _registry_oci_names import is_digest, is_repository, is_tag
 
 KINDS = ("directories", "files", "packages", "services")
 _KIND_NAMES = {

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from _registry_config_read import read_settings
-from _registry_sync_commands import return_code, sync
+from _registry_show_report import return_code
+from _registry_sync_commands import sync
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ import requests
 import yaml
 
 import _registry_sync_commands as mirror
-from _registry_oci_manifest import TagRule
+from _registry_oci_tags import TagRule
 from support import proxy
 from support.images import Layer, digest_of, docker_image, push
 from support.logins import endpoint, session, settings_between, tls_config, write_auth_file

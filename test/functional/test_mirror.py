@@ -153,7 +153,7 @@ def test_patterns_targets_platforms_and_pins(upstream, local):
         "multi/arch:1": "copied",
     }
     assert digest_of(local.url, "pinned/here", "stable") == first.digest
-    listing = mirror.holdings(settings)
+    listing = mirror.listing(settings)
     assert listing["a/b"] == {"13.0-1": first.digest, "13.0-2": first.digest}
     chosen = report["images"]["multi/arch:1"]
     assert chosen["local"] == chosen["upstream"] == digest_of(local.url, "multi/arch", "1") != both.digest
@@ -169,6 +169,9 @@ def test_what_the_list_does_not_want_is_extra_and_stays(upstream, local):
     settings = settings_of(upstream, local, [{"name": "a/b", "tags": ["1"]}])
     mirror.sync(settings)
     report = mirror.check(settings)
+    assert statuses(report) == {"a/b:1": "current", "a/b:old": "extra"}
+    assert report["registry"]["others"] == ["other/repo"]
+    report = mirror.check(settings, everything=True)
     assert statuses(report) == {"a/b:1": "current", "a/b:old": "extra", "other/repo:1": "extra"}
     assert report["images"]["a/b:old"]["local"] == image("old").digest
     assert mirror.return_code(report) == 0
@@ -257,7 +260,7 @@ def test_a_kill_leaves_whole_images_and_the_next_run_ends_in_step(upstream, loca
     child.send_signal(signal.SIGKILL)
     child.wait()
     settings = settings_of(upstream, local, images)
-    for number, (name, tags) in enumerate(mirror.holdings(settings).items()):
+    for number, (name, tags) in enumerate(mirror.listing(settings).items()):
         assert tags in ({}, {"1": built[name].digest})
         if tags:
             pull_whole(local.url, name, "1", tmp_path / str(number))

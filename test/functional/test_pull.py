@@ -15,7 +15,7 @@ import pytest
 
 import _registry_host_pull as engine
 from _registry_config_validators import SettingsError
-from _registry_config_values import Endpoint
+from _registry_http_endpoint import Endpoint
 from support.images import push, runnable_image
 
 pytestmark = [

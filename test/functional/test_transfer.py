@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 import _registry_store_remote_read as fetch
-import _registry_sync_blobs as transfer
 import _registry_sync_commands as mirror
-import _registry_sync_compare
+import _registry_sync_copy as copy
+import _registry_sync_stores
 from _registry_show_progress import Progress
 from _registry_sync_lock import AlreadyRunning, only_one
 from support import proxy
@@ -43,14 +43,14 @@ def line(upstream):
 @pytest.fixture
 def far(monkeypatch):
     """Take every upstream for a far one."""
-    monkeypatch.setattr(_registry_sync_compare, "FAR_SECONDS", 0.0)
+    monkeypatch.setattr(_registry_sync_stores, "FAR_SECONDS", 0.0)
 
 
 @pytest.fixture
-def keeping(monkeypatch):
-    """Keep uploads of 8 MiB already, in two uploads from 16 MiB on."""
-    monkeypatch.setattr(transfer, "WORTH_STEPS_FAR", 8 * MIB)
-    monkeypatch.setattr(transfer, "WORTH_STEPS", 16 * MIB)
+def spooling(monkeypatch):
+    """Keep blobs of 8 MiB already while they are under way."""
+    monkeypatch.setattr(copy, "SPOOLED_SIZE_FAR", 8 * MIB)
+    monkeypatch.setattr(copy, "SPOOLED_SIZE", 8 * MIB)
 
 
 def spans(line):
@@ -67,7 +67,7 @@ def assert_arrived(report, local):
 def test_on_a_far_line_a_large_blob_comes_in_several_requests_at_a_time(line, local):
     line.on("GET", BLOB, proxy.delay(0.2), times=None)
     assert_arrived(mirror.sync(settings_of(line, local, LIST)), local)
-    assert len(set(spans(line))) == -(-LARGE.size // fetch.PIECE)
+    assert len(set(spans(line))) == -(-LARGE.size // fetch.RANGE)
     assert line.most_at_once > 3
 
 
@@ -106,7 +106,7 @@ def store(upstream, line):
 def test_a_registry_is_asked_once_where_it_has_a_blob(line, store, local):
     assert_arrived(mirror.sync(settings_of(line, local, LIST)), local)
     assert len(spans(line)) == 1
-    assert len(spans(store)) == -(-LARGE.size // fetch.PIECE)
+    assert len(spans(store)) == -(-LARGE.size // fetch.RANGE)
 
 
 @pytest.mark.usefixtures("far")
@@ -140,6 +140,7 @@ def test_a_blob_that_fails_leaves_nothing_on_the_registrys_disk(line, local, fau
     assert not leftovers(local)
 
 
+@pytest.mark.usefixtures("spooling")
 def test_the_next_run_goes_on_where_upstream_went_away(line, local, tmp_path):
     line.on("GET", BLOB, proxy.reset(), times=None)
     line.on("GET", BLOB, proxy.cut_after(20 * MIB), times=1)
@@ -169,46 +170,39 @@ def test_the_next_run_goes_on_where_one_was_stopped(line, local, tmp_path, check
     assert report["summary"]["bytes"] <= LARGE.size - 10 * MIB
 
 
-@pytest.mark.usefixtures("keeping")
-def test_a_kept_upload_arrives_too(line, local, tmp_path):
+def spooled(directory):
+    return [file.stat() for file in directory.glob("spool/*")]
+
+
+@pytest.mark.usefixtures("spooling")
+def test_a_spooled_blob_arrives_and_leaves_nothing(line, local, tmp_path):
     assert_arrived(mirror.sync(settings_of(line, local, LIST), directory=str(tmp_path)), local)
-    assert not list(tmp_path.glob("upload-*"))
+    assert not spooled(tmp_path)
 
 
-@pytest.mark.usefixtures("keeping", "far")
+@pytest.mark.usefixtures("spooling", "far")
 def test_an_upstream_that_goes_away_in_the_middle_costs_what_was_under_way(line, local, tmp_path):
     settings = settings_of(line, local, LIST, transfer={"retries": 0})
     line.on("GET", BLOB, proxy.reset(), times=None, skip=10)
     report = mirror.sync(settings, directory=str(tmp_path))
     assert report["images"]["large/image:1"]["cause"] == "network"
-    (journal,) = tmp_path.glob("upload-*")
-    assert journal.stat().st_mode & 0o077 == 0
+    assert not leftovers(local)
+    (kept,) = spooled(tmp_path)
+    assert kept.st_mode & 0o077 == 0
     line.forget_rules()
     report = mirror.sync(settings, directory=str(tmp_path))
     assert_arrived(report, local)
+    assert report["summary"]["bytes"] == LARGE.size - kept.st_size
     assert report["summary"]["bytes"] < LARGE.size - 8 * MIB
-    assert not list(tmp_path.glob("upload-*"))
-
-
-@pytest.mark.usefixtures("keeping", "far")
-def test_an_upload_that_the_registry_forgot_begins_anew_without_a_word(line, local, tmp_path):
-    settings = settings_of(line, local, LIST, transfer={"retries": 0})
-    line.on("GET", BLOB, proxy.reset(), times=None, skip=10)
-    mirror.sync(settings, directory=str(tmp_path))
-    line.forget_rules()
-    for upload in Path(local.directory).glob("**/_uploads/*"):
-        subprocess.run(["rm", "-r", str(upload)], check=True)
-    report = mirror.sync(settings, directory=str(tmp_path))
-    assert_arrived(report, local)
-    assert report["summary"]["bytes"] == LARGE.size
+    assert not spooled(tmp_path)
 
 
 CHILD = """
 import json, sys
 import _registry_sync_commands as mirror
-import _registry_sync_blobs as transfer
+import _registry_sync_copy as copy
 from _registry_config_read import read_settings
-transfer.WORTH_STEPS = transfer.WORTH_STEPS_FAR = 16 * 1024 * 1024
+copy.SPOOLED_SIZE = copy.SPOOLED_SIZE_FAR = 16 * 1024 * 1024
 report = mirror.sync(read_settings(json.loads(sys.argv[1]), host="unused"), directory=sys.argv[2])
 print(json.dumps(report))
 sys.exit(mirror.return_code(report))
@@ -224,8 +218,7 @@ def start_child(checkout, pillar, directory):
     )
 
 
-@pytest.mark.usefixtures("keeping")
-@pytest.mark.parametrize("at", [0.3, 0.5, 0.7])
+@pytest.mark.parametrize("at", [0.3, 0.5])
 def test_a_kill_in_the_middle_of_a_blob_costs_a_piece(line, local, tmp_path, checkout, at):
     line.on("GET", BLOB, proxy.limit_rate(4 * MIB), times=None)
     child = start_child(checkout, pillar_of(line, local, LIST, transfer={"parallel": 2}), tmp_path)
@@ -236,8 +229,10 @@ def test_a_kill_in_the_middle_of_a_blob_costs_a_piece(line, local, tmp_path, che
     line.forget_rules()
     report = mirror.sync(settings_of(line, local, LIST), directory=str(tmp_path))
     assert_arrived(report, local)
-    # What two readers had ahead, and the piece under way.
-    assert report["summary"]["bytes"] <= LARGE.size * (1 - at) + 5 * fetch.PIECE
+    # What the readers had ahead.
+    assert report["summary"]["bytes"] <= LARGE.size * (1 - at) + 2 * MIB
+    # The kill came before anything was sent.
+    assert not leftovers(local)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -11,11 +11,11 @@ import pytest
 import yaml
 
 from _registry_config_read import SettingsError, read_settings
-from _registry_config_values import Endpoint
 from _registry_config_warnings import warnings_of
 from _registry_http_auth import Authorizer, Challenge, read_challenges
 from _registry_http_authfile import AuthFile, AuthFileError, Helper, Login, names_of
 from _registry_http_credentials import Credentials, Keyring
+from _registry_http_endpoint import Endpoint
 from _registry_http_environment import Environment, read_environment
 from _registry_http_transport import Answer
 from _registry_oci_errors import RateLimited, Unauthorized, Unreachable, Untrusted
@@ -92,9 +92,9 @@ def authorizer(server, **login):
     return Authorizer(endpoint, Keyring(endpoint), server)
 
 
-def challenged(server, header=BEARER, scopes=PULL, **login):
+def challenged(server, header=BEARER, **login):
     new = authorizer(server, **login)
-    assert new.challenged(header, scopes, {})
+    assert new.challenged(header, (), {})
     return new
 
 

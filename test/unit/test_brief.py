@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from _registry_show_nagios import WORDS, brief, unknown
-from _registry_sync_commands import return_code
+from _registry_show_report import return_code
 
 
 def report(up: bool = True, error: str = "", **statuses: list[str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from _registry_config_values import Endpoint
+from _registry_http_endpoint import Endpoint
 from _registry_http_environment import Environment
 from _registry_http_pools import Origin, is_direct, new_route, origin_of
 from _registry_http_transport import Http, allowance, retry_after
@@ -125,7 +125,7 @@ def test_a_silent_server_is_left():
         server.scripts = [iter(lambda: time.sleep(5) or b"", None)]
         began = time.monotonic()
         with pytest.raises(Unreachable, match="no answer in time"):
-            get(server, patience=0.3)
+            get(server, read_timeout=0.3)
         assert time.monotonic() - began < 3
 
 
@@ -178,7 +178,7 @@ def test_redirects_to_ever_new_hosts_are_not_kept_for_ever():
 
 def test_redirects_end():
     with RawServer(answer(307, Location="/again")) as server:
-        with pytest.raises(Unreachable, match="redirects without end"):
+        with pytest.raises(Untrusted, match="redirects without end"):
             get(server)
         assert len(server.heard) == 6
 
@@ -301,9 +301,9 @@ def test_errors_carry_no_url_along(script):
         ("1.5", 0),
         ("soon", 0),
         ("²", 0),
-        ("9" * 400, 3600),
+        ("9" * 400, 30 * 86400),
         ("Mon, 01 Jan 2001 00:00:00 GMT", 0),
-        ("Fri, 01 Jan 9999 00:00:00 GMT", 3600),
+        ("Fri, 01 Jan 9999 00:00:00 GMT", 30 * 86400),
         ("Mon, 99 Jan 2001 00:00:00 GMT", 0),
     ],
 )

@@ -14,7 +14,7 @@ import pytest
 import _registry_show_prometheus as metrics
 from _registry_config_read import read_settings
 from _registry_config_values import Settings
-from _registry_sync_commands import CAUSES, STATUSES
+from _registry_show_report import CAUSES, STATUSES
 
 DIGEST = "sha256:" + "a" * 64
 PILLAR = {

@@ -9,17 +9,12 @@ from _registry_oci_manifest import (
     DOCKER_MANIFEST,
     OCI_INDEX,
     OCI_MANIFEST,
-    ModelError,
-    TagRule,
-    digest_of,
-    is_repository,
-    is_tag,
+    ManifestError,
     keep_platforms,
     read_manifest,
-    satisfies,
-    select_tags,
-    version_key,
 )
+from _registry_oci_names import digest_of, is_repository, is_tag
+from _registry_oci_tags import TagRule, satisfies, select_tags, version_key
 from support.images import Layer, docker_image, docker_list, oci_image, oci_index
 
 LAYERS = [Layer("a"), Layer("b")]
@@ -90,7 +85,7 @@ def test_foreign_layers_are_not_asked_for():
     ],
 )
 def test_what_cannot_be_mirrored_says_why(manifest, media_type, reason):
-    with pytest.raises(ModelError, match=reason):
+    with pytest.raises(ManifestError, match=reason):
         read_manifest(manifest, media_type)
 
 
@@ -114,7 +109,7 @@ def test_an_index_that_has_nothing_else_stays_as_it_is():
 
 
 def test_a_platform_that_is_not_there_is_absent():
-    with pytest.raises(ModelError, match=r"linux/ppc64le is there \(there: linux/amd64\)") as caught:
+    with pytest.raises(ManifestError, match=r"linux/ppc64le is there \(there: linux/amd64\)") as caught:
         keep_platforms(index_of("amd64"), ["linux/ppc64le"])
     assert caught.value.cause == "absent"
 

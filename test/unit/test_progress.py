@@ -49,8 +49,8 @@ def test_many_workers_are_counted_and_one_thread_tells() -> None:
     def work(number: int) -> None:
         with told.carrying("a/b", Descriptor(DIGEST, 1000)) as flight:
             for _ in range(1000):
-                flight.moved(1)
-        told.landed(f"a/b:{number}", "copied" if number else "failed", "" if number else "auth", "")
+                flight.received(1)
+        told.tag_done(f"a/b:{number}", "copied" if number else "failed", "" if number else "auth", "")
 
     workers = [threading.Thread(target=work, args=(number,)) for number in range(8)]
     for worker in workers:
@@ -82,7 +82,7 @@ def test_counting_is_cheap() -> None:
     began = time.perf_counter()
     with told.carrying("a/b", Descriptor(DIGEST, 100_000)) as flight:
         for _ in range(100_000):
-            flight.moved(1)
+            flight.received(1)
     # A chunk of 1 MiB takes some 300 microseconds on a 25 Gbit/s line.
     assert time.perf_counter() - began < 1.0
 
@@ -119,7 +119,7 @@ def test_without_sinks_there_is_no_thread() -> None:
     before = threading.active_count()
     told = Progress()
     told.start(1, 1, 1)
-    told.landed("a/b:1", "copied")
+    told.tag_done("a/b:1", "copied")
     assert threading.active_count() == before
     told.finish()
 
@@ -142,9 +142,9 @@ def test_what_is_under_way_is_told_until_it_is_not() -> None:
     told.start(1, 2, 300)
     small, large = Descriptor("sha256:a", 100), Descriptor("sha256:b", 200)
     with told.carrying("a/b", small) as one, told.carrying("c/d", large) as other:
-        one.moved(10)
-        other.moved(60)
-        other.moved(40)
+        one.received(10)
+        other.received(60)
+        other.received(40)
         wait_until(lambda: bool(ear.states) and ear.states[-1].moved == 110)
         # The largest first, whichever began first.
         assert ear.states[-1].flying == (
@@ -169,14 +169,14 @@ def test_a_blob_that_fails_is_not_under_way_any_more() -> None:
 def test_a_blob_taken_up_again_counts_what_is_there_and_one_begun_anew_does_not() -> None:
     told = Progress()
     with told.carrying("a/b", Descriptor("sha256:a", 100)) as flight:
-        flight.starts(70)
-        flight.moved(10)
+        flight.restart(70)
+        flight.received(10)
         assert flight.now.percent == 80
-        flight.starts()
-        flight.moved(30)
+        flight.restart()
+        flight.received(30)
         assert flight.now.percent == 30
         # A registry that knows no ranges sends some bytes twice.
-        flight.moved(90)
+        flight.received(90)
         assert flight.now.percent == 99
 
 

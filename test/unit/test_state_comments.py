@@ -26,7 +26,7 @@ def state() -> ModuleType:
 
 
 def report(images: dict[str, dict[str, Any]], *, tags: int = 132, **summary: Any) -> dict[str, Any]:
-    blank = {"status": "copied", "upstream": NEW, "local": NEW, "cause": "", "error": ""}
+    blank = {"status": "copied", "previous": "", "upstream": NEW, "local": NEW, "cause": "", "error": ""}
     counts = {"tags": tags, "current": 0, "blobs": 31, "bytes": 1_200_000_000, "seconds": 48.04}
     return {"images": {key: blank | image for key, image in images.items()}, "summary": counts | summary}
 
@@ -36,7 +36,7 @@ def failed(cause: str, error: str) -> dict[str, Any]:
 
 
 def told(state: ModuleType, after: dict[str, Any]) -> str:
-    return str(state._told("x", after, before={"images": {}})["comment"])
+    return str(state._sync_return("x", after)["comment"])
 
 
 def test_a_run_is_told_in_one_sentence(state: ModuleType) -> None:

@@ -1,0 +1,86 @@
+"""What the target holds: the repositories of the image list tag by tag, the others by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+
+from _registry_oci_errors import NotFound, RegistryError, Unauthorized, Unsupported
+from _registry_sync_stores import Stores
+
+
+@dataclass(slots=True)
+class Inventory:
+    """What the target holds by name, and whether it answers at all.
+
+    Args:
+        up: it answers.
+        error: why it does not.
+        tags: of each repository that was asked.
+        unread: repositories whose tags would not be listed, and why.
+        known: repositories of the list that the catalog names, too: they may hold blobs without a tag.
+        others: repositories that the list does not name.
+        catalog_error: why nothing is known of others, where that is a failure.
+    """
+
+    up: bool = False
+    error: RegistryError | None = None
+    tags: dict[str, set[str]] = field(default_factory=dict)
+    unread: dict[str, RegistryError] = field(default_factory=dict)
+    known: set[str] = field(default_factory=set)
+    others: list[str] = field(default_factory=list)
+    catalog_error: RegistryError | None = None
+
+    @property
+    def repositories(self) -> int:
+        """How many repositories hold a tag, those that were not asked included."""
+        return sum(1 for names in self.tags.values() if names) + len(set(self.others) - self.tags.keys())
+
+    @property
+    def failure(self) -> RegistryError | None:
+        """What the target could not say, if anything."""
+        return self.error or self.catalog_error or next(iter(self.unread.values()), None)
+
+
+def take_inventory(stores: Stores, repositories: Iterable[str], *, everything: bool = False) -> Inventory:
+    """List what the target holds.
+
+    Args:
+        stores: how it is reached.
+        repositories: those of the image list.
+        everything: list the tags of the others, too.
+    """
+    try:
+        stores.connect_target()
+    except RegistryError as failure:
+        return Inventory(up=isinstance(failure, Unauthorized), error=failure)
+    inventory = Inventory(up=True)
+    wanted = list(dict.fromkeys(repositories))
+
+    def list_tags(name: str) -> None:
+        try:
+            inventory.tags[name] = set(stores.target.tags(name))
+        except NotFound:
+            # A catalog also names repositories that have blobs but no tag.
+            inventory.tags[name] = set()
+        except RegistryError as failure:
+            inventory.unread[name] = failure
+
+    def list_others() -> None:
+        try:
+            names = set(stores.target.repositories())
+        except (NotFound, Unsupported):
+            # The catalog is an extension that registries may do without.
+            return
+        except RegistryError as failure:
+            inventory.catalog_error = failure
+            return
+        inventory.known = names.intersection(wanted)
+        inventory.others = sorted(names.difference(wanted))
+
+    looks: list[Callable[[], None]] = [list_others, *(partial(list_tags, name) for name in wanted)]
+    stores.map_target(lambda look: look(), looks)
+    if everything:
+        stores.map_target(list_tags, inventory.others)
+    return inventory

@@ -1,0 +1,67 @@
+"""What an entry of the image list means: the tags that upstream has of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from _registry_config_values import Image
+from _registry_oci_errors import NotFound, RegistryError
+from _registry_oci_tags import select_tags
+from _registry_store_protocol import Store
+from _registry_sync_memory import Memory
+from _registry_sync_stores import Stores
+from _registry_sync_tag import Tag
+
+# What a sentence about a missing tag names of those that are there.
+TAGS_SHOWN = 5
+CONFIG_LIMIT = 4 * 1024 * 1024
+
+
+def tags_of_image(image: Image, stores: Stores, memory: Memory) -> list[Tag]:
+    """What an entry of the list means upstream, one Tag each; one that cannot be told is ``unreadable``."""
+    tags = [_literal(image, entry) for entry in image.tags.literals]
+    if not image.tags.needs_list:
+        return tags
+    try:
+        found = _select(image, stores.source(image.source), memory)
+    except RegistryError as failure:
+        unknown = Tag(image, _patterns(image), image.target, _patterns(image), unresolved=True)
+        unknown.fail("unreadable", failure)
+        return [*tags, unknown]
+    named = {tag.target_reference for tag in tags}
+    return tags + [Tag(image, name, image.target, name) for name in found if name not in named]
+
+
+def explain_absence(failure: NotFound, tag: Tag, upstream: Store) -> str:
+    """What upstream has instead: a repository without the tag, or nothing of that name."""
+    try:
+        there = upstream.tags(tag.wanted_by.repository)
+    except RegistryError:
+        return f"{failure}; it shows no repository of that name"
+    return f"{failure}; it has the repository but no such tag ({_there(there)})"
+
+
+def _select(image: Image, upstream: Store, memory: Memory) -> list[str]:
+    there = upstream.tags(image.repository)
+    found = select_tags(image.tags, there)
+    if not found:
+        raise NotFound(
+            f"{upstream} has no tag of {image.repository} that matches {_patterns(image)} ({_there(there)})",
+            side=upstream.side,
+        )
+    return found
+
+
+def _literal(image: Image, entry: str) -> Tag:
+    name, _, pin = entry.partition("@")
+    return Tag(image, pin or name, image.target, name)
+
+
+def _patterns(image: Image) -> str:
+    return " ".join(entry for entry in image.tags.include if entry not in image.tags.literals)
+
+
+def _there(tags: Sequence[str]) -> str:
+    shown = ", ".join(tags[:TAGS_SHOWN])
+    more = len(tags) - TAGS_SHOWN
+    return f"there: {shown or 'none'}" + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,64 @@
+"""One tag of the image list, and how it stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from _registry_config_values import Image
+from _registry_oci_manifest import Manifest
+from _registry_oci_names import is_digest
+
+
+@dataclass(slots=True)
+class Tag:
+    """One tag of the list, and how it stands.
+
+    Args:
+        image: the entry of the list that wants it; None = no entry does.
+        reference: tag or digest upstream.
+        target: the local repository.
+        target_reference: tag or digest there.
+        status: one of the words of the returns.
+        source: digest that upstream has.
+        upstream: digest that the local side should have: upstream's, or that of the chosen platforms.
+        local: digest that it has.
+        previous: digest that it had before this run replaced it.
+        size: bytes to move, or moved, on behalf of this tag.
+        cause: of an error, one word.
+        error: of an error, one sentence.
+        unresolved: the references are patterns, since upstream could not be asked what they mean.
+        root: the manifest that the local side should have, once it was read.
+    """
+
+    image: Image | None
+    reference: str
+    target: str
+    target_reference: str
+    status: str = ""
+    source: str = ""
+    upstream: str = ""
+    local: str = ""
+    previous: str = ""
+    size: int = 0
+    cause: str = ""
+    error: str = ""
+    unresolved: bool = False
+    root: Manifest | None = None
+
+    @property
+    def name(self) -> str:
+        """``repository:tag`` as it stands locally; ``repository@sha256:…`` for a digest."""
+        return f"{self.target}{'@' if is_digest(self.target_reference) else ':'}{self.target_reference}"
+
+    @property
+    def wanted_by(self) -> Image:
+        """The entry of the list that wants it; what none wants is never asked for one."""
+        if self.image is None:
+            raise AssertionError(f"{self.name} is on no list")
+        return self.image
+
+    def fail(self, status: str, failure: Exception) -> None:
+        """Note why this tag cannot be told or moved."""
+        self.status = status
+        self.cause = getattr(failure, "cause", "internal")
+        self.error = str(failure) or type(failure).__name__
