@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import itertools
 import json
 import socketserver
@@ -91,6 +92,30 @@ def standing(registry: Any, repository: str, reference: str) -> str | None:
         url = f"{registry.url}/v2/{repository}/manifests/{reference}"
         found = session.head(url, headers={"Accept": ", ".join(MANIFEST_TYPES)})
     return found.headers["Docker-Content-Digest"] if found.ok else None
+
+
+def is_whole(registry: Any, repository: str, image: Image) -> bool:
+    """Tell whether a repository gives every manifest and blob of an image, each with its digest.
+
+    skopeo pulls no index of indexes, and nothing that is no image.
+    """
+    with requests.Session() as session:
+        session.trust_env = False
+        base = f"{registry.url}/v2/{repository}"
+        manifest = session.get(f"{base}/manifests/{image.digest}", headers={"Accept": image.media_type})
+        blobs_are_right = all(_gives(session, f"{base}/blobs/{blob.digest}") for blob in image.blobs)
+    right = manifest.content == image.manifest and blobs_are_right
+    return right and all(is_whole(registry, repository, child) for child in image.children)
+
+
+def _gives(session: requests.Session, url: str) -> bool:
+    """Tell whether a blob's URL ends in the digest of what it gives."""
+    algorithm, _, expected = url.rpartition("/")[2].partition(":")
+    try:
+        answer = session.get(url)
+    except requests.RequestException:
+        return False
+    return answer.ok and hashlib.new(algorithm, answer.content).hexdigest() == expected
 
 
 Respond = Callable[[str, str], Iterable[bytes]]
