@@ -1,0 +1,81 @@
+"""A layer whose bytes the local registry has lost, and which it goes on to name."""
+
+from __future__ import annotations
+
+import pytest
+
+import _registry_sync_commands as commands
+from support.hostile import fresh_name, is_whole, standing
+from support.images import Layer, docker_image, pull_whole, push
+from support.pillar import settings_of
+
+pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
+
+SIZE = 30_000
+
+
+def data_of(registry, blob):
+    """The file that holds a blob's bytes."""
+    algorithm, _, name = blob.digest.partition(":")
+    return registry.data / "docker/registry/v2/blobs" / algorithm / name[:2] / name / "data"
+
+
+class Lossy:
+    """A mirrored image whose layer the local registry loses, and a new one that needs it."""
+
+    def __init__(self, upstream, local, directory, where):
+        self.upstream, self.local, self.directory = upstream, local, str(directory / "cache")
+        self.old = fresh_name("old")
+        # A new tag of the same repository, or another one that could mount the layer.
+        self.new, self.tag = (self.old, "2") if where == "same" else (fresh_name("new"), "1")
+        self.layer = Layer(self.old, SIZE)
+        push(upstream.url, self.old, "1", docker_image([self.layer]))
+        self.sync([{"name": self.old, "tags": ["1"]}])
+        self.image = docker_image([self.layer, Layer(self.new + "-new")])
+        push(upstream.url, self.new, self.tag, self.image)
+
+    def sync(self, images):
+        settings = settings_of(self.upstream, self.local, images, transfer={"retries": 2})
+        return commands.sync(settings, directory=self.directory)["images"]
+
+    def sync_both(self):
+        new = {"name": self.new, "tags": [self.tag]}
+        images = (
+            [{"name": self.old, "tags": ["1", "2"]}]
+            if self.new == self.old
+            else [
+                {"name": self.old, "tags": ["1"]},
+                new,
+            ]
+        )
+        return self.sync(images)[f"{self.new}:{self.tag}"]
+
+
+@pytest.fixture(params=["same", "another"])
+def lossy(request, module_upstream, module_local, tmp_path):
+    return Lossy(module_upstream, module_local, tmp_path, request.param)
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["remembered", "restarted"])
+def test_a_new_tag_that_needs_a_lost_layer_ends_whole(lossy, tmp_path, restarted):
+    """Until it restarts, docker-distribution answers a HEAD from its memory, and a GET without bytes."""
+    data_of(lossy.local, lossy.layer).unlink()
+    if restarted:
+        lossy.local.restart()
+    entry = lossy.sync_both()
+    assert (entry["status"], entry["error"]) == ("copied", "")
+    assert is_whole(lossy.local, lossy.new, lossy.image)
+    pull_whole(lossy.local.url, lossy.new, lossy.tag, tmp_path / "pulled")
+
+
+def test_a_layer_that_is_emptied_never_makes_a_tag_that_cannot_be_pulled(lossy):
+    """docker-distribution keeps a file that is there, whatever is sent: this needs its disk, not a copy."""
+    data_of(lossy.local, lossy.layer).write_bytes(b"")
+    lossy.local.restart()
+    entry = lossy.sync_both()
+    if entry["status"] == "copied":
+        assert is_whole(lossy.local, lossy.new, lossy.image)
+    else:
+        assert (entry["status"], entry["cause"]) == ("failed", "digest")
+        assert entry["error"].startswith("local")
+        assert standing(lossy.local, lossy.new, lossy.tag) is None
