@@ -95,7 +95,7 @@ def test_with_everything_foreign_tags_are_extras_too(module_upstream, crowded, n
 
 def test_list_lists_everything(module_upstream, crowded, name):
     settings = settings_of(module_upstream, crowded, [{"name": name, "tags": ["1"]}])
-    assert len(commands.holdings(settings)) >= FOREIGN
+    assert len(commands.listing(settings)) >= FOREIGN
 
 
 class Chosen:

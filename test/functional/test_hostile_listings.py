@@ -211,7 +211,7 @@ def test_one_broken_tag_never_fails_the_list(module_upstream, near, tmp_path, na
     commands.sync(settings, directory=str(tmp_path))
     near.on(None, f"/{name}/manifests/1.1", proxy.answer(status), times=None)
     digest = standing(module_upstream, name, "1.0")
-    assert commands.holdings(settings)[name] == {"1.0": digest, "1.1": "", "2.0": digest}
+    assert commands.listing(settings)[name] == {"1.0": digest, "1.1": "", "2.0": digest}
 
 
 def test_one_broken_repository_never_fails_the_list(module_upstream, near, tmp_path, name):
@@ -221,4 +221,4 @@ def test_one_broken_repository_never_fails_the_list(module_upstream, near, tmp_p
     settings = settings_of(module_upstream, near, both, transfer=RETRIES)
     commands.sync(settings, directory=str(tmp_path))
     near.on("GET", f"/{other}/tags/list", proxy.answer(500), times=None)
-    assert list(commands.holdings(settings)[name]) == TAGS
+    assert list(commands.listing(settings)[name]) == TAGS
