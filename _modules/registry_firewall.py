@@ -6,7 +6,7 @@ import salt.utils.data
 import salt.utils.path
 from salt.exceptions import CommandExecutionError
 
-from _registry_host_service import replace_saved_rules
+from _registry_host_firewall import replace_saved_rules
 
 __func_alias__ = {"open_": "open"}
 

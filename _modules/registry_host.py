@@ -18,6 +18,7 @@ from salt.exceptions import CommandExecutionError
 
 import _registry_config_minion as here
 import _registry_host_service as host
+import _registry_host_units as units
 from _registry_config_read import SettingsError
 
 _CONFIGURING = ("package", "config", "service", "engine", "firewall")
@@ -229,14 +230,14 @@ def container_unit(kind, name, config, storage_default):
 
         salt '*' registry_host.container_unit unit registry /etc/registry/config.yml /var/lib/registry
     """
-    container = host.Container(
+    container = units.Container(
         name=name,
         image=_pillar("registry").get("image") or _IMAGE,
         config=config,
         storage=storage(storage_default),
         files=tuple(filter(None, (_tls_path(part, config) for part in ("certificate", "key")))),
     )
-    return host.quadlet(container) if kind == "quadlet" else host.unit(container)
+    return units.quadlet(container) if kind == "quadlet" else units.unit(container)
 
 
 def reload_units():
@@ -271,7 +272,7 @@ def is_our_unit(file):
 
         salt '*' registry_host.is_our_unit /etc/systemd/system/registry.service
     """
-    return _text(file).startswith(host.UNIT_MARK)
+    return _text(file).startswith(units.UNIT_MARK)
 
 
 def purges():

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from _registry_host_firewall import replace_saved_rules
 from _registry_host_service import (
-    UNIT_MARK,
-    Container,
     Site,
     config_lines_changed,
     diff_lines_changed,
@@ -16,14 +15,12 @@ from _registry_host_service import (
     listen_addresses,
     merge,
     plain,
-    quadlet,
-    replace_saved_rules,
     secret_in,
     service_config,
     storage_directory,
     storage_driver,
-    unit,
 )
+from _registry_host_units import UNIT_MARK, Container, quadlet, unit
 
 RULE = "-p tcp -m tcp --dport 5000 -j ACCEPT"
 

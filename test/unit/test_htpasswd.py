@@ -9,7 +9,7 @@ import bcrypt
 import pytest
 
 import _registry_host_htpasswd as door
-from _registry_config_sdb import resolved
+from _registry_config_minion import resolved
 from _registry_config_validators import SettingsError
 from _registry_host_certificates import leaf, names_missing
 from _registry_host_htpasswd import NoBcryptError, find_hasher, htpasswd, is_hash, mistake_in
