@@ -12,7 +12,6 @@ from typing import Any
 
 import _registry_config_validators as check
 from _registry_config_validators import Checker, SettingsError
-from _registry_host_htpasswd import mistake_in
 from _registry_oci_names import is_digest, is_pattern, is_platform, is_repository, is_tag
 from _registry_oci_tags import is_comparison
 
@@ -251,7 +250,7 @@ def _users(value: Any, key: str) -> dict[str, str]:
         if not user or user.startswith("#") or ":" in user or not user.isprintable():
             raise SettingsError(f"{key}:{user!r}: is no name of a user; it has no colon and begins with no #")
         users[user] = check.secret(entry, f"{key}:{user}")
-        if mistake := mistake_in(users[user]):
+        if mistake := check.password_mistake(users[user]):
             raise SettingsError(f"{key}:{user}: {mistake}")
     return users
 

@@ -204,3 +204,35 @@ def shown(value: Any) -> str:
 
 def _quoted(value: Any) -> str:
     return f", e.g. '{value}'" if isinstance(value, (int, float)) and not isinstance(value, bool) else ""
+
+
+# bcrypt ignores what is longer.
+_LONGEST_PASSWORD = 72
+_BCRYPT = re.compile(r"\$2[abxy]?\$(?:0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}")
+# Of what other programs take: crypt(3), apr1, LDAP's schemes.
+_OTHER_HASH = re.compile(
+    r"\$(?:1|2[a-z]?|5|6|7|g?y|md5|sha1|apr1|argon2[a-z]*|scrypt|pbkdf2[a-z0-9-]*)\$.+|\{[A-Z0-9]+\}.+",
+    re.DOTALL,
+)
+
+
+def password_mistake(entry: str) -> str:
+    """What is wrong with a hash or password, for a sentence that names its key; never with the text of it."""
+    if not entry:
+        return "is empty; give a bcrypt hash or a password"
+    if is_bcrypt_hash(entry):
+        return ""
+    if _OTHER_HASH.fullmatch(entry):
+        return "looks like a hash, but is none of bcrypt, which is all that the registry takes"
+    if "\0" in entry or "\n" in entry:
+        return "has a character in it that no password may have"
+    return (
+        ""
+        if len(entry.encode()) <= _LONGEST_PASSWORD
+        else f"is longer than the {_LONGEST_PASSWORD} bytes that bcrypt looks at"
+    )
+
+
+def is_bcrypt_hash(entry: str) -> bool:
+    """Whether a text is a bcrypt hash."""
+    return bool(_BCRYPT.fullmatch(entry))

@@ -7,22 +7,15 @@ from __future__ import annotations
 
 import ctypes
 import hmac
-import re
 import secrets
 import warnings
 from collections.abc import Callable, Mapping
 
+from _registry_config_validators import is_bcrypt_hash
+
 # The registry hashes at every request: at this cost, which the tool htpasswd has too, it takes 2 ms, and at
 # 10 it would take 80. A site that wants more gives hashes of its own.
 COST = 5
-# More is not looked at by bcrypt.
-LONGEST = 72
-_HASH = re.compile(r"\$2[abxy]?\$(?:0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}")
-# Of what other programs take: crypt(3), apr1, LDAP's schemes.
-_OTHER_HASH = re.compile(
-    r"\$(?:1|2[a-z]?|5|6|7|g?y|md5|sha1|apr1|argon2[a-z]*|scrypt|pbkdf2[a-z0-9-]*)\$.+|\{[A-Z0-9]+\}.+",
-    re.DOTALL,
-)
 # bcrypt's own base64, which every kind of bcrypt accepts as a salt; the last of 22 has two bits only.
 _ALPHABET = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 # A vector of OpenBSD's: what cannot hash this cannot hash with bcrypt.
@@ -40,26 +33,6 @@ class NoBcryptError(Exception):
     """Nothing here hashes with bcrypt."""
 
 
-def mistake_in(entry: str) -> str:
-    """What is wrong with a hash or password, for a sentence that names its key; never with the text of it."""
-    if not entry:
-        return "is empty; give a bcrypt hash or a password"
-    if is_hash(entry):
-        return ""
-    if _OTHER_HASH.fullmatch(entry):
-        return "looks like a hash, but is none of bcrypt, which is all that the registry takes"
-    if "\0" in entry or "\n" in entry:
-        return "has a character in it that no password may have"
-    return (
-        "" if len(entry.encode()) <= LONGEST else f"is longer than the {LONGEST} bytes that bcrypt looks at"
-    )
-
-
-def is_hash(entry: str) -> bool:
-    """Whether a text is a bcrypt hash."""
-    return bool(_HASH.fullmatch(entry))
-
-
 def htpasswd(users: Mapping[str, str], old_text: str = "", hasher: Hasher | None = None) -> str:
     """The file's text.
 
@@ -75,7 +48,7 @@ def htpasswd(users: Mapping[str, str], old_text: str = "", hasher: Hasher | None
         NoBcryptError: there is a password, and nothing to hash it with.
     """
     old = dict(line.partition(":")[::2] for line in old_text.splitlines() if ":" in line)
-    if not all(map(is_hash, users.values())):
+    if not all(map(is_bcrypt_hash, users.values())):
         hasher = hasher or find_hasher()
     return "".join(
         f"{user}:{_line(entry, old.get(user, ''), hasher)}\n" for user, entry in sorted(users.items())
@@ -83,9 +56,9 @@ def htpasswd(users: Mapping[str, str], old_text: str = "", hasher: Hasher | None
 
 
 def _line(entry: str, old: str, hasher: Hasher | None) -> str:
-    if is_hash(entry) or hasher is None:
+    if is_bcrypt_hash(entry) or hasher is None:
         return entry
-    return old if is_hash(old) and fits(entry, old, hasher) else _hash(entry, hasher)
+    return old if is_bcrypt_hash(old) and fits(entry, old, hasher) else _hash(entry, hasher)
 
 
 def fits(password: str, hashed: str, hasher: Hasher) -> bool:
@@ -96,7 +69,7 @@ def fits(password: str, hashed: str, hasher: Hasher) -> bool:
 def _hash(password: str, hasher: Hasher) -> str:
     salt = "".join(secrets.choice(_ALPHABET) for _ in range(21)) + secrets.choice(".Oeu")
     hashed = hasher(password, f"$2b${COST:02}${salt}") or ""
-    if not is_hash(hashed):
+    if not is_bcrypt_hash(hashed):
         raise NoBcryptError
     return hashed
 

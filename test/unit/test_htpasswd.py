@@ -8,16 +8,18 @@ import ctypes
 import bcrypt
 import pytest
 
-import _registry_host_htpasswd as door
+import _registry_host_htpasswd as htpasswd_file
 from _registry_config_minion import resolved
-from _registry_config_validators import SettingsError
+from _registry_config_validators import SettingsError, is_bcrypt_hash, password_mistake
 from _registry_host_certificates import leaf, names_missing
-from _registry_host_htpasswd import NoBcryptError, find_hasher, htpasswd, is_hash, mistake_in
+from _registry_host_htpasswd import NoBcryptError, find_hasher, htpasswd
 
 HASH = "$2y$05$jO8qOoNUWCdlhbD4cC2XM.dG2LGXYdWRpyIR7fdGI5R6O65PsQAgq"
 
 
-@pytest.mark.parametrize("find", [door._python_crypt, door._libcrypt, door._package])
+@pytest.mark.parametrize(
+    "find", [htpasswd_file._python_crypt, htpasswd_file._libcrypt, htpasswd_file._package]
+)
 @pytest.mark.parametrize("password", ["plain", "é ü: x", "x" * 72])
 def test_each_way_to_hash_makes_what_bcrypt_knows(find, password):
     hasher = find()
@@ -32,7 +34,7 @@ def test_each_way_to_hash_makes_what_bcrypt_knows(find, password):
 
 
 def test_a_hash_is_taken_as_it_is_even_where_nothing_can_hash(monkeypatch):
-    monkeypatch.setattr(door, "find_hasher", lambda: pytest.fail("nothing to hash"))
+    monkeypatch.setattr(htpasswd_file, "find_hasher", lambda: pytest.fail("nothing to hash"))
     assert htpasswd({"b": HASH, "a": HASH}) == f"a:{HASH}\nb:{HASH}\n"
 
 
@@ -54,16 +56,16 @@ def test_without_a_way_to_hash_it_says_so(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     # The C library's is the way that is left from Python 3.13 on.
-    assert find_hasher()(*door._KNOWN[:2]) == door._KNOWN[2]
+    assert find_hasher()(*htpasswd_file._KNOWN[:2]) == htpasswd_file._KNOWN[2]
     monkeypatch.setattr(ctypes, "CDLL", no_library)
     with pytest.raises(NoBcryptError):
         htpasswd({"user": "secret"})
 
 
 def test_a_libcrypt_without_bcrypt_is_not_taken(monkeypatch):
-    monkeypatch.setattr(door, "_python_crypt", lambda: lambda password, setting: "*0")
-    monkeypatch.setattr(door, "_libcrypt", lambda: None)
-    assert is_hash(find_hasher()("secret", HASH[:29]))
+    monkeypatch.setattr(htpasswd_file, "_python_crypt", lambda: lambda password, setting: "*0")
+    monkeypatch.setattr(htpasswd_file, "_libcrypt", lambda: None)
+    assert is_bcrypt_hash(find_hasher()("secret", HASH[:29]))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,7 @@ def test_a_libcrypt_without_bcrypt_is_not_taken(monkeypatch):
     ],
 )
 def test_what_is_wrong_with_a_password_is_said_without_it(entry, mistake):
-    said = mistake_in(entry)
+    said = password_mistake(entry)
     assert said.startswith(mistake)
     assert bool(said) == bool(mistake)
     assert not entry or entry not in said
