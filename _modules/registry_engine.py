@@ -6,7 +6,10 @@ import salt.utils.data
 import salt.utils.path
 from salt.exceptions import CommandExecutionError
 
+import _registry_config_minion as here
 import _registry_host_engines as engines
+import _registry_host_service as host
+from _registry_config_read import SettingsError
 
 _SYSCONFIG = "/etc/sysconfig/docker"
 _DAEMON_JSON = "/etc/docker/daemon.json"
@@ -53,7 +56,7 @@ def installs():
     return bool(_pillar("install", False)) and _pillar("manage", "auto") in ("auto", "docker")
 
 
-def configures(what):
+def should_manage(what):
     """
     Whether a state that configures an engine has something to do on this host.
 
@@ -68,10 +71,10 @@ def configures(what):
 
     .. code-block:: bash
 
-        salt '*' registry_engine.configures daemon
+        salt '*' registry_engine.should_manage daemon
     """
-    wanted = not __salt__["registry_host.left_alone"]() and _CONDITIONS[what]()
-    # See registry_host.configures.
+    wanted = not __salt__["registry_host.skips_configuration"]() and _CONDITIONS[what]()
+    # See registry_host.should_manage.
     __context__["retcode"] = 0
     return wanted
 
@@ -103,6 +106,59 @@ def text(of, clean=False):
         raise CommandExecutionError(str(error)) from error
 
 
+def insecure():
+    """
+    The registries of the pillar, upstream and local, that speak plain HTTP or are not verified.
+
+    Returns:
+        list: ``host:port`` of each.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_engine.insecure
+    """
+    settings = _settings()
+    endpoints = (settings.local, *settings.upstreams)
+    return list(dict.fromkeys(each.name for each in endpoints if not each.tls or each.verify is False))
+
+
+def authorities():
+    """
+    The certificate authorities that engines need to trust our registries.
+
+    Returns:
+        dict: ``host:port`` → PEM.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_engine.authorities
+    """
+    settings = _settings()
+    ours = _own_ca() or settings.authority
+    found = {settings.local.name: ours} if settings.local.tls and ours else {}
+    for endpoint in (settings.local, *settings.upstreams):
+        if endpoint.tls and isinstance(endpoint.verify, str):
+            found.setdefault(endpoint.name, endpoint.verify)
+    return {name: text if host.is_pem(text) else _read(text) for name, text in found.items()}
+
+
+def _settings():
+    try:
+        return here.settings_of(__pillar__.get("docker_registry"), __grains__, __salt__, __context__)
+    except SettingsError as mistake:
+        raise CommandExecutionError(str(mistake)) from None
+
+
+def _own_ca():
+    pillar = here.pillar_of(__pillar__.get("docker_registry"), __salt__, __context__) or {}
+    tls = pillar.get("registry", {}).get("tls", {})
+    return tls.get("ca", "") if isinstance(tls, dict) else ""
+
+
 def _pillar(key, default):
     # Not pillar.get, which gives modules asterisks only from Salt 3008 on.
     return salt.utils.data.traverse_dict_and_list(__pillar__, f"docker_registry:engine:{key}", default)
@@ -110,7 +166,7 @@ def _pillar(key, default):
 
 def _docker_file():
     """Docker refuses the same setting in both places, so one that is in daemon.json stays there."""
-    if not manages("docker") or not __salt__["registry_host.insecure"]():
+    if not manages("docker") or not insecure():
         return ""
     if engines.names_insecure_registries(_read(_DAEMON_JSON)):
         return "daemon"
@@ -125,16 +181,16 @@ def _brings_sysconfig():
 
 def _sysconfig(clean):
     change = engines.drop_from_sysconfig if clean else engines.add_to_sysconfig
-    return change(_read(_SYSCONFIG), __salt__["registry_host.insecure"]())
+    return change(_read(_SYSCONFIG), insecure())
 
 
 def _daemon(clean):
     change = engines.drop_from_daemon_json if clean else engines.add_to_daemon_json
-    return change(_read(_DAEMON_JSON), __salt__["registry_host.insecure"]())
+    return change(_read(_DAEMON_JSON), insecure())
 
 
 def _podman(clean):
-    return "" if clean else engines.registries_conf(__salt__["registry_host.insecure"]())
+    return "" if clean else engines.registries_conf(insecure())
 
 
 def _read(path):
@@ -146,5 +202,5 @@ _CONDITIONS = {
     "package": installs,
     "sysconfig": lambda: _docker_file() == "sysconfig" and text("sysconfig") != _read(_SYSCONFIG),
     "daemon": lambda: _docker_file() == "daemon" and text("daemon") != _read(_DAEMON_JSON),
-    "podman": lambda: manages("podman") and bool(__salt__["registry_host.insecure"]()),
+    "podman": lambda: manages("podman") and bool(insecure()),
 }

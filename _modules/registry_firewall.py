@@ -40,7 +40,7 @@ def kind():
     if choice != "auto":
         return choice
     which = salt.utils.path.which
-    if which("firewall-cmd") and __salt__["registry_host.service"]("firewalld", "status"):
+    if which("firewall-cmd") and __salt__["registry_service.control"]("firewalld", "status"):
         return "firewalld"
     return "iptables" if which("iptables") and _filters() else "none"
 

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import secrets
 import socket
-import time
 from pathlib import PurePosixPath
 
-import salt.utils.systemd
 from salt.exceptions import CommandExecutionError
 
 import _registry_config_minion as here
@@ -25,7 +23,7 @@ _CONFIGURING = ("package", "config", "service", "engine", "firewall")
 _IMAGE = "docker.io/library/registry:2"
 
 
-def left_alone():
+def skips_configuration():
     """
     Whether the registry of this host is to be left as it is: it serves images already, or is that of an
     undercloud, and the pillar does not say ``docker_registry:force: true``. Within one state run the
@@ -41,15 +39,15 @@ def left_alone():
 
     .. code-block:: bash
 
-        salt '*' registry_host.left_alone
+        salt '*' registry_host.skips_configuration
     """
     settings = _settings()
     # Asked first: forced_changes looks at a run with force inside one without, and Salt hands down what
     # the outer run has found.
-    return not settings.force and _once("left_alone", lambda: _serves_already(settings))
+    return not settings.force and _once("skips_configuration", lambda: _serves_already(settings))
 
 
-def configures(what):
+def should_manage(what):
     """
     Whether a state that configures has something to do on this host.
 
@@ -67,9 +65,9 @@ def configures(what):
 
     .. code-block:: bash
 
-        salt '*' registry_host.configures package
+        salt '*' registry_host.should_manage package
     """
-    wanted = not left_alone() and _CONDITIONS[what]()
+    wanted = not skips_configuration() and _CONDITIONS[what]()
     # Salt takes a condition for failed when a command has failed anywhere before, and asking whether a
     # service runs is one: https://github.com/saltstack/salt/blob/master/salt/state.py (_run_check_onlyif)
     __context__["retcode"] = 0
@@ -240,22 +238,6 @@ def container_unit(kind, name, config, storage_default):
     return units.quadlet(container) if kind == "quadlet" else units.unit(container)
 
 
-def reload_units():
-    """
-    Have systemd read its units anew, where it runs; a quadlet becomes a unit by that.
-
-    Returns:
-        bool: true if there is nothing to read or it was read.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' registry_host.reload_units
-    """
-    return not salt.utils.systemd.booted(__context__) or __salt__["service.systemctl_reload"]()
-
-
 def is_our_unit(file):
     """
     Whether ``container_unit`` wrote a unit.
@@ -289,103 +271,6 @@ def purges():
         salt '*' registry_host.purges
     """
     return _pillar("registry").get("purge") is True
-
-
-def answers(patience=0):
-    """
-    Whether something listens where the registry of this host should.
-
-    Args:
-        patience (float): seconds to wait for it.
-
-    Returns:
-        bool: true if a connection could be made.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' registry_host.answers patience=5
-    """
-    addresses = host.listen_addresses(_pillar("registry", "config"), port())
-    deadline = time.monotonic() + patience
-    while not any(map(_accepts, addresses)):
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def service(name, action):
-    """
-    Start, stop, enable or look at a service, also where systemd is installed but not running: Salt then
-    takes itself to be offline and says success without doing anything.
-    https://github.com/saltstack/salt/blob/master/salt/utils/systemd.py (``offline``)
-
-    Args:
-        name (str): the service.
-        action (str): start, stop, status, enable, disable or enabled.
-
-    Returns:
-        bool: true if it was done, or if it is so.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' registry_host.service docker-registry status
-    """
-    if salt.utils.systemd.booted(__context__):
-        if action == "start":
-            reload_units()
-        return __salt__[f"service.{action}"](name)
-    if action in ("enable", "disable", "enabled"):
-        # The package does it; Salt needs insserv for it, which Debian has given up.
-        return True
-    if "service.offline" in __salt__ and __salt__["service.offline"]():
-        command = ["service", name, action]
-        return __salt__["cmd.retcode"](command, python_shell=False, ignore_retcode=True) == 0
-    return __salt__[f"service.{action}"](name)
-
-
-def insecure():
-    """
-    The registries of the pillar, upstream and local, that speak plain HTTP or are not verified.
-
-    Returns:
-        list: ``host:port`` of each.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' registry_host.insecure
-    """
-    settings = _settings()
-    endpoints = (settings.local, *settings.upstreams)
-    return list(dict.fromkeys(each.name for each in endpoints if not each.tls or each.verify is False))
-
-
-def authorities():
-    """
-    The certificate authorities that engines need to trust our registries.
-
-    Returns:
-        dict: ``host:port`` → PEM.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' registry_host.authorities
-    """
-    settings = _settings()
-    ours = _pillar("registry", "tls").get("ca", "") or settings.authority
-    found = {settings.local.name: ours} if settings.local.tls and ours else {}
-    for endpoint in (settings.local, *settings.upstreams):
-        if endpoint.tls and isinstance(endpoint.verify, str):
-            found.setdefault(endpoint.name, endpoint.verify)
-    return {name: text if host.is_pem(text) else _text(text) for name, text in found.items()}
 
 
 def port():
@@ -455,14 +340,6 @@ def _is_here(name):
     return any(address.startswith("127.") or address in own for address in found)
 
 
-def _accepts(address):
-    try:
-        socket.create_connection(address, timeout=1).close()
-    except OSError:
-        return False
-    return True
-
-
 def _text(path):
     return __salt__["file.read"](path) if path and __salt__["file.file_exists"](path) else ""
 
@@ -495,7 +372,7 @@ def _version(package):
 
 def _tls_path(part, config):
     """Where the registry finds its certificate or key: the pillar has a path, or the text itself."""
-    if __salt__["registry_door.makes_authority"]():
+    if __salt__["registry_tls.makes_authority"]():
         return _beside(config, f"tls-{part}.pem")
     value = _pillar("registry", "tls").get(part, "")
     return _beside(config, f"tls-{part}.pem") if host.is_pem(value) else value

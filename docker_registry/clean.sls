@@ -6,7 +6,7 @@ include:
   - .modules
 
 Registry is stopped:
-  registry_host.stopped:
+  registry_service.stopped:
     - name: {{ names.service | json }}
     - require:
       - test: Modules of the formula are loaded
@@ -20,12 +20,12 @@ Registry is not stopped twice:
     - replace: false
     - create: false
     - onlyif:
-      - fun: registry_before.installed
+      - fun: registry_backup.installed
         package: {{ names.package | json }}
     - require:
-      - registry_host: Registry is stopped
+      - registry_service: Registry is stopped
     - require_in:
-      - registry_before: Registry package is removed unless it was here before
+      - registry_backup: Registry package is removed unless it was here before
 {%- endif %}
 
 Registry has no unit:
@@ -34,65 +34,65 @@ Registry has no unit:
       - /etc/containers/systemd/{{ names.service }}.container
       - /etc/systemd/system/{{ names.service }}.service
     - require:
-      - registry_host: Registry is stopped
+      - registry_service: Registry is stopped
 
 # Before the package goes, which would else keep what we wrote as its own.
 Registry is configured as it was before:
-  registry_before.files_back:
+  registry_backup.files_restored:
     - require:
-      - registry_host: Registry is stopped
+      - registry_service: Registry is stopped
 
 Registry package is removed unless it was here before:
-  registry_before.package_back:
+  registry_backup.package_restored:
     - name: {{ names.package | json }}
     - require:
-      - registry_before: Registry is configured as it was before
+      - registry_backup: Registry is configured as it was before
 
 Registry's service is as it was before:
-  registry_before.service_back:
+  registry_backup.service_restored:
     - name: {{ names.service | json }}
     - require:
       - registry_host: Registry has no unit
-      - registry_before: Registry package is removed unless it was here before
+      - registry_backup: Registry package is removed unless it was here before
 
 Registry keeps its images unless they are to be purged:
-  registry_host.images_kept:
+  registry_host.images_purged:
     - default: {{ names.storage | json }}
     - require:
-      - registry_host: Registry is stopped
+      - registry_service: Registry is stopped
 
 Registry's port is closed:
-  registry_host.port_closed:
+  registry_firewall.port_closed:
     - require:
       - test: Modules of the formula are loaded
 
 Docker's sysconfig forgot the registries:
-  registry_host.engine_file_clean:
+  registry_engine.file_cleaned:
     - name: /etc/sysconfig/docker
     - of: sysconfig
     - require:
       - test: Modules of the formula are loaded
 
 Docker's daemon.json forgot the registries:
-  registry_host.engine_file_clean:
+  registry_engine.file_cleaned:
     - name: /etc/docker/daemon.json
     - of: daemon
     - require:
       - test: Modules of the formula are loaded
 
 Docker forgot the registries:
-  registry_host.engine:
+  registry_service.engine:
     - name: {{ names.docker_service | json }}
     - watch:
-      - registry_host: Docker's sysconfig forgot the registries
-      - registry_host: Docker's daemon.json forgot the registries
+      - registry_engine: Docker's sysconfig forgot the registries
+      - registry_engine: Docker's daemon.json forgot the registries
 
 Podman forgot the registries:
   file.absent:
     - name: /etc/containers/registries.conf.d/docker_registry.conf
 
 Engines forgot the authorities of the registries:
-  registry_host.authorities_absent:
+  registry_engine.authorities_absent:
     - names:
       - /etc/docker/certs.d
       - /etc/containers/certs.d
@@ -100,7 +100,7 @@ Engines forgot the authorities of the registries:
       - test: Modules of the formula are loaded
 
 Registry's own authority is forgotten:
-  registry_door.forgotten:
+  registry_tls.absent:
     - require:
       - test: Modules of the formula are loaded
 

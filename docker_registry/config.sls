@@ -19,7 +19,7 @@ Registry has a directory for its configuration:
     - mode: '0755'
     - makedirs: true
     - onlyif:
-      - fun: registry_host.configures
+      - fun: registry_host.should_manage
         what: service
     - require:
       - pkg: Registry package is installed
@@ -32,7 +32,7 @@ Registry has a certificate:
     - group: __slot__:salt:registry_host.owner({{ names.group }})
     - mode: '0644'
     - onlyif:
-      - fun: registry_host.configures
+      - fun: registry_host.should_manage
         what: certificate
     - require:
       - file: Registry has a directory for its configuration
@@ -46,13 +46,13 @@ Registry has a key:
     - mode: '0600'
     - show_changes: false
     - onlyif:
-      - fun: registry_host.configures
+      - fun: registry_host.should_manage
         what: key
     - require:
       - file: Registry has a directory for its configuration
 
 Registry has a certificate of its own authority:
-  registry_door.certificate:
+  registry_tls.certificate:
     - name: {{ directory }}
     - user: __slot__:salt:registry_host.owner({{ names.user }})
     - group: __slot__:salt:registry_host.owner({{ names.group }})
@@ -60,12 +60,12 @@ Registry has a certificate of its own authority:
       - file: Registry has a directory for its configuration
 
 Other hosts are told of the registry's own authority:
-  registry_door.told:
+  registry_tls.ca_published:
     - require:
-      - registry_door: Registry has a certificate of its own authority
+      - registry_tls: Registry has a certificate of its own authority
 
 Registry knows its users:
-  registry_door.users:
+  registry_htpasswd.managed:
     - name: {{ directory }}/htpasswd
     - user: __slot__:salt:registry_host.owner({{ names.user }})
     - group: __slot__:salt:registry_host.owner({{ names.group }})
@@ -83,7 +83,7 @@ Registry is configured:
     # It holds http.secret, and may hold the keys of an object store.
     - show_changes: false
     - onlyif:
-      - fun: registry_host.configures
+      - fun: registry_host.should_manage
         what: service
     - require:
       - file: Registry has a directory for its configuration

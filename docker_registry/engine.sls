@@ -8,7 +8,7 @@ Docker is installed:
   pkg.installed:
     - name: {{ names.docker_package | json }}
     - onlyif:
-      - fun: registry_engine.configures
+      - fun: registry_engine.should_manage
         what: package
     - require:
       - registry_host: Registry is left alone unless forced
@@ -19,7 +19,7 @@ Docker trusts the registries through its sysconfig:
     - contents: __slot__:salt:registry_engine.text(sysconfig)
     # A file that names them already stays as it is, byte by byte.
     - onlyif:
-      - fun: registry_engine.configures
+      - fun: registry_engine.should_manage
         what: sysconfig
     - require:
       - pkg: Docker is installed
@@ -30,13 +30,13 @@ Docker trusts the registries through its daemon.json:
     - contents: __slot__:salt:registry_engine.text(daemon)
     - makedirs: true
     - onlyif:
-      - fun: registry_engine.configures
+      - fun: registry_engine.should_manage
         what: daemon
     - require:
       - pkg: Docker is installed
 
 Docker has read its settings:
-  registry_host.engine:
+  registry_service.engine:
     - name: {{ names.docker_service | json }}
     - start: __slot__:salt:registry_engine.installs()
     - watch:
@@ -44,17 +44,17 @@ Docker has read its settings:
       - file: Docker trusts the registries through its daemon.json
 
 Registry's own authority is known here:
-  registry_door.known:
+  registry_tls.ca_fetched:
     - require:
       - registry_host: Registry is left alone unless forced
 
 Docker knows the authorities of the registries:
-  registry_host.authorities:
+  registry_engine.authorities:
     - name: /etc/docker/certs.d
     - engine: docker
     - require:
       - pkg: Docker is installed
-      - registry_door: Registry's own authority is known here
+      - registry_tls: Registry's own authority is known here
 
 Podman trusts the registries:
   file.managed:
@@ -63,14 +63,14 @@ Podman trusts the registries:
     - makedirs: true
     - mode: '0644'
     - onlyif:
-      - fun: registry_engine.configures
+      - fun: registry_engine.should_manage
         what: podman
     - require:
       - registry_host: Registry is left alone unless forced
 
 Podman knows the authorities of the registries:
-  registry_host.authorities:
+  registry_engine.authorities:
     - name: /etc/containers/certs.d
     - engine: podman
     - require:
-      - registry_door: Registry's own authority is known here
+      - registry_tls: Registry's own authority is known here

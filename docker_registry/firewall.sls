@@ -4,6 +4,6 @@ include:
   - .guard
 
 Registry's port is open:
-  registry_host.port_open:
+  registry_firewall.port_open:
     - require:
       - registry_host: Registry is left alone unless forced

@@ -4,7 +4,7 @@ include:
   - .modules
 
 Registry is left alone unless forced:
-  registry_host.guarded:
+  registry_host.configuration_guard:
     - config: {{ names.config | json }}
     - storage: {{ names.storage | json }}
     - require:

@@ -17,19 +17,19 @@ extend:
       - require:
         - pkg: Podman is installed
   Registry is running:
-    registry_host:
+    registry_service:
       - require:
         - file: Podman trusts the registries
-        - registry_host: Podman knows the authorities of the registries
+        - registry_engine: Podman knows the authorities of the registries
   # The command line asks the registry whether it speaks TLS.
   Undercloud has its list of images:
     registry_undercloud:
       - require:
-        - registry_host: Registry is running
+        - registry_service: Registry is running
   Undercloud has uploaded its images:
     registry_undercloud:
       - require:
-        - registry_host: Docker has read its settings
+        - registry_service: Docker has read its settings
   Images are mirrored:
     registry_sync:
       - require:

@@ -7,7 +7,7 @@ include:
 
 # For .clean: it puts these files and the service back as they were, and keeps a package that was here already.
 What was here before is noted:
-  registry_before.noted:
+  registry_backup.saved:
     - package: {{ names.package | json }}
     - service: {{ names.service | json }}
     - files:
@@ -22,19 +22,19 @@ Registry package is installed:
   pkg.installed:
     - name: {{ names.package | json }}
     - onlyif:
-      - fun: registry_host.configures
+      - fun: registry_host.should_manage
         what: package
     - require:
-      - registry_before: What was here before is noted
+      - registry_backup: What was here before is noted
 
 Podman is installed:
   pkg.installed:
     - name: podman
     - onlyif:
-      - fun: registry_host.configures
+      - fun: registry_host.should_manage
         what: container
     - require:
-      - registry_before: What was here before is noted
+      - registry_backup: What was here before is noted
 
 Registry has a quadlet:
   file.managed:
@@ -43,7 +43,7 @@ Registry has a quadlet:
     - makedirs: true
     - mode: '0644'
     - onlyif:
-      - fun: registry_host.configures
+      - fun: registry_host.should_manage
         what: quadlet
     - require:
       - pkg: Podman is installed
@@ -54,7 +54,7 @@ Registry has a unit:
     - contents: __slot__:salt:registry_host.container_unit(unit, {{ names.service }}, {{ names.config }}, {{ names.storage }})
     - mode: '0644'
     - onlyif:
-      - fun: registry_host.configures
+      - fun: registry_host.should_manage
         what: unit
     - require:
       - pkg: Podman is installed

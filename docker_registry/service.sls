@@ -5,7 +5,7 @@ include:
   - .config
 
 Registry is running:
-  registry_host.running:
+  registry_service.running:
     - name: {{ names.service | json }}
     - require:
       - registry_host: Registry has a place for its images
@@ -13,7 +13,7 @@ Registry is running:
       - file: Registry is configured
       - file: Registry has a certificate
       - file: Registry has a key
-      - registry_door: Registry has a certificate of its own authority
-      - registry_door: Registry knows its users
+      - registry_tls: Registry has a certificate of its own authority
+      - registry_htpasswd: Registry knows its users
       - file: Registry has a quadlet
       - file: Registry has a unit

@@ -55,9 +55,10 @@ class Door:
 
     def state(self, function, name=None, **keywords):
         """Run one state of the door, as root."""
-        owner = {"user": "root", "group": "root"} if function in ("certificate", "users") else {}
-        name = name or {"users": f"{self.directory}/htpasswd"}.get(function, str(self.directory))
-        answer = self.minion.call("state.single", f"registry_door.{function}", name=name, **owner, **keywords)
+        owns = function in ("registry_tls.certificate", "registry_htpasswd.managed")
+        owner = {"user": "root", "group": "root"} if owns else {}
+        name = name or (f"{self.directory}/htpasswd" if "htpasswd" in function else str(self.directory))
+        answer = self.minion.call("state.single", function, name=name, **owner, **keywords)
         assert isinstance(answer.value, dict), answer.stdout + answer.stderr
         return SimpleNamespace(said=answer.stdout + answer.stderr, **next(iter(answer.value.values())))
 
@@ -106,17 +107,17 @@ def contents(*directories):
 
 
 def test_an_authority_is_made_once_and_the_plan_makes_none(door):
-    planned = door.state("certificate", test=True)
+    planned = door.state("registry_tls.certificate", test=True)
     assert planned.result is None
     assert planned.comment == (
         "Would make the authority: there is none; Would make the certificate: its authority is new"
     )
     assert contents(door.directory, door.authority) == {}
-    made = door.state("certificate")
+    made = door.state("registry_tls.certificate")
     assert (made.result, set(made.changes)) == (True, {"authority", "certificate"})
     assert "PRIVATE KEY" not in made.said
     before = contents(door.directory, door.authority)
-    again = door.state("certificate")
+    again = door.state("registry_tls.certificate")
     assert (again.result, again.changes) == (True, {})
     assert contents(door.directory, door.authority) == before
     modes = {path.name: path.stat().st_mode & 0o777 for path in before}
@@ -125,22 +126,22 @@ def test_an_authority_is_made_once_and_the_plan_makes_none(door):
 
 def test_the_names_on_it_are_those_by_which_others_call_the_registry(door):
     door.change(local={"host": "mirror.example.com", "port": door.port})
-    door.state("certificate")
+    door.state("registry_tls.certificate")
     names = door.certificate().extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert {"mirror.example.com", "localhost"} <= set(names.get_values_for_type(x509.DNSName))
     addresses = {str(address) for address in names.get_values_for_type(x509.IPAddress)}
     assert LOOPBACK in addresses
     assert not any(address.startswith("fe80") for address in addresses)
     door.change(local={"host": "other.example.com", "port": door.port})
-    renewed = door.state("certificate")
+    renewed = door.state("registry_tls.certificate")
     assert renewed.comment == "Made the certificate: it lacks other.example.com"
 
 
 def test_an_authority_that_is_renewed_keeps_its_key_so_that_the_older_one_still_vouches(door):
-    door.state("certificate")
+    door.state("registry_tls.certificate")
     door.shorten("ca.pem", days=400)
     old, old_leaf = door.certificate("ca.pem"), door.certificate()
-    renewed = door.state("certificate")
+    renewed = door.state("registry_tls.certificate")
     assert renewed.changes["authority"] == "it ends within 455 days"
     new, leaf = door.certificate("ca.pem"), door.certificate()
     assert new.not_valid_after_utc > old.not_valid_after_utc
@@ -151,19 +152,19 @@ def test_an_authority_that_is_renewed_keeps_its_key_so_that_the_older_one_still_
 
 
 def test_a_key_of_another_certificate_or_mode_is_put_right(door):
-    door.state("certificate")
+    door.state("registry_tls.certificate")
     key = door.directory / "tls-key.pem"
     key.chmod(0o644)
-    assert door.state("certificate").result is True
+    assert door.state("registry_tls.certificate").result is True
     assert key.stat().st_mode & 0o777 == 0o600
     key.write_bytes((door.authority / "ca-key.pem").read_bytes())
-    assert door.state("certificate").changes == {"certificate": "its key is another's"}
+    assert door.state("registry_tls.certificate").changes == {"certificate": "its key is another's"}
     (door.directory / "tls-certificate.pem").write_text("rubbish")
-    assert door.state("certificate").changes == {"certificate": "it cannot be read"}
+    assert door.state("registry_tls.certificate").changes == {"certificate": "it cannot be read"}
     (door.authority / "ca.pem").write_text("rubbish")
-    assert door.state("certificate").changes["authority"] == "it cannot be read"
+    assert door.state("registry_tls.certificate").changes["authority"] == "it cannot be read"
     (door.authority / "ca-key.pem").write_text("rubbish")
-    lost = door.state("certificate")
+    lost = door.state("registry_tls.certificate")
     assert lost.result is False
     assert lost.comment.startswith(f"{door.authority}/ca-key.pem: ")
 
@@ -178,7 +179,7 @@ def test_the_sync_trusts_the_authority_without_being_told(door, upstream, start_
     )
     # Nothing is known of an authority that is yet to be made.
     assert "ca.pem: no such file" in door.minion.call("registry_sync.registry").value["error"]
-    for state in ("certificate", "users"):
+    for state in ("registry_tls.certificate", "registry_htpasswd.managed"):
         assert door.state(state).result is True
     auth = {"auth": {"htpasswd": {"realm": "test", "path": f"{door.directory}/htpasswd"}}}
     start_registry(port=door.port, config={**door.tls(), **auth})
@@ -194,9 +195,9 @@ def test_passwords_become_hashes_that_stay_and_hashes_stay_what_they_are(door, s
     given = {kind: bcrypt.hashpw(b"given", bcrypt.gensalt(4)).decode() for kind in "aby"}
     wanted = {f"hash-{kind}": f"$2{kind}{hashed[3:]}" for kind, hashed in given.items()} | dict([LOGIN])
     door.change(registry={"htpasswd": wanted})
-    planned = door.state("users", test=True)
+    planned = door.state("registry_htpasswd.managed", test=True)
     assert planned.result is None
-    made = door.state("users")
+    made = door.state("registry_htpasswd.managed")
     assert made.result is True
     first = door.users()
     assert HASH.fullmatch(first.pop(LOGIN[0]))
@@ -207,7 +208,7 @@ def test_passwords_become_hashes_that_stay_and_hashes_stay_what_they_are(door, s
     file = door.directory / "htpasswd"
     assert file.stat().st_mode & 0o777 == 0o600
     before = file.read_text()
-    assert door.state("users").changes == {}
+    assert door.state("registry_htpasswd.managed").changes == {}
     assert file.read_text() == before
 
     server = start_registry(config={"auth": {"htpasswd": {"realm": "test", "path": str(file)}}})
@@ -220,7 +221,7 @@ def test_passwords_become_hashes_that_stay_and_hashes_stay_what_they_are(door, s
     assert (status(*LOGIN), status(LOGIN[0], "wrong"), status("nobody", "given")) == (200, 401, 401)
 
     door.change(registry={"htpasswd": {**wanted, LOGIN[0]: "another", "new": "one"}})
-    assert door.state("users").changes
+    assert door.state("registry_htpasswd.managed").changes
     server.restart()
     assert (status(*LOGIN), status(LOGIN[0], "another"), status("new", "one")) == (401, 200, 200)
     assert door.users()["hash-y"] == wanted["hash-y"]
@@ -266,7 +267,7 @@ def test_what_stands_in_sdb_is_read_from_there(secretive, start_registry):
     door.change(
         local=local, registry={"tls": "self_signed", "htpasswd": {LOGIN[0]: "sdb://secrets/password"}}
     )
-    for state in ("certificate", "users"):
+    for state in ("registry_tls.certificate", "registry_htpasswd.managed"):
         assert door.state(state).result is True
     auth = {"auth": {"htpasswd": {"realm": "test", "path": f"{door.directory}/htpasswd"}}}
     start_registry(port=door.port, config={**door.tls(), **auth})
@@ -286,7 +287,7 @@ def test_what_stands_in_sdb_is_read_from_there(secretive, start_registry):
 )
 def test_what_sdb_does_not_have_is_told_by_its_key(secretive, uri, why):
     secretive.change(local={"host": LOOPBACK, "username": "u", "password": uri})
-    for function in ("registry_sync.check", "registry_host.left_alone", "registry_door.due"):
+    for function in ("registry_sync.check", "registry_host.skips_configuration", "registry_tls.due"):
         arguments = ["/nowhere"] if function.endswith("due") else []
         answer = secretive.minion.call(function, *arguments)
         assert answer.retcode != 0
@@ -294,15 +295,15 @@ def test_what_sdb_does_not_have_is_told_by_its_key(secretive, uri, why):
 
 
 def test_other_hosts_need_no_master_where_there_is_none(door):
-    door.state("certificate")
-    told = door.state("told", name="x")
+    door.state("registry_tls.certificate")
+    told = door.state("registry_tls.ca_published", name="x")
     assert (told.result, told.changes) == (True, {})
-    assert door.state("known", name="x").comment == "It was made on this host"
+    assert door.state("registry_tls.ca_fetched", name="x").comment == "It was made on this host"
     (door.authority / "ca-key.pem").unlink()
-    kept = door.state("known", name="x")
+    kept = door.state("registry_tls.ca_fetched", name="x")
     assert kept.comment == f"The mine says nothing of it; what {door.authority}/ca.pem says still holds"
     (door.authority / "ca.pem").unlink()
-    lost = door.state("known", name="x")
+    lost = door.state("registry_tls.ca_fetched", name="x")
     assert lost.result is False
     assert lost.comment.startswith(
         "docker_registry:registry:tls: self_signed: the mine has nothing of a minion"
@@ -310,11 +311,11 @@ def test_other_hosts_need_no_master_where_there_is_none(door):
 
 
 def test_what_was_made_can_be_forgotten(door):
-    door.state("certificate")
-    planned = door.state("forgotten", test=True)
+    door.state("registry_tls.certificate")
+    planned = door.state("registry_tls.absent", test=True)
     assert planned.result is None
     assert door.authority.exists()
-    gone = door.state("forgotten")
+    gone = door.state("registry_tls.absent")
     assert set(gone.changes) == {f"{door.authority}/ca.pem", f"{door.authority}/ca-key.pem"}
     assert not door.authority.exists()
-    assert door.state("forgotten").changes == {}
+    assert door.state("registry_tls.absent").changes == {}

@@ -109,7 +109,7 @@ def test_a_container_that_dies_is_started_again(story):
             break
         story.host.output("sleep", "0.5")
     assert story.host.invocation(SERVICE) != before
-    assert story.minion.call("registry_host.answers", patience=10).value is True
+    assert story.minion.call("registry_service.answers", patience=10).value is True
 
 
 def test_clean_takes_the_container_away_and_keeps_the_images(story):

@@ -51,7 +51,7 @@ def test_each_system_gets_a_package_or_podman_with_what_it_knows(system, checkou
     grains, versions, way = SYSTEMS[system]
     module = load(checkout, "registry_host", grains=grains, salt=packages(**versions))
     expected = {way, "service"} if way == "package" else {way, "service", "container"}
-    assert {what for what in WAYS if module.configures(what)} == expected
+    assert {what for what in WAYS if module.should_manage(what)} == expected
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_each_system_gets_a_package_or_podman_with_what_it_knows(system, checkou
 def test_the_pillar_may_choose_the_way(install, expected, checkout):
     pillar = {"registry": {"install": install}}
     module = load(checkout, "registry_host", pillar=pillar, salt=packages(podman="4.3"))
-    assert {what for what in WAYS if module.configures(what)} == expected
+    assert {what for what in WAYS if module.should_manage(what)} == expected
 
 
 def test_in_a_container_everything_is_roots(checkout):
@@ -77,9 +77,9 @@ def test_in_a_container_everything_is_roots(checkout):
 def test_a_condition_forgets_the_failed_command_before_it(checkout):
     # Salt would skip the state, whatever the condition says.
     for name in ("registry_host", "registry_engine"):
-        module = load(checkout, name, salt={**packages(), "registry_host.left_alone": lambda: False})
+        module = load(checkout, name, salt={**packages(), "registry_host.skips_configuration": lambda: False})
         module.__context__["retcode"] = 3
-        module.configures("package")
+        module.should_manage("package")
         assert module.__context__["retcode"] == 0
 
 
@@ -88,19 +88,19 @@ def test_what_was_found_first_in_a_run_stays(checkout):
     salt = {**packages(), "registry_sync.populated": lambda: next(answers)}
     module = load(checkout, "registry_host", pillar={"local": {"host": "127.0.0.1"}}, salt=salt)
     # The service that starts in between may find the images of a bucket or of an earlier installation.
-    assert [module.left_alone(), module.left_alone()] == [False, False]
+    assert [module.skips_configuration(), module.skips_configuration()] == [False, False]
 
 
 def test_force_looks_no_further(checkout):
     module = load(checkout, "registry_host", pillar={"force": True}, salt=packages())
     del module.__salt__["registry_sync.populated"]
-    assert not module.left_alone()
+    assert not module.skips_configuration()
 
 
 def test_a_mistake_in_the_pillar_is_an_error_of_salts(checkout):
     module = load(checkout, "registry_host", pillar={"force": "yes"}, salt=packages())
     with pytest.raises(CommandExecutionError, match=r"^docker_registry:force: 'yes' is a string"):
-        module.configures("package")
+        module.should_manage("package")
 
 
 @pytest.fixture
@@ -109,13 +109,14 @@ def engine_host(checkout, monkeypatch):
 
     def make(files, *, insecure=("mirror:5000",), programs=("dockerd",), engine=None, grains=None):
         salt = {
-            "registry_host.left_alone": lambda: False,
-            "registry_host.insecure": lambda: list(insecure),
+            "registry_host.skips_configuration": lambda: False,
             "file.file_exists": files.__contains__,
             "file.read": files.__getitem__,
         }
         monkeypatch.setattr("salt.utils.path.which", programs.__contains__)
-        return load(checkout, "registry_engine", pillar={"engine": engine or {}}, salt=salt, grains=grains)
+        module = load(checkout, "registry_engine", pillar={"engine": engine or {}}, salt=salt, grains=grains)
+        module.insecure = lambda: list(insecure)
+        return module
 
     return make
 
@@ -143,19 +144,19 @@ def test_one_file_of_docker_is_written_and_only_where_something_is_missing(
     files, grains, programs, expected, engine_host
 ):
     module = engine_host(files, programs=programs, grains=grains)
-    assert {what for what in ("sysconfig", "daemon", "podman") if module.configures(what)} == expected
+    assert {what for what in ("sysconfig", "daemon", "podman") if module.should_manage(what)} == expected
 
 
 @pytest.mark.parametrize(("grains", "expected"), [(None, "daemon"), (EL7, "sysconfig")])
 def test_a_plan_names_the_file_that_the_package_will_bring(grains, expected, engine_host):
     module = engine_host({}, programs=[], engine={"install": True}, grains=grains)
-    assert module.configures("package")
-    assert module.configures(expected)
+    assert module.should_manage("package")
+    assert module.should_manage(expected)
 
 
 def test_with_tls_that_is_verified_nothing_is_insecure(engine_host):
     module = engine_host({SYSCONFIG: ""}, insecure=[], programs=["dockerd", "podman"])
-    assert not any(module.configures(what) for what in ("sysconfig", "daemon", "podman"))
+    assert not any(module.should_manage(what) for what in ("sysconfig", "daemon", "podman"))
 
 
 def test_docker_is_not_installed_where_another_engine_is_managed(engine_host):
@@ -166,7 +167,7 @@ def test_docker_is_not_installed_where_another_engine_is_managed(engine_host):
 def test_upstream_is_insecure_only_without_tls_or_verification(checkout):
     def insecure(**upstream):
         pillar = {"local": {"host": "m"}, "images": ["cron"], "upstream": {"host": "u", **upstream}}
-        return load(checkout, "registry_host", pillar=pillar, salt=packages()).insecure()
+        return load(checkout, "registry_engine", pillar=pillar, salt=packages()).insecure()
 
     assert insecure() == ["m:5000"]
     assert insecure(tls=False, port=80) == ["m:5000", "u:80"]
@@ -182,9 +183,34 @@ def test_authorities_come_from_the_pillar_or_from_a_file(checkout):
         "upstream": {"host": "u", "verify": "/theirs.pem"},
         "images": ["cron"],
     }
-    module = load(checkout, "registry_host", pillar=pillar, salt=salt)
+    module = load(checkout, "registry_engine", pillar=pillar, salt=salt)
     assert module.authorities() == {"m:5000": "read /ours.pem", "u:443": "read /theirs.pem"}
     pillar["registry"] = {"tls": {"ca": text}}
-    module = load(checkout, "registry_host", pillar=pillar, salt=salt)
+    module = load(checkout, "registry_engine", pillar=pillar, salt=salt)
     assert module.authorities()["m:5000"] == text
-    assert load(checkout, "registry_host", salt=salt).authorities() == {}
+    assert load(checkout, "registry_engine", salt=salt).authorities() == {}
+
+
+def test_what_former_versions_have_saved_is_read(checkout):
+    former = (
+        '{"package": "docker-registry", "service": {"runs": true, "enabled": false}, '
+        '"files": {"/etc/docker/registry/config.yml": null}}'
+    )
+    files = {"/var/lib/docker_registry/before.json": former}
+    salt = {"file.file_exists": files.__contains__, "file.read": files.__getitem__}
+    module = load(checkout, "registry_backup", salt=salt)
+    assert module.saved_state()["service"] == {"runs": True, "enabled": False}
+    assert module.installed("docker-registry")
+    del files["/var/lib/docker_registry/before.json"]
+    assert module.saved_state() == {}
+
+
+def test_what_former_versions_have_put_into_the_mine_is_read(checkout):
+    ca = "-----BEGIN CERTIFICATE-----\nx\n"
+    mine = {("mirror", "docker_registry_authority"): {"mirror": ca}}
+    salt = {
+        **packages(),
+        "mine.get": lambda minion, function, tgt_type: mine.get((minion, function), {}),
+    }
+    module = load(checkout, "registry_tls", pillar={"local": {"host": "mirror"}}, salt=salt)
+    assert module.published_ca() == ca

@@ -15,7 +15,7 @@ from _registry_state_returns import ret as _ret
 _NOTHING = "The formula has not configured a registry here"
 
 
-def noted(name, package, service, files):
+def saved(name, package, service, files):
     """
     Note what is here, once, before the first configuration.
 
@@ -31,25 +31,25 @@ def noted(name, package, service, files):
     .. code-block:: yaml
 
         What was here before is noted:
-          registry_before.noted:
+          registry_backup.saved:
             - package: docker-registry
             - service: docker-registry
             - files: [/etc/docker/registry/config.yml]
     """
-    if not __salt__["registry_host.configures"]("service"):
+    if not __salt__["registry_host.should_manage"]("service"):
         return _ret(name, True, "Nothing to configure on this host")
-    if __salt__["registry_before.note"]():
+    if __salt__["registry_backup.saved_state"]():
         return _ret(name, True, "It was noted before")
-    text = json.dumps(__salt__["registry_before.found"](package, service, files), indent=1)
+    text = json.dumps(__salt__["registry_backup.capture"](package, service, files), indent=1)
     # The files may hold secrets.
-    path = __salt__["registry_before.path"]()
+    path = __salt__["registry_backup.path"]()
     made = __states__["file.managed"](path, contents=text, mode="0600", makedirs=True, show_changes=False)
     verb = "Would note" if __opts__["test"] else "Noted"
     comment = f"{verb} in {path} what is here" if made["result"] is not False else made["comment"]
     return {**made, "name": name, "comment": comment}
 
 
-def files_back(name):
+def files_restored(name):
     """
     Put back the files that the formula has written over, and remove those that it has brought.
 
@@ -62,13 +62,13 @@ def files_back(name):
     .. code-block:: yaml
 
         Registry is not configured:
-          registry_before.files_back: []
+          registry_backup.files_restored: []
     """
-    files = __salt__["registry_before.note"]().get("files", {})
+    files = __salt__["registry_backup.saved_state"]().get("files", {})
     return _joined(name, [_file_back(path, kept) for path, kept in files.items()], _NOTHING)
 
 
-def package_back(name):
+def package_restored(name):
     """
     Remove the package if the formula installed it.
 
@@ -81,15 +81,15 @@ def package_back(name):
     .. code-block:: yaml
 
         Registry package is removed:
-          registry_before.package_back:
+          registry_backup.package_restored:
             - name: docker-registry
     """
-    if not __salt__["registry_before.installed"](name):
+    if not __salt__["registry_backup.installed"](name):
         return _ret(name, True, f"{name} was not installed by this formula and is left as it is")
     return __states__["pkg.purged"](name)
 
 
-def service_back(name):
+def service_restored(name):
     """
     Have the service of a package that stays run as it did before, and forget what was noted.
 
@@ -102,10 +102,10 @@ def service_back(name):
     .. code-block:: yaml
 
         Registry's service is as it was:
-          registry_before.service_back:
+          registry_backup.service_restored:
             - name: docker-registry
     """
-    note = __salt__["registry_before.note"]()
+    note = __salt__["registry_backup.saved_state"]()
     if not note:
         return _ret(name, True, _NOTHING)
     changes = {} if note["package"] else _what_differs(name, note["service"])
@@ -113,10 +113,10 @@ def service_back(name):
         return _ret(name, None, f"Would have {name} as it was before", {**changes, "note": "removed"})
     try:
         for action in changes.values():
-            __salt__["registry_host.service"](name, action)
+            __salt__["registry_service.control"](name, action)
     except CommandExecutionError as error:
         return _ret(name, False, f"{name} is not as it was before: {error}")
-    __salt__["file.remove"](__salt__["registry_before.path"]())
+    __salt__["file.remove"](__salt__["registry_backup.path"]())
     return _ret(name, True, f"{name} is as it was before", {**changes, "note": "removed"})
 
 
@@ -133,8 +133,8 @@ def _file_back(path, kept):
 def _what_differs(name, before):
     """What to do with the service: at boot, and now."""
     changes = {}
-    if bool(__salt__["registry_host.service"](name, "enabled")) != bool(before["enabled"]):
+    if bool(__salt__["registry_service.control"](name, "enabled")) != bool(before["enabled"]):
         changes["at boot"] = "enable" if before["enabled"] else "disable"
-    if bool(__salt__["registry_host.service"](name, "status")) != bool(before["runs"]):
+    if bool(__salt__["registry_service.control"](name, "status")) != bool(before["runs"]):
         changes["now"] = "start" if before["runs"] else "stop"
     return changes

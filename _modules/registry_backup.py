@@ -10,7 +10,7 @@ import json
 NOTE = "/var/lib/docker_registry/before.json"
 
 
-def note():
+def saved_state():
     """
     What was noted when the formula first configured the registry of this host.
 
@@ -23,7 +23,7 @@ def note():
 
     .. code-block:: bash
 
-        salt '*' registry_before.note
+        salt '*' registry_backup.saved_state
     """
     return json.loads(__salt__["file.read"](NOTE)) if __salt__["file.file_exists"](NOTE) else {}
 
@@ -39,14 +39,14 @@ def path():
 
     .. code-block:: bash
 
-        salt '*' registry_before.path
+        salt '*' registry_backup.path
     """
     return NOTE
 
 
-def found(package, service, files):
+def capture(package, service, files):
     """
-    What is here now, in the form of ``note``.
+    What is here now, in the form of ``saved_state``.
 
     Args:
         package (str): the system's package of the registry.
@@ -54,20 +54,20 @@ def found(package, service, files):
         files (list): paths that the formula may write.
 
     Returns:
-        dict: as ``note``.
+        dict: as ``saved_state``.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt '*' registry_before.found docker-registry docker-registry '[/etc/docker/registry/config.yml]'
+        salt '*' registry_backup.capture docker-registry docker-registry '[/etc/docker/registry/config.yml]'
     """
-    installs = __salt__["registry_host.configures"]("package") and not __salt__["pkg.version"](package)
+    installs = __salt__["registry_host.should_manage"]("package") and not __salt__["pkg.version"](package)
     return {
         "package": package if installs else "",
         "service": {
-            "runs": __salt__["registry_host.service"](service, "status"),
-            "enabled": __salt__["registry_host.service"](service, "enabled"),
+            "runs": __salt__["registry_service.control"](service, "status"),
+            "enabled": __salt__["registry_service.control"](service, "enabled"),
         },
         "files": {file: _kept(file) for file in files},
     }
@@ -87,11 +87,11 @@ def installed(package):
 
     .. code-block:: bash
 
-        salt '*' registry_before.installed docker-registry
+        salt '*' registry_backup.installed docker-registry
     """
-    # See registry_host.configures.
+    # See registry_host.should_manage.
     __context__["retcode"] = 0
-    return note().get("package") == package
+    return saved_state().get("package") == package
 
 
 def _kept(file):

@@ -30,27 +30,27 @@ def certificate(name, user, group):
     .. code-block:: yaml
 
         Registry has a certificate of its own authority:
-          registry_door.certificate:
+          registry_tls.certificate:
             - name: /etc/docker/registry
             - user: docker-registry
             - group: docker-registry
     """
     try:
-        if not __salt__["registry_door.makes_authority"]():
+        if not __salt__["registry_tls.makes_authority"]():
             return _ret(name, True, _NOT_WANTED)
-        due = __salt__["registry_door.due"](name)
+        due = __salt__["registry_tls.due"](name)
         if due and not __opts__["test"]:
-            __salt__["registry_door.renew"](name, user, group)
+            __salt__["registry_tls.renew"](name, user, group)
     except CommandExecutionError as mistake:
         return _ret(name, False, str(mistake))
     if due:
         would = "Would make" if __opts__["test"] else "Made"
         comment = "; ".join(f"{would} the {what}: {why}" for what, why in due.items())
         return _ret(name, None if __opts__["test"] else True, comment, {**due})
-    return _joined(name, _owned(__salt__["registry_door.files"](name), user, group))
+    return _joined(name, _owned(__salt__["registry_tls.files"](name), user, group))
 
 
-def known(name):
+def ca_fetched(name):
     """
     Have this host know the authority of a registry that is another host's, from the mine: the minion whose
     ID is the name in ``docker_registry:local:host`` has put it there.
@@ -64,20 +64,20 @@ def known(name):
     .. code-block:: yaml
 
         Registry's own authority is known here:
-          registry_door.known: []
+          registry_tls.ca_fetched: []
     """
     try:
-        path = __salt__["registry_door.authority_path"]()
+        path = __salt__["registry_tls.authority_path"]()
         if not path:
             return _ret(name, True, _NOT_WANTED)
-        if __salt__["registry_door.has_key"]():
+        if __salt__["registry_tls.has_authority_key"]():
             return _ret(name, True, "It was made on this host")
-        text = __salt__["registry_mine.told"]()
+        text = __salt__["registry_tls.published_ca"]()
     except CommandExecutionError as mistake:
         return _ret(name, False, str(mistake))
     if text:
         return _joined(name, [_managed(path, "root", "root", "0644", contents=text, makedirs=True)])
-    if __salt__["registry_door.authority"]():
+    if __salt__["registry_tls.authority"]():
         return _ret(name, True, f"The mine says nothing of it; what {path} says still holds")
     if __opts__["test"]:
         return _ret(name, None, f"Would write it to {path}, once it is made")
@@ -90,7 +90,7 @@ def known(name):
     )
 
 
-def told(name):
+def ca_published(name):
     """
     Have the mine say what the registry's authority is, for the engines of other hosts.
 
@@ -103,52 +103,23 @@ def told(name):
     .. code-block:: yaml
 
         Other hosts are told of the registry's own authority:
-          registry_door.told: []
+          registry_tls.ca_published: []
     """
     try:
-        if not __salt__["registry_door.makes_authority"]():
+        if not __salt__["registry_tls.makes_authority"]():
             return _ret(name, True, _NOT_WANTED)
-        if __salt__["registry_mine.is_told"]():
+        if __salt__["registry_tls.is_published"]():
             return _ret(name, True, "There is nothing new to tell")
     except CommandExecutionError as mistake:
         return _ret(name, False, str(mistake))
     if __opts__["test"]:
         return _ret(name, None, "Would put its certificate into the mine", {"mine": "told"})
-    if __salt__["registry_mine.tell"]():
+    if __salt__["registry_tls.publish_ca"]():
         return _ret(name, True, "Its certificate is in the mine", {"mine": "told"})
     return _ret(name, True, "The master keeps no mine; docs/logging-in.md says what other hosts need")
 
 
-def users(name, user, group):
-    """
-    Have the registry's file of users say what ``docker_registry:registry:htpasswd`` does, in hashes.
-
-    Args:
-        name (str): path of the file.
-        user (str): whom the registry runs as.
-        group (str): and its group.
-
-    Returns:
-        dict: as ``file.managed`` gives it, without the difference.
-
-    .. code-block:: yaml
-
-        Registry knows its users:
-          registry_door.users:
-            - name: /etc/docker/registry/htpasswd
-            - user: docker-registry
-            - group: docker-registry
-    """
-    try:
-        if not __salt__["registry_host.configures"]("htpasswd"):
-            return _ret(name, True, "The registry has no users of its own, or is left alone")
-        text = __salt__["registry_door.users"](name)
-    except CommandExecutionError as mistake:
-        return _ret(name, False, str(mistake))
-    return _managed(name, user, group, "0600", contents=text)
-
-
-def forgotten(name):
+def absent(name):
     """
     Undo ``certificate``, ``known`` and ``told``.
 
@@ -161,19 +132,19 @@ def forgotten(name):
     .. code-block:: yaml
 
         Registry's own authority is forgotten:
-          registry_door.forgotten: []
+          registry_tls.absent: []
     """
     try:
-        path = __salt__["registry_door.authority_path"]()
-        of_mine = bool(path) and __salt__["registry_mine.is_known_of"]()
+        path = __salt__["registry_tls.authority_path"]()
+        of_mine = bool(path) and __salt__["registry_tls.is_in_mine"]()
     except CommandExecutionError as mistake:
         return _ret(name, False, str(mistake))
     if not path:
         return _ret(name, True, _NOT_WANTED)
-    paths = __salt__["registry_door.files"](name)
+    paths = __salt__["registry_tls.files"](name)
     rets = [__states__["file.absent"](paths[each]) for each in ("authority", "authority_key")]
     if of_mine:
-        done = __opts__["test"] or __salt__["registry_mine.untell"]()
+        done = __opts__["test"] or __salt__["registry_tls.unpublish_ca"]()
         rets.append(_ret(name, None if __opts__["test"] else done, "", {"mine": "forgotten"}))
     if any(ret["changes"] for ret in rets) and not __opts__["test"]:
         # It refuses where somebody else has put a file there.

@@ -15,16 +15,13 @@ from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 import _registry_config_minion as here
 import _registry_host_certificates as certificates
-import _registry_host_htpasswd as users_file
 from _registry_config_read import SettingsError
 
 _CANNOT_BE_READ = "it cannot be read"
 _OTHER_KEY = "its key is another's"
 _UNREADABLE = (CommandExecutionError, SaltInvocationError)
-_NO_BCRYPT = (
-    "docker_registry:registry:htpasswd: Salt's Python cannot hash with bcrypt here; give hashes, as "
-    "htpasswd -nB makes them, or have it: salt-pip install bcrypt"
-)
+_MINE = "docker_registry_authority"
+_PEM = "-----BEGIN CERTIFICATE-----"
 
 
 def self_signed():
@@ -41,7 +38,7 @@ def self_signed():
 
     .. code-block:: bash
 
-        salt '*' registry_door.self_signed
+        salt '*' registry_tls.self_signed
     """
     return bool(_settings().authority)
 
@@ -60,7 +57,7 @@ def makes_authority():
 
     .. code-block:: bash
 
-        salt '*' registry_door.makes_authority
+        salt '*' registry_tls.makes_authority
     """
     return self_signed() and _registry().get("install", "auto") != "none"
 
@@ -76,7 +73,7 @@ def authority():
 
     .. code-block:: bash
 
-        salt '*' registry_door.authority
+        salt '*' registry_tls.authority
     """
     path = _settings().authority
     return _text(path) if path else ""
@@ -93,12 +90,12 @@ def authority_path():
 
     .. code-block:: bash
 
-        salt '*' registry_door.authority_path
+        salt '*' registry_tls.authority_path
     """
     return _settings().authority
 
 
-def registry_host():
+def host_name():
     """
     By what name others call the registry.
 
@@ -109,12 +106,12 @@ def registry_host():
 
     .. code-block:: bash
 
-        salt '*' registry_door.registry_host
+        salt '*' registry_tls.host_name
     """
     return _settings().local.host
 
 
-def has_key():
+def has_authority_key():
     """
     Whether the authority's key is here: it was made on this host.
 
@@ -125,7 +122,7 @@ def has_key():
 
     .. code-block:: bash
 
-        salt '*' registry_door.has_key
+        salt '*' registry_tls.has_authority_key
     """
     path = _settings().authority
     return bool(path) and Path(_key_of(path)).exists()
@@ -145,7 +142,7 @@ def files(directory):
 
     .. code-block:: bash
 
-        salt '*' registry_door.files /etc/docker/registry
+        salt '*' registry_tls.files /etc/docker/registry
     """
     path = _settings().authority
     return {
@@ -174,7 +171,7 @@ def due(directory):
 
     .. code-block:: bash
 
-        salt '*' registry_door.due /etc/docker/registry
+        salt '*' registry_tls.due /etc/docker/registry
     """
     at, make = files(directory), _x509()
     authority_reason = _why_authority(make, at)
@@ -203,7 +200,7 @@ def renew(directory, user, group):
 
     .. code-block:: bash
 
-        salt '*' registry_door.renew /etc/docker/registry docker-registry docker-registry
+        salt '*' registry_tls.renew /etc/docker/registry docker-registry docker-registry
     """
     reasons, at, make = due(directory), files(directory), _x509()
     if "authority" in reasons:
@@ -218,33 +215,85 @@ def renew(directory, user, group):
     return reasons
 
 
-def users(file):
+def published_ca():
     """
-    What the registry's file of users should say. A password of the pillar whose hash is in the file keeps
-    that hash.
-
-    Args:
-        file (str): path of the file.
+    What the master's mine says of the registry's authority, under the minion whose ID is the name that
+    ``docker_registry:local:host`` has: only that minion can have put it there.
 
     Returns:
-        str: a line a user, with bcrypt hashes alone; empty where the pillar names nobody.
-
-    Raises:
-        CommandExecutionError: the pillar has a mistake, or nothing here can hash.
+        str: PEM; empty where it says nothing, or there is no master.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt '*' registry_door.users /etc/docker/registry/htpasswd
+        salt '*' registry_tls.published_ca
     """
-    # Checked as a whole; a number for a name is one.
-    _settings()
-    wanted = {str(name): entry for name, entry in _registry().get("htpasswd", {}).items()}
-    try:
-        return users_file.htpasswd(wanted, _text(file))
-    except users_file.NoBcryptError:
-        raise CommandExecutionError(_NO_BCRYPT) from None
+    return _pem(_mine(host_name()))
+
+
+def is_published():
+    """
+    Whether the mine has what ``publish_ca`` would put there.
+
+    Returns:
+        bool: true if it has, or there is no master.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_tls.is_published
+    """
+    return _has_no_master() or _pem(_mine(__opts__["id"])) == authority()
+
+
+def publish_ca():
+    """
+    Put the certificate of the registry's authority into the mine, for the engines of other hosts.
+
+    Returns:
+        bool: true if the master has taken it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_tls.publish_ca
+    """
+    return bool(__salt__["mine.send"](_MINE, mine_function="registry_tls.authority")) and is_published()
+
+
+def unpublish_ca():
+    """
+    Take it out again.
+
+    Returns:
+        bool: true if the mine has nothing of it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_tls.unpublish_ca
+    """
+    return _has_no_master() or bool(__salt__["mine.delete"](_MINE))
+
+
+def is_in_mine():
+    """
+    Whether the mine still has something of this host's.
+
+    Returns:
+        bool: true if it has.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_tls.is_in_mine
+    """
+    return not _has_no_master() and bool(_mine(__opts__["id"]))
 
 
 def _why_authority(make, at):
@@ -330,6 +379,20 @@ def _hosts():
 def _addresses():
     found = __salt__["network.ip_addrs"](include_loopback=True)
     return [*found, *__salt__["network.ip_addrs6"](include_loopback=True)]
+
+
+def _mine(minion):
+    if _has_no_master():
+        return ""
+    return (__salt__["mine.get"](minion, _MINE, tgt_type="list") or {}).get(minion, "")
+
+
+def _pem(text):
+    return text if isinstance(text, str) and text.lstrip().startswith(_PEM) else ""
+
+
+def _has_no_master():
+    return __opts__.get("file_client") == "local"
 
 
 def _key_of(path):

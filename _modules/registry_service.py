@@ -1,0 +1,103 @@
+"""The registry's service on this host, under systemd or an init script."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import salt.utils.systemd
+from salt.exceptions import CommandExecutionError
+
+import _registry_config_minion as here
+import _registry_host_service as host
+from _registry_config_read import SettingsError
+
+
+def answers(patience=0):
+    """
+    Whether something listens where the registry of this host should.
+
+    Args:
+        patience (float): seconds to wait for it.
+
+    Returns:
+        bool: true if a connection could be made.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_service.answers patience=5
+    """
+    port = __salt__["registry_host.port"]()
+    addresses = host.listen_addresses(_registry().get("config", {}), port)
+    deadline = time.monotonic() + patience
+    while not any(map(_accepts, addresses)):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def control(name, action):
+    """
+    Start, stop, enable or look at a service, also where systemd is installed but not running: Salt then
+    takes itself to be offline and says success without doing anything.
+    https://github.com/saltstack/salt/blob/master/salt/utils/systemd.py (``offline``)
+
+    Args:
+        name (str): the service.
+        action (str): start, stop, status, enable, disable or enabled.
+
+    Returns:
+        bool: true if it was done, or if it is so.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_service.control docker-registry status
+    """
+    if salt.utils.systemd.booted(__context__):
+        if action == "start":
+            reload_units()
+        return __salt__[f"service.{action}"](name)
+    if action in ("enable", "disable", "enabled"):
+        # The package does it; Salt needs insserv for it, which Debian has given up.
+        return True
+    if "service.offline" in __salt__ and __salt__["service.offline"]():
+        command = ["service", name, action]
+        return __salt__["cmd.retcode"](command, python_shell=False, ignore_retcode=True) == 0
+    return __salt__[f"service.{action}"](name)
+
+
+def reload_units():
+    """
+    Have systemd read its units anew, where it runs; a quadlet becomes a unit by that.
+
+    Returns:
+        bool: true if there is nothing to read or it was read.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_service.reload_units
+    """
+    return not salt.utils.systemd.booted(__context__) or __salt__["service.systemctl_reload"]()
+
+
+def _accepts(address):
+    try:
+        socket.create_connection(address, timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _registry():
+    try:
+        pillar = here.pillar_of(__pillar__.get("docker_registry"), __salt__, __context__)
+    except SettingsError as mistake:
+        raise CommandExecutionError(str(mistake)) from None
+    return (pillar or {}).get("registry", {})

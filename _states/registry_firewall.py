@@ -1,0 +1,69 @@
+"""States of the registry's port in the firewall of this host."""
+
+from __future__ import annotations
+
+from salt.exceptions import CommandExecutionError
+
+from _registry_state_returns import ret as _ret
+
+_LEFT_ALONE = "Nothing to configure on this host"
+
+
+def port_open(name):
+    """
+    Let the registry's port in, through the firewall that runs here.
+
+    Args:
+        name (str): any.
+
+    Returns:
+        dict: result False where the firewall refuses.
+
+    .. code-block:: yaml
+
+        Registry's port is open:
+          registry_firewall.port_open: []
+    """
+    if not __salt__["registry_host.should_manage"]("service"):
+        return _ret(name, True, _LEFT_ALONE)
+    return _port_state(name, "open", lambda: not __salt__["registry_firewall.is_open"]())
+
+
+def port_closed(name):
+    """
+    Take the rule of ``port_open`` away.
+
+    Args:
+        name (str): any.
+
+    Returns:
+        dict: result False where the firewall refuses.
+
+    .. code-block:: yaml
+
+        Registry's port is closed:
+          registry_firewall.port_closed: []
+    """
+    return _port_state(name, "close", lambda: __salt__["registry_firewall.has_rule"]())
+
+
+def _port_state(name, action, is_needed):
+    kind = __salt__["registry_firewall.kind"]()
+    if kind == "none":
+        return _ret(name, True, "No firewall is managed here")
+    # Our rule may still be that of another port.
+    what = f"port {_port()} of {kind}" if action == "open" else f"our port of {kind}"
+    done = "open" if action == "open" else "closed"
+    try:
+        if not is_needed():
+            return _ret(name, True, f"{what.capitalize()} is {done} already")
+        if __opts__["test"]:
+            return _ret(name, None, f"Would {action} {what}", {kind: done})
+        __salt__[f"registry_firewall.{action}"]()
+    except CommandExecutionError as error:
+        return _ret(name, False, str(error))
+    return _ret(name, True, f"{what.capitalize()} is {done} now", {kind: done})
+
+
+def _port():
+    return __salt__["registry_host.port"]()

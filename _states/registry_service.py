@@ -1,0 +1,189 @@
+"""States of the services of the registry and of docker, also where no systemd runs."""
+
+from __future__ import annotations
+
+import time
+
+from salt.exceptions import CommandExecutionError
+
+from _registry_state_returns import ret as _ret
+
+_SECONDS_TO_START = 30
+# The first start of a container pulls its image.
+_SECONDS_TO_PULL = 600
+_SECONDS_TO_STOP = 15
+_SECONDS_TO_ANSWER = 5
+_LEFT_ALONE = "Nothing to configure on this host"
+
+
+def running(name):
+    """
+    Have the registry run, now and after a boot, and wait until it answers. It restarts when what this
+    state watches changes, or when it runs and does not answer, as on another port than the pillar's.
+
+    Args:
+        name (str): the service.
+
+    Returns:
+        dict: result False where the service does not come up.
+
+    .. code-block:: yaml
+
+        Registry is running:
+          registry_service.running:
+            - name: docker-registry
+            - watch:
+              - file: /etc/docker/registry/config.yml
+    """
+    if not __salt__["registry_host.should_manage"]("service"):
+        return _ret(name, True, _LEFT_ALONE)
+    changes = _what_starts(name)
+    if changes.get("now") == "started" and __salt__["registry_service.answers"]():
+        return _refused(name, f"{name} cannot start: another program has its port {_port()}")
+    if __opts__["test"]:
+        return _planned(name, changes)
+    if not changes and not __salt__["registry_service.answers"](patience=_SECONDS_TO_ANSWER):
+        return mod_watch(name, "running")
+    return _start(name, changes) or _answering(name, changes)
+
+
+def mod_watch(name, sfun="", **_):
+    """
+    Restart the service; an engine only where it runs.
+
+    Args:
+        name (str): the service.
+        sfun (str): the state that watches.
+
+    Returns:
+        dict: result False where the service does not come up again.
+    """
+    if sfun == "engine" and not __salt__["registry_service.control"](name, "status"):
+        return _ret(name, True, f"{name} does not run and has nothing to forget")
+    changes = {"now": "restarted"}
+    if __opts__["test"]:
+        return _planned(name, changes)
+    # Not the init script's own restart: it starts the new server while the old one still holds the port.
+    _stop(name)
+    come_up = _answering if sfun == "running" else _staying
+    return _start(name, {"now": "started"}) or come_up(name, changes)
+
+
+def engine(name, start=False):
+    """
+    Restart an engine when what this state watches changes.
+
+    Args:
+        name (str): the service.
+        start (bool): have it run, now and after a boot.
+
+    Returns:
+        dict: result False where the service does not come up.
+
+    .. code-block:: yaml
+
+        Docker knows its registries:
+          registry_service.engine:
+            - name: docker
+            - watch:
+              - file: /etc/docker/daemon.json
+    """
+    if not start or __salt__["registry_host.skips_configuration"]():
+        return _ret(name, True, f"{name} restarts when its settings change")
+    changes = _what_starts(name)
+    if __opts__["test"]:
+        return _planned(name, changes)
+    return _start(name, changes) or _staying(name, changes)
+
+
+def stopped(name):
+    """
+    Have a service not run that the formula has configured.
+
+    Args:
+        name (str): the service.
+
+    Returns:
+        dict: result False where it does not stop.
+
+    .. code-block:: yaml
+
+        Registry is stopped:
+          registry_service.stopped:
+            - name: docker-registry
+    """
+    if not __salt__["registry_backup.saved_state"]():
+        return _ret(name, True, f"{name} was not configured by this formula")
+    if not __salt__["registry_service.control"](name, "status"):
+        return _ret(name, True, f"{name} does not run")
+    changes = {"now": "stopped"}
+    if __opts__["test"]:
+        return _planned(name, changes)
+    if not _stop(name):
+        return _ret(name, False, f"{name} still runs {_SECONDS_TO_STOP} s after it was told to stop")
+    return _ret(name, True, f"{name} was stopped", changes)
+
+
+def _what_starts(name):
+    runs = __salt__["registry_service.control"](name, "status")
+    if not __salt__["registry_service.control"](name, "enabled"):
+        # Salt asks no mod_watch where the state itself has changed something, whatever it watches.
+        return {"now": "restarted" if runs else "started", "at boot": "enabled"}
+    return {} if runs else {"now": "started"}
+
+
+def _start(name, changes):
+    """Return a failed state where the service refuses, else None."""
+    try:
+        if "at boot" in changes:
+            __salt__["registry_service.control"](name, "enable")
+        if changes.get("now") == "restarted":
+            _stop(name)
+        if "now" in changes:
+            __salt__["registry_service.control"](name, "start")
+    except CommandExecutionError as error:
+        return _refused(name, f"{name} does not start; its log says why: {error}")
+    return None
+
+
+def _refused(name, comment):
+    # Without changes Salt would go on to mod_watch, whose answer would replace this one.
+    return {**_ret(name, False, comment), "skip_watch": True}
+
+
+def _stop(name):
+    __salt__["registry_service.control"](name, "stop")
+    deadline = time.monotonic() + _SECONDS_TO_STOP
+    while __salt__["registry_service.control"](name, "status"):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def _answering(name, changes):
+    in_container = __salt__["registry_host.should_manage"]("container")
+    deadline = time.monotonic() + (_SECONDS_TO_PULL if in_container else _SECONDS_TO_START)
+    while not __salt__["registry_service.answers"](patience=1):
+        if time.monotonic() > deadline or not __salt__["registry_service.control"](name, "status"):
+            return _ret(name, False, f"{name} does not answer on port {_port()}; its log says why", changes)
+    return _staying(name, changes)
+
+
+def _staying(name, changes):
+    if not __salt__["registry_service.control"](name, "status"):
+        return _ret(name, False, f"{name} does not stay up; its log says why", changes)
+    return _ret(name, True, f"{name} runs", changes)
+
+
+def _planned(name, changes):
+    if not changes:
+        return _ret(name, True, f"{name} runs")
+    verb = {"started": "start", "enabled": "enable", "stopped": "stop", "restarted": "restart"}[
+        next(iter(changes.values()))
+    ]
+    return _ret(name, None, f"Would {verb} {name}", changes)
+
+
+def _port():
+    return __salt__["registry_host.port"]()
