@@ -30,7 +30,7 @@ def saved(name, package, service, files):
 
     .. code-block:: yaml
 
-        What was here before is noted:
+        Previous configuration is saved:
           registry_backup.saved:
             - package: docker-registry
             - service: docker-registry
@@ -61,7 +61,7 @@ def files_restored(name):
 
     .. code-block:: yaml
 
-        Registry is not configured:
+        Previous configuration is restored:
           registry_backup.files_restored: []
     """
     files = __salt__["registry_backup.saved_state"]().get("files", {})

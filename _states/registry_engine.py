@@ -23,7 +23,7 @@ def file_cleaned(name, of):
 
     .. code-block:: yaml
 
-        Docker's daemon.json forgot the registries:
+        Registries are absent from Docker's daemon.json:
           registry_engine.file_cleaned:
             - name: /etc/docker/daemon.json
             - of: daemon
@@ -54,7 +54,7 @@ def authorities(name, engine):
 
     .. code-block:: yaml
 
-        Docker knows the authority of the registry:
+        Docker trusts the CA of the registry:
           registry_engine.authorities:
             - name: /etc/docker/certs.d
             - engine: docker
@@ -84,7 +84,7 @@ def authorities_absent(name):
 
     .. code-block:: yaml
 
-        Docker forgot the authority of the registry:
+        CA of the registry is absent:
           registry_engine.authorities_absent:
             - name: /etc/docker/certs.d
     """

@@ -21,7 +21,7 @@ def port_open(name):
 
     .. code-block:: yaml
 
-        Registry's port is open:
+        Registry port is open:
           registry_firewall.port_open: []
     """
     if not __salt__["registry_host.should_manage"]("service"):
@@ -41,7 +41,7 @@ def port_closed(name):
 
     .. code-block:: yaml
 
-        Registry's port is closed:
+        Registry port is closed:
           registry_firewall.port_closed: []
     """
     return _port_state(name, "close", lambda: __salt__["registry_firewall.has_rule"]())

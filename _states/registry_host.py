@@ -68,7 +68,7 @@ def storage(name, default, user, group):
 
     .. code-block:: yaml
 
-        Registry has a place for its images:
+        Storage directory exists:
           registry_host.storage:
             - default: /var/lib/registry
             - user: root
@@ -100,7 +100,7 @@ def unit_absent(name):
 
     .. code-block:: yaml
 
-        Registry has no unit:
+        Registry unit is absent:
           registry_host.unit_absent:
             - name: /etc/containers/systemd/registry.container
     """
@@ -129,7 +129,7 @@ def images_purged(name, default):
 
     .. code-block:: yaml
 
-        Registry keeps its images unless they are to be purged:
+        Images are purged if the pillar says so:
           registry_host.images_purged:
             - default: /var/lib/registry
     """

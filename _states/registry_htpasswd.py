@@ -21,7 +21,7 @@ def managed(name, user, group):
 
     .. code-block:: yaml
 
-        Registry knows its users:
+        htpasswd file is managed:
           registry_htpasswd.managed:
             - name: /etc/docker/registry/htpasswd
             - user: docker-registry

@@ -82,7 +82,7 @@ def engine(name, start=False):
 
     .. code-block:: yaml
 
-        Docker knows its registries:
+        Docker is reloaded:
           registry_service.engine:
             - name: docker
             - watch:

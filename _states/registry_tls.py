@@ -29,7 +29,7 @@ def certificate(name, user, group):
 
     .. code-block:: yaml
 
-        Registry has a certificate of its own authority:
+        Registry certificate is signed by its own CA:
           registry_tls.certificate:
             - name: /etc/docker/registry
             - user: docker-registry
@@ -63,7 +63,7 @@ def ca_fetched(name):
 
     .. code-block:: yaml
 
-        Registry's own authority is known here:
+        Registry CA is fetched from the mine:
           registry_tls.ca_fetched: []
     """
     try:
@@ -102,7 +102,7 @@ def ca_published(name):
 
     .. code-block:: yaml
 
-        Other hosts are told of the registry's own authority:
+        Registry CA is published to the mine:
           registry_tls.ca_published: []
     """
     try:
@@ -131,7 +131,7 @@ def absent(name):
 
     .. code-block:: yaml
 
-        Registry's own authority is forgotten:
+        Registry CA is absent:
           registry_tls.absent: []
     """
     try:

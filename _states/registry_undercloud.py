@@ -46,7 +46,7 @@ def prepared(name):
 
     .. code-block:: yaml
 
-        Undercloud has its list of images:
+        Undercloud image list is prepared:
           registry_undercloud.prepared: []
     """
     try:
@@ -77,7 +77,7 @@ def uploaded(name):
 
     .. code-block:: yaml
 
-        Undercloud has uploaded its images:
+        Undercloud images are uploaded:
           registry_undercloud.uploaded: []
     """
     try:

@@ -13,7 +13,7 @@ Registry is stopped:
 {%- if names.init_script %}
 
 # The package's prerm calls it, and to stop what is stopped is an error there, which would keep the package.
-Registry is not stopped twice:
+Init script is disabled while the package is removed:
   file.managed:
     - name: {{ names.init_script | json }}
     - mode: '0644'
@@ -25,10 +25,10 @@ Registry is not stopped twice:
     - require:
       - registry_service: Registry is stopped
     - require_in:
-      - registry_backup: Registry package is removed unless it was here before
+      - registry_backup: Registry package is removed unless it was installed before
 {%- endif %}
 
-Registry has no unit:
+Registry unit is absent:
   registry_host.unit_absent:
     - names:
       - /etc/containers/systemd/{{ names.service }}.container
@@ -37,61 +37,61 @@ Registry has no unit:
       - registry_service: Registry is stopped
 
 # Before the package goes, which would else keep what we wrote as its own.
-Registry is configured as it was before:
+Previous configuration is restored:
   registry_backup.files_restored:
     - require:
       - registry_service: Registry is stopped
 
-Registry package is removed unless it was here before:
+Registry package is removed unless it was installed before:
   registry_backup.package_restored:
     - name: {{ names.package | json }}
     - require:
-      - registry_backup: Registry is configured as it was before
+      - registry_backup: Previous configuration is restored
 
-Registry's service is as it was before:
+Previous service state is restored:
   registry_backup.service_restored:
     - name: {{ names.service | json }}
     - require:
-      - registry_host: Registry has no unit
-      - registry_backup: Registry package is removed unless it was here before
+      - registry_host: Registry unit is absent
+      - registry_backup: Registry package is removed unless it was installed before
 
-Registry keeps its images unless they are to be purged:
+Images are purged if the pillar says so:
   registry_host.images_purged:
     - default: {{ names.storage | json }}
     - require:
       - registry_service: Registry is stopped
 
-Registry's port is closed:
+Registry port is closed:
   registry_firewall.port_closed:
     - require:
       - test: Modules of the formula are loaded
 
-Docker's sysconfig forgot the registries:
+Registries are absent from Docker's sysconfig:
   registry_engine.file_cleaned:
     - name: /etc/sysconfig/docker
     - of: sysconfig
     - require:
       - test: Modules of the formula are loaded
 
-Docker's daemon.json forgot the registries:
+Registries are absent from Docker's daemon.json:
   registry_engine.file_cleaned:
     - name: /etc/docker/daemon.json
     - of: daemon
     - require:
       - test: Modules of the formula are loaded
 
-Docker forgot the registries:
+Docker is reloaded without the registries:
   registry_service.engine:
     - name: {{ names.docker_service | json }}
     - watch:
-      - registry_engine: Docker's sysconfig forgot the registries
-      - registry_engine: Docker's daemon.json forgot the registries
+      - registry_engine: Registries are absent from Docker's sysconfig
+      - registry_engine: Registries are absent from Docker's daemon.json
 
-Podman forgot the registries:
+Registries are absent from Podman's configuration:
   file.absent:
     - name: /etc/containers/registries.conf.d/docker_registry.conf
 
-Engines forgot the authorities of the registries:
+CAs of the registries are absent from the engines:
   registry_engine.authorities_absent:
     - names:
       - /etc/docker/certs.d
@@ -99,11 +99,11 @@ Engines forgot the authorities of the registries:
     - require:
       - test: Modules of the formula are loaded
 
-Registry's own authority is forgotten:
+Registry CA is absent:
   registry_tls.absent:
     - require:
       - test: Modules of the formula are loaded
 
-Mirror is looked after by nobody any more:
+Mirror schedule is removed:
   schedule.absent:
     - name: docker_registry

@@ -5,7 +5,7 @@
 include:
   - .package
 
-Registry has a place for its images:
+Storage directory exists:
   registry_host.storage:
     - default: {{ names.storage | json }}
     - user: __slot__:salt:registry_host.owner({{ names.user }})
@@ -13,7 +13,7 @@ Registry has a place for its images:
     - require:
       - pkg: Registry package is installed
 
-Registry has a directory for its configuration:
+Configuration directory exists:
   file.directory:
     - name: {{ directory }}
     - mode: '0755'
@@ -35,7 +35,7 @@ Registry has a certificate:
       - fun: registry_host.should_manage
         what: certificate
     - require:
-      - file: Registry has a directory for its configuration
+      - file: Configuration directory exists
 
 Registry has a key:
   file.managed:
@@ -49,28 +49,28 @@ Registry has a key:
       - fun: registry_host.should_manage
         what: key
     - require:
-      - file: Registry has a directory for its configuration
+      - file: Configuration directory exists
 
-Registry has a certificate of its own authority:
+Registry certificate is signed by its own CA:
   registry_tls.certificate:
     - name: {{ directory }}
     - user: __slot__:salt:registry_host.owner({{ names.user }})
     - group: __slot__:salt:registry_host.owner({{ names.group }})
     - require:
-      - file: Registry has a directory for its configuration
+      - file: Configuration directory exists
 
-Other hosts are told of the registry's own authority:
+Registry CA is published to the mine:
   registry_tls.ca_published:
     - require:
-      - registry_tls: Registry has a certificate of its own authority
+      - registry_tls: Registry certificate is signed by its own CA
 
-Registry knows its users:
+htpasswd file is managed:
   registry_htpasswd.managed:
     - name: {{ directory }}/htpasswd
     - user: __slot__:salt:registry_host.owner({{ names.user }})
     - group: __slot__:salt:registry_host.owner({{ names.group }})
     - require:
-      - file: Registry has a directory for its configuration
+      - file: Configuration directory exists
 
 Registry is configured:
   file.serialize:
@@ -86,4 +86,4 @@ Registry is configured:
       - fun: registry_host.should_manage
         what: service
     - require:
-      - file: Registry has a directory for its configuration
+      - file: Configuration directory exists

@@ -35,7 +35,7 @@ Docker trusts the registries through its daemon.json:
     - require:
       - pkg: Docker is installed
 
-Docker has read its settings:
+Docker is reloaded:
   registry_service.engine:
     - name: {{ names.docker_service | json }}
     - start: __slot__:salt:registry_engine.installs()
@@ -43,18 +43,18 @@ Docker has read its settings:
       - file: Docker trusts the registries through its sysconfig
       - file: Docker trusts the registries through its daemon.json
 
-Registry's own authority is known here:
+Registry CA is fetched from the mine:
   registry_tls.ca_fetched:
     - require:
       - registry_host: Registry is left alone unless forced
 
-Docker knows the authorities of the registries:
+Docker trusts the CAs of the registries:
   registry_engine.authorities:
     - name: /etc/docker/certs.d
     - engine: docker
     - require:
       - pkg: Docker is installed
-      - registry_tls: Registry's own authority is known here
+      - registry_tls: Registry CA is fetched from the mine
 
 Podman trusts the registries:
   file.managed:
@@ -68,9 +68,9 @@ Podman trusts the registries:
     - require:
       - registry_host: Registry is left alone unless forced
 
-Podman knows the authorities of the registries:
+Podman trusts the CAs of the registries:
   registry_engine.authorities:
     - name: /etc/containers/certs.d
     - engine: podman
     - require:
-      - registry_tls: Registry's own authority is known here
+      - registry_tls: Registry CA is fetched from the mine

@@ -3,7 +3,7 @@
 include:
   - .guard
 
-Registry's port is open:
+Registry port is open:
   registry_firewall.port_open:
     - require:
       - registry_host: Registry is left alone unless forced

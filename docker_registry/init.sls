@@ -20,20 +20,20 @@ extend:
     registry_service:
       - require:
         - file: Podman trusts the registries
-        - registry_engine: Podman knows the authorities of the registries
+        - registry_engine: Podman trusts the CAs of the registries
   # The command line asks the registry whether it speaks TLS.
-  Undercloud has its list of images:
+  Undercloud image list is prepared:
     registry_undercloud:
       - require:
         - registry_service: Registry is running
-  Undercloud has uploaded its images:
+  Undercloud images are uploaded:
     registry_undercloud:
       - require:
-        - registry_service: Docker has read its settings
+        - registry_service: Docker is reloaded
   Images are mirrored:
     registry_sync:
       - require:
-        - registry_undercloud: Undercloud has uploaded its images
+        - registry_undercloud: Undercloud images are uploaded
   Registry serves the images:
     registry_sync:
       - require:

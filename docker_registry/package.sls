@@ -6,7 +6,7 @@ include:
   - .guard
 
 # For .clean: it puts these files and the service back as they were, and keeps a package that was here already.
-What was here before is noted:
+Previous configuration is saved:
   registry_backup.saved:
     - package: {{ names.package | json }}
     - service: {{ names.service | json }}
@@ -25,7 +25,7 @@ Registry package is installed:
       - fun: registry_host.should_manage
         what: package
     - require:
-      - registry_backup: What was here before is noted
+      - registry_backup: Previous configuration is saved
 
 Podman is installed:
   pkg.installed:
@@ -34,7 +34,7 @@ Podman is installed:
       - fun: registry_host.should_manage
         what: container
     - require:
-      - registry_backup: What was here before is noted
+      - registry_backup: Previous configuration is saved
 
 Registry has a quadlet:
   file.managed:

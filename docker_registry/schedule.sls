@@ -6,7 +6,7 @@ include:
   - .modules
 {%- if schedule %}
 
-Mirror is looked after at the hours of the site:
+Mirror schedule is present:
   schedule.present:
     - name: docker_registry
     - function: registry_sync.{{ schedule.get('function', 'sync') }}
@@ -19,7 +19,7 @@ Mirror is looked after at the hours of the site:
       - test: Modules of the formula are loaded
 {%- else %}
 
-Mirror is looked after by nobody but the operator:
+Mirror schedule is absent:
   schedule.absent:
     - name: docker_registry
 {%- endif %}

@@ -8,12 +8,12 @@ Registry is running:
   registry_service.running:
     - name: {{ names.service | json }}
     - require:
-      - registry_host: Registry has a place for its images
+      - registry_host: Storage directory exists
     - watch:
       - file: Registry is configured
       - file: Registry has a certificate
       - file: Registry has a key
-      - registry_tls: Registry has a certificate of its own authority
-      - registry_htpasswd: Registry knows its users
+      - registry_tls: Registry certificate is signed by its own CA
+      - registry_htpasswd: htpasswd file is managed
       - file: Registry has a quadlet
       - file: Registry has a unit

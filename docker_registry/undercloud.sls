@@ -8,12 +8,12 @@ Undercloud is recognised:
     - require:
       - registry_host: Registry is left alone unless forced
 
-Undercloud has its list of images:
+Undercloud image list is prepared:
   registry_undercloud.prepared:
     - require:
       - registry_undercloud: Undercloud is recognised
 
-Undercloud has uploaded its images:
+Undercloud images are uploaded:
   registry_undercloud.uploaded:
     - require:
-      - registry_undercloud: Undercloud has its list of images
+      - registry_undercloud: Undercloud image list is prepared

@@ -29,8 +29,8 @@ pytestmark = [
 SERVICES = ("Memcached", "Redis", "Keystone")
 NAMES = tuple(f"rhosp13/openstack-{service.lower()}" for service in SERVICES)
 IMAGES = {name: docker_image([Layer(name, 30_000), Layer("base", 30_000)]) for name in NAMES}
-PREPARED = "Undercloud has its list of images"
-UPLOADED = "Undercloud has uploaded its images"
+PREPARED = "Undercloud image list is prepared"
+UPLOADED = "Undercloud images are uploaded"
 MIRRORED = "Images are mirrored"
 
 

@@ -21,8 +21,8 @@ SITE_PILLAR, UNDERCLOUD_PILLAR = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTAL
 
 CONFIG = "/etc/docker-distribution/registry/config.yml"
 SERVICE = "docker-distribution"
-PREPARED = "Undercloud has its list of images"
-UPLOADED = "Undercloud has uploaded its images"
+PREPARED = "Undercloud image list is prepared"
+UPLOADED = "Undercloud images are uploaded"
 # What the overcloud runs; its services are those of two images.
 SERVICES = ("OS::TripleO::Services::ContainersLogrotateCrond", "OS::TripleO::Services::NovaApi")
 WANTED = ("rhosp13/openstack-cron", "rhosp13/openstack-nova-api")

@@ -27,8 +27,8 @@ driver = "vfs"
 runroot = "/run/containers/storage"
 graphroot = "/var/lib/containers/storage"
 """
-CERTIFICATE = "Registry has a certificate of its own authority"
-USERS = "Registry knows its users"
+CERTIFICATE = "Registry certificate is signed by its own CA"
+USERS = "htpasswd file is managed"
 
 
 def door(vendor, host, **registry):

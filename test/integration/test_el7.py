@@ -90,7 +90,7 @@ def test_what_a_site_wrote_stays_beside_ours_and_docker_restarts_once(el7, vendo
     minion = minion_on(el7, vendor.pillar(el7.address))
     answer = minion.apply("docker_registry.engine")
     assert failures(answer) == []
-    assert set(changes(answer)) == {TRUST, "Docker has read its settings"}
+    assert set(changes(answer)) == {TRUST, "Docker is reloaded"}
     assert setting(el7) == [
         'INSECURE_REGISTRY="--insecure-registry site.example.com:5000 '
         f'--insecure-registry {el7.address}:5000 --insecure-registry {vendor.address}"'
@@ -133,7 +133,7 @@ def test_a_docker_that_does_not_start_fails_the_run(el7, vendor):
     el7.write(SYSCONFIG, "OPTIONS=--no-such-option\n")
     minion = minion_on(el7, vendor.pillar(el7.address, engine={"install": True}))
     (failure,) = failures(minion.apply("docker_registry.engine"))
-    assert failure.startswith("Docker has read its settings: docker does not start")
+    assert failure.startswith("Docker is reloaded: docker does not start")
 
 
 def test_an_undercloud_serves_on_its_own_port(boot, vendor):

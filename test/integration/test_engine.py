@@ -71,7 +71,7 @@ def test_a_client_pulls_from_the_mirror_after_the_formula_and_not_before(mirror,
     assert failures(answer) == []
     assert set(changes(answer)) == {
         "Docker trusts the registries through its daemon.json",
-        "Docker has read its settings",
+        "Docker is reloaded",
     }
     after = compute.invocation("docker")
     assert after != before
@@ -121,7 +121,7 @@ def test_engines_log_in_and_pull_where_the_registry_has_a_certificate_and_users(
     minion.set_pillar({"docker_registry": {**pillar, "force": True}})
     answer = minion.apply("docker_registry")
     assert failures(answer) == []
-    assert {f"{engine} knows the authorities of the registries" for engine in ("Docker", "Podman")} <= set(
+    assert {f"{engine} trusts the CAs of the registries" for engine in ("Docker", "Podman")} <= set(
         changes(answer)
     )
     assert (pulled(minion)["error"], pulled(minion)["digest"]) == ("", digest)

@@ -10,7 +10,7 @@ import pytest
 from integration.conftest import minion_on
 from integration.story import changes, failures, states
 
-OPEN = "Registry's port is open"
+OPEN = "Registry port is open"
 # Each with the file of its rules that is loaded at boot.
 PROGRAMS = {"iptables": "/etc/iptables/rules.v4", "ip6tables": "/etc/iptables/rules.v6"}
 WALL = (

@@ -10,8 +10,8 @@ from integration.conftest import minion_on
 from integration.story import changes, failures, states
 
 SECONDS_TO_START = 30
-PRESENT = "Mirror is looked after at the hours of the site"
-CLEANED = "Mirror is looked after by nobody any more"
+PRESENT = "Mirror schedule is present"
+CLEANED = "Mirror schedule is removed"
 
 
 @pytest.fixture
