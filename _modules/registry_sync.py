@@ -37,11 +37,6 @@ log = logging.getLogger(__name__)
 
 __func_alias__ = {"list_": "list"}
 __outputter__ = dict.fromkeys(("check", "plan", "sync", "list_"), "registry_sync")
-__virtualname__ = "registry_sync"
-
-
-def __virtual__():
-    return __virtualname__
 
 
 def check(brief=False, images_file="", environment="", everything=False):

@@ -15,8 +15,6 @@ import salt.utils.color
 
 import _registry_table as table
 
-__virtualname__ = "registry_sync"
-
 # How salt-call names the one minion that it is.
 SALT_CALL = "local"
 COLORS = {
@@ -31,10 +29,6 @@ COLORS = {
     "unreadable": "LIGHT_RED",
     "failed": "LIGHT_RED",
 }
-
-
-def __virtual__():
-    return __virtualname__
 
 
 def output(data, **kwargs):

@@ -7,15 +7,9 @@ from salt.exceptions import CommandExecutionError
 
 from _registry_state_returns import ret as _ret
 
-__virtualname__ = "registry_sync"
-
 # How many reasons a comment spells out, and tags of each; all of them stand in registry_sync.check.
 REASONS_SHOWN = 5
 TAGS_SHOWN = 3
-
-
-def __virtual__():
-    return __virtualname__
 
 
 def synced(name):
