@@ -9,6 +9,9 @@ from typing import Any
 
 import yaml
 
+# Without a list the server refuses every manifest with a layer that lies elsewhere, as those of Windows have;
+# it never opens the address itself: https://github.com/distribution/distribution/issues/2795
+_WEB_ADDRESSES = "^https?://"
 LOOPBACKS = ("127.0.0.1", "::1")
 # Keys of `storage` that are no driver: https://distribution.github.io/distribution/about/configuration/#storage
 _STORAGE_OPTIONS = ("cache", "delete", "maintenance", "redirect", "tag")
@@ -74,6 +77,7 @@ def service_config(site: Site) -> dict[str, Any]:
             "secret": site.secret,
             "headers": {"X-Content-Type-Options": ["nosniff"]},
         },
+        "validation": {"manifests": {"urls": {"allow": [_WEB_ADDRESSES]}}},
         "health": {"storagedriver": {"enabled": True, "interval": "10s", "threshold": 3}},
     }
     # The server accepts one driver only.

@@ -39,6 +39,7 @@ def test_a_site_that_says_nothing_gets_deletes_a_secret_and_its_own_directory():
             "filesystem": {"rootdirectory": "/srv"},
         },
         "http": {"addr": ":5000", "secret": "s", "headers": {"X-Content-Type-Options": ["nosniff"]}},
+        "validation": {"manifests": {"urls": {"allow": ["^https?://"]}}},
         "health": {"storagedriver": {"enabled": True, "interval": "10s", "threshold": 3}},
     }
 
