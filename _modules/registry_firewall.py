@@ -6,7 +6,7 @@ import salt.utils.data
 import salt.utils.path
 from salt.exceptions import CommandExecutionError
 
-from _registry_host_firewall import replace_saved_rules
+from _registry_host_firewall import nftables_may_close, replace_saved_rules
 
 __func_alias__ = {"open_": "open"}
 
@@ -20,6 +20,8 @@ _SAVED_RULES = {
     ("Debian", "ipv4"): "/etc/iptables/rules.v4",
     ("Debian", "ipv6"): "/etc/iptables/rules.v6",
 }
+# What loads these files at boot.
+_RULES_PACKAGES = {"RedHat": "iptables-services", "Debian": "iptables-persistent"}
 
 
 def kind():
@@ -35,14 +37,39 @@ def kind():
 
         salt '*' registry_firewall.kind
     """
-    # Not pillar.get, which gives modules asterisks only from Salt 3008 on.
-    choice = salt.utils.data.traverse_dict_and_list(__pillar__, "docker_registry:firewall", "auto")
+    choice = _choice()
     if choice != "auto":
         return choice
     which = salt.utils.path.which
     if which("firewall-cmd") and __salt__["registry_service.control"]("firewalld", "status"):
         return "firewalld"
     return "iptables" if which("iptables") and _filters() else "none"
+
+
+def warnings():
+    """
+    What may keep the registry's port closed, now or after a boot, and is not for this formula to change.
+
+    Returns:
+        list: one sentence each.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_firewall.warnings
+    """
+    name = kind()
+    if name == "iptables":
+        return [_lost_at_boot(family) for family in _families() if not _saved_rules(family)[0]]
+    port = __salt__["registry_host.port"]()
+    if name == "none" and _choice() == "auto" and nftables_may_close(_nftables(), port):
+        return [
+            f"nftables filters incoming connections here, and no rule of it accepts port {port}; this "
+            f"formula manages firewalld and iptables alone. Add 'tcp dport {port} accept' to the input "
+            "chain, or set docker_registry:firewall to none where the port is open in another way"
+        ]
+    return []
 
 
 def is_open():
@@ -121,6 +148,25 @@ def _call(functions):
     if probe and probe not in __salt__:
         raise CommandExecutionError(f"docker_registry:firewall: {name} is not installed here")
     return functions[name]() if name in functions else True
+
+
+def _choice():
+    # Not pillar.get, which gives modules asterisks only from Salt 3008 on.
+    return salt.utils.data.traverse_dict_and_list(__pillar__, "docker_registry:firewall", "auto")
+
+
+def _nftables():
+    if not salt.utils.path.which("nft"):
+        return ""
+    return __salt__["cmd.run_stdout"](["nft", "list", "ruleset"], python_shell=False, ignore_retcode=True)
+
+
+def _lost_at_boot(family):
+    path = _SAVED_RULES.get((__grains__["os_family"], family))
+    reason = f"there is no {path}" if path else "this formula knows no file of saved rules on this system"
+    package = _RULES_PACKAGES.get(__grains__["os_family"])
+    remedy = f"; install {package} and apply again" if package else ""
+    return f"the rule of {_PROGRAMS[family]} is lost at the next boot, as {reason}{remedy}"
 
 
 # firewalld

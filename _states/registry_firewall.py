@@ -26,7 +26,9 @@ def port_open(name):
     """
     if not __salt__["registry_host.should_manage"]("service"):
         return _ret(name, True, _LEFT_ALONE)
-    return _port_state(name, "open", lambda: not __salt__["registry_firewall.is_open"]())
+    ret = _port_state(name, "open", lambda: not __salt__["registry_firewall.is_open"]())
+    warnings = [f"Warning: {warning}" for warning in __salt__["registry_firewall.warnings"]()]
+    return {**ret, "comment": ". ".join([ret["comment"], *warnings])}
 
 
 def port_closed(name):

@@ -214,3 +214,87 @@ def test_what_former_versions_have_put_into_the_mine_is_read(checkout):
     }
     module = load(checkout, "registry_tls", pillar={"local": {"host": "mirror"}}, salt=salt)
     assert module.published_ca() == ca
+
+
+NFT = """table inet filter {
+	set admins {
+		type ipv4_addr
+	}
+
+	chain input {
+		type filter hook input priority filter; policy %s;
+		%s
+	}
+
+	chain output {
+		type filter hook output priority filter; policy accept;
+	}
+}
+"""
+
+
+@pytest.fixture
+def firewall_of(checkout, monkeypatch):
+    """Return a function that makes the firewall module of a host with these programs."""
+
+    def make(outputs, *, files=(), pillar=None, grains=None):
+        def run(command, **_):
+            return outputs.get(command[0], "")
+
+        monkeypatch.setattr("salt.utils.path.which", outputs.__contains__)
+        salt = {
+            "cmd.run_stdout": run,
+            "registry_host.port": lambda: 5000,
+            "file.file_exists": set(files).__contains__,
+            "file.read": lambda path: "",
+        }
+        return load(checkout, "registry_firewall", pillar=pillar, salt=salt, grains=grains)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("policy", "rule", "warns"),
+    [
+        ("drop", "", True),
+        ("accept", "tcp dport 22 accept\n\t\treject", True),
+        ("accept", "", False),
+        ("drop", "tcp dport 5000 accept", False),
+        ("drop", "tcp dport { 22, 5000 } counter packets 0 bytes 0 accept", False),
+        ("drop", "tcp dport { 22, 15000 } accept", True),
+    ],
+)
+def test_nftables_that_may_keep_the_port_closed_are_a_warning(policy, rule, warns, firewall_of):
+    module = firewall_of({"nft": NFT % (policy, rule)})
+    assert module.kind() == "none"
+    warnings = module.warnings()
+    assert bool(warnings) == warns
+    assert all("Add 'tcp dport 5000 accept' to the input chain" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize("outputs", [{}, {"nft": ""}])
+def test_without_rules_of_nftables_there_is_no_warning(outputs, firewall_of):
+    assert firewall_of(outputs).warnings() == []
+
+
+def test_a_site_that_opens_the_port_itself_gets_no_warning(firewall_of):
+    assert firewall_of({"nft": NFT % ("drop", "")}, pillar={"firewall": "none"}).warnings() == []
+
+
+EL9 = {"os_family": "RedHat", "osmajorrelease": 9}
+
+
+@pytest.mark.parametrize(
+    ("grains", "files", "said"),
+    [
+        (None, [], "no /etc/iptables/rules.v4; install iptables-persistent and apply again"),
+        (EL9, [], "no /etc/sysconfig/iptables; install iptables-services and apply again"),
+        ({"os_family": "Suse"}, [], "knows no file of saved rules on this system"),
+        (None, ["/etc/iptables/rules.v4"], ""),
+    ],
+)
+def test_a_rule_that_no_boot_brings_back_is_a_warning(grains, files, said, firewall_of):
+    module = firewall_of({"iptables": "-P INPUT DROP"}, files=files, grains=grains)
+    warnings = module.warnings()
+    assert len(warnings) == bool(said)
+    assert all(said in warning and "is lost at the next boot" in warning for warning in warnings)
