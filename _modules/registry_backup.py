@@ -1,23 +1,20 @@
-"""
-What was on this host before the formula configured its registry, so that ``docker_registry.clean`` takes away
-what the formula brought and puts back what it changed.
-"""
+"""The configuration of this host before the formula changed it; ``docker_registry.clean`` restores it."""
 
 from __future__ import annotations
 
 import json
 
-NOTE = "/var/lib/docker_registry/before.json"
+PATH = "/var/lib/docker_registry/before.json"
 
 
 def saved_state():
     """
-    What was noted when the formula first configured the registry of this host.
+    The configuration that was saved when the formula first configured the registry of this host.
 
     Returns:
         dict: ``package`` (the one that the formula then installed, empty where it was there already or none
         was needed), ``service`` (``runs``, ``enabled``) and ``files`` (path → text, user, group and mode, or
-        none where there was no such file); empty where nothing was noted.
+        none where there was no such file); empty where nothing was saved.
 
     CLI Example:
 
@@ -25,12 +22,12 @@ def saved_state():
 
         salt '*' registry_backup.saved_state
     """
-    return json.loads(__salt__["file.read"](NOTE)) if __salt__["file.file_exists"](NOTE) else {}
+    return json.loads(__salt__["file.read"](PATH)) if __salt__["file.file_exists"](PATH) else {}
 
 
 def path():
     """
-    Where the note is kept.
+    Where it is saved.
 
     Returns:
         str: a path.
@@ -41,12 +38,12 @@ def path():
 
         salt '*' registry_backup.path
     """
-    return NOTE
+    return PATH
 
 
 def capture(package, service, files):
     """
-    What is here now, in the form of ``saved_state``.
+    The current configuration, in the form of ``saved_state``.
 
     Args:
         package (str): the system's package of the registry.
@@ -69,7 +66,7 @@ def capture(package, service, files):
             "runs": __salt__["registry_service.control"](service, "status"),
             "enabled": __salt__["registry_service.control"](service, "enabled"),
         },
-        "files": {file: _kept(file) for file in files},
+        "files": {file: _capture_file(file) for file in files},
     }
 
 
@@ -81,7 +78,7 @@ def installed(package):
         package (str): its name.
 
     Returns:
-        bool: true if it was noted so.
+        bool: true if it did.
 
     CLI Example:
 
@@ -94,7 +91,7 @@ def installed(package):
     return saved_state().get("package") == package
 
 
-def _kept(file):
+def _capture_file(file):
     if not __salt__["file.file_exists"](file):
         return None
     stats = __salt__["file.stats"](file)

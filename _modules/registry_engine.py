@@ -1,4 +1,4 @@
-"""What the states of ``docker_registry`` ask about the container engines of this host: docker and podman."""
+"""The container engines of this host, docker and podman, and their trust in the registries of the pillar."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PROGRAMS = {"docker": ("dockerd", "dockerd-current", "docker-current"), "podman
 
 def manages(engine):
     """
-    Whether an engine is ours to configure.
+    Whether the formula configures an engine.
 
     Args:
         engine (str): ``docker`` or ``podman``.
@@ -81,15 +81,15 @@ def should_manage(what):
 
 def text(of, clean=False):
     """
-    What a file should say.
+    Contents of a configuration file.
 
     Args:
         of (str): ``sysconfig`` (/etc/sysconfig/docker), ``daemon`` (/etc/docker/daemon.json) or ``podman``
             (our file in registries.conf.d).
-        clean (bool): what it should say without us.
+        clean (bool): without our registries.
 
     Returns:
-        str: the whole text; empty where nothing is left to say.
+        str: the whole text; empty where nothing is left.
 
     Raises:
         CommandExecutionError: the file that is there cannot be added to.
@@ -126,7 +126,7 @@ def insecure():
 
 def authorities():
     """
-    The certificate authorities that engines need to trust our registries.
+    The CA certificates that engines need for our registries.
 
     Returns:
         dict: ``host:port`` → PEM.

@@ -10,7 +10,7 @@ from _registry_host_firewall import nftables_may_close, replace_saved_rules
 
 __func_alias__ = {"open_": "open"}
 
-# A service of its own, so that taking it away takes nothing that somebody else has opened.
+# A service of its own, so that removing it closes no port that somebody else has opened.
 _SERVICE = "salt-docker-registry"
 # IPv6 has rules of its own; by what Salt calls a family.
 _PROGRAMS = {"ipv4": "iptables", "ipv6": "ip6tables"}
@@ -26,7 +26,7 @@ _RULES_PACKAGES = {"RedHat": "iptables-services", "Debian": "iptables-persistent
 
 def kind():
     """
-    The firewall that lets the registry's port in.
+    The firewall in which the registry's port is opened.
 
     Returns:
         str: ``firewalld``, ``iptables`` or ``none``: the pillar's ``firewall``, or what runs here.
@@ -74,7 +74,7 @@ def warnings():
 
 def is_open():
     """
-    Whether our rule is there, now and after a boot.
+    Whether our rule is active, and saved where rules are loaded at boot.
 
     Returns:
         bool: true if nothing is to be done.
@@ -93,7 +93,7 @@ def is_open():
 
 def has_rule():
     """
-    Whether any rule of ours is there, be it for another port.
+    Whether there is any rule of ours, also for another port.
 
     Returns:
         bool: true if ``close`` has something to do.
@@ -112,7 +112,7 @@ def has_rule():
 
 def open_():
     """
-    Let the registry's port in, now and after a boot, and no longer a port that it had before.
+    Open the registry's port, now and after a boot, and close a port that it had before.
 
     Raises:
         CommandExecutionError: the firewall refuses.
@@ -128,7 +128,7 @@ def open_():
 
 def close():
     """
-    Take our rule away; what others have opened stays open.
+    Remove our rule; rules of others stay.
 
     Raises:
         CommandExecutionError: the firewall refuses.
@@ -213,7 +213,7 @@ def _port():
 
 
 def _filters():
-    """Whether iptables lets in less than everything; on a host without rules there is nothing to open."""
+    """Whether iptables filters; on a host without rules there is nothing to open."""
     return any(set(_rules(family)) - {"-P INPUT ACCEPT"} for family in _families())
 
 
@@ -283,8 +283,8 @@ def _our_rules(lines):
 
 def _save(family, rule):
     """
-    Have the file that is loaded at boot say the same. Salt's own ``iptables.save`` would write into it all
-    that runs, with the rules that docker and others have made for the moment.
+    Write our rule to the file that is loaded at boot. Salt's ``iptables.save`` would save all active rules,
+    also those that docker and others add at run time.
     """
     path, saved = _saved_rules(family)
     if path:

@@ -1,5 +1,5 @@
 """
-What the states of ``docker_registry`` ask about the host they run on, and what they write to it.
+Settings and texts of the registry service on this host, for the states of ``docker_registry``.
 
 The states name most of these functions as slots and as conditions, so that they are called when a
 state runs, not when a file is rendered: by then the modules may not have been synced.
@@ -49,7 +49,7 @@ def skips_configuration():
 
 def should_manage(what):
     """
-    Whether a state that configures has something to do on this host.
+    Whether a state that configures should run on this host.
 
     Args:
         what (str): ``package``, ``container``, ``quadlet`` or ``unit`` (ways to install the registry),
@@ -76,7 +76,7 @@ def should_manage(what):
 
 def forced_changes(config, storage_default):
     """
-    What ``docker_registry:force: true`` would change, found by trying it in test mode.
+    What ``docker_registry:force: true`` would change, as a run in test mode reports it.
 
     Args:
         config (str): path of the registry's configuration file.
@@ -98,7 +98,7 @@ def forced_changes(config, storage_default):
         concurrent=True,
         saltenv=__opts__.get("saltenv"),
         pillarenv=__opts__.get("pillarenv"),
-        # As it was given: what sdb:// stands for is nobody else's to see.
+        # With sdb:// as given: the nested pillar must hold no secret.
         pillar={"docker_registry": {**host.plain(__pillar__.get("docker_registry") or {}), "force": True}},
     )
     # Salt's loader takes the test mode of an inner run over to the outer one, where a function of the same
@@ -111,12 +111,12 @@ def forced_changes(config, storage_default):
         config: host.config_lines_changed(_text(config), service_config(config, storage_default)),
     }
     ordered = sorted(ran.items(), key=lambda item: item[1]["__run_num__"])
-    return [host.foretold(tag, ret, lines) for tag, ret in ordered if ret["result"] is not True]
+    return [host.planned_change(tag, ret, lines) for tag, ret in ordered if ret["result"] is not True]
 
 
 def storage(default):
     """
-    The directory that the images lie in.
+    The directory of the images.
 
     Args:
         default (str): where the system's package keeps them.
@@ -173,7 +173,7 @@ def service_config(file, storage_default):
 
 def owner(packaged):
     """
-    Whom the registry's files belong to.
+    Owner of the registry's files.
 
     Args:
         packaged (str): user or group of the system's package.
@@ -192,7 +192,7 @@ def owner(packaged):
 
 def text(of):
     """
-    What a file of the registry says whose text stands in the pillar.
+    Contents of a file whose text is in the pillar.
 
     Args:
         of (str): ``certificate`` or ``key``.
@@ -299,7 +299,7 @@ def _serves_already(settings):
 
 
 def _once(name, find):
-    """What was found first in this state run; later, what the run itself has done would show."""
+    """The first answer in this state run; later ones would show what the run itself has changed."""
     key = f"registry_host.{name}"
     if key not in __context__:
         __context__[key] = find()

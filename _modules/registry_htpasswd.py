@@ -16,14 +16,13 @@ _NO_BCRYPT = (
 
 def text(file):
     """
-    What the registry's file of users should say. A password of the pillar whose hash is in the file keeps
-    that hash.
+    Contents of the htpasswd file. A password of the pillar keeps the hash that it has in the current file.
 
     Args:
         file (str): path of the file.
 
     Returns:
-        str: a line a user, with bcrypt hashes alone; empty where the pillar names nobody.
+        str: a line a user, with bcrypt hashes alone; empty where the pillar has no users.
 
     Raises:
         CommandExecutionError: the pillar has a mistake, or nothing here can hash.

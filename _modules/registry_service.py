@@ -1,4 +1,4 @@
-"""The registry's service on this host, under systemd or an init script."""
+"""Services on this host, under systemd or an init script."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from _registry_config_read import SettingsError
 
 def answers(patience=0):
     """
-    Whether something listens where the registry of this host should.
+    Whether something listens on the address of the registry on this host.
 
     Args:
         patience (float): seconds to wait for it.
@@ -41,8 +41,8 @@ def answers(patience=0):
 
 def control(name, action):
     """
-    Start, stop, enable or look at a service, also where systemd is installed but not running: Salt then
-    takes itself to be offline and says success without doing anything.
+    Start, stop, enable or query a service, also where systemd is installed but not running: Salt then
+    assumes to be offline and reports success without doing anything.
     https://github.com/saltstack/salt/blob/master/salt/utils/systemd.py (``offline``)
 
     Args:
@@ -73,10 +73,10 @@ def control(name, action):
 
 def reload_units():
     """
-    Have systemd read its units anew, where it runs; a quadlet becomes a unit by that.
+    Reload systemd's units, where it runs; this also generates units from quadlets.
 
     Returns:
-        bool: true if there is nothing to read or it was read.
+        bool: true if they were reloaded or systemd does not run.
 
     CLI Example:
 

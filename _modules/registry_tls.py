@@ -1,6 +1,8 @@
 """
-The door of the registry on this host: the authority that signs its certificate
-(``docker_registry:registry:tls: self_signed``), and its users (``docker_registry:registry:htpasswd``).
+The registry's own certificate authority (``docker_registry:registry:tls: self_signed``): its files on this
+host, and the master's mine, from which other hosts fetch the CA certificate.
+
+https://docs.saltproject.io/en/latest/topics/mine/index.html
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ _PEM = "-----BEGIN CERTIFICATE-----"
 
 def self_signed():
     """
-    Whether the registry of the pillar has an authority of its own.
+    Whether the registry has a certificate authority of its own.
 
     Returns:
         bool: true if ``docker_registry:registry:tls`` is ``self_signed``.
@@ -45,7 +47,7 @@ def self_signed():
 
 def makes_authority():
     """
-    Whether the authority is to be made on this host: it is that of the registry here.
+    Whether the authority is created on this host, where the registry runs.
 
     Returns:
         bool: true if ``self_signed`` and ``docker_registry:registry:install`` is not ``none``.
@@ -64,7 +66,7 @@ def makes_authority():
 
 def authority():
     """
-    The certificate of the registry's authority, as this host knows it; it is no secret.
+    The certificate of the registry's authority on this host; it is no secret.
 
     Returns:
         str: PEM; empty where there is none.
@@ -81,7 +83,7 @@ def authority():
 
 def authority_path():
     """
-    Where the certificate of the registry's authority is kept on this host.
+    Path of the certificate of the registry's authority on this host.
 
     Returns:
         str: a path, empty where the registry has no authority of its own.
@@ -97,7 +99,7 @@ def authority_path():
 
 def host_name():
     """
-    By what name others call the registry.
+    The host name by which clients reach the registry.
 
     Returns:
         str: ``docker_registry:local:host``, or this host's fqdn.
@@ -111,9 +113,9 @@ def host_name():
     return _settings().local.host
 
 
-def has_authority_key():
+def has_ca_key():
     """
-    Whether the authority's key is here: it was made on this host.
+    Whether the authority's key is on this host, where it was created.
 
     Returns:
         bool: true if it is.
@@ -122,7 +124,7 @@ def has_authority_key():
 
     .. code-block:: bash
 
-        salt '*' registry_tls.has_authority_key
+        salt '*' registry_tls.has_ca_key
     """
     path = _settings().authority
     return bool(path) and Path(_key_of(path)).exists()
@@ -155,14 +157,14 @@ def files(directory):
 
 def due(directory):
     """
-    What has to be made, or made anew, before the registry speaks TLS with a certificate of its own
+    What has to be created or renewed before the registry can serve TLS with a certificate of its own
     authority.
 
     Args:
         directory (str): where the registry's configuration is.
 
     Returns:
-        dict: ``authority`` and ``certificate``, each with the reason; empty where all is well.
+        dict: ``authority`` and ``certificate``, each with the reason; empty where nothing is due.
 
     Raises:
         CommandExecutionError: the pillar has a mistake.
@@ -183,11 +185,12 @@ def due(directory):
 
 def renew(directory, user, group):
     """
-    Make what ``due`` names. An authority keeps its key; the registry gets a new one with each certificate.
+    Create or renew what ``due`` names. An authority keeps its key; the registry gets a new one with each
+    certificate.
 
     Args:
         directory (str): where the registry's configuration is.
-        user (str): whom the registry runs as.
+        user (str): of the registry's process.
         group (str): and its group.
 
     Returns:
@@ -217,11 +220,11 @@ def renew(directory, user, group):
 
 def published_ca():
     """
-    What the master's mine says of the registry's authority, under the minion whose ID is the name that
-    ``docker_registry:local:host`` has: only that minion can have put it there.
+    The CA certificate in the master's mine, published by the minion whose ID is
+    ``docker_registry:local:host``; no other minion can publish under that ID.
 
     Returns:
-        str: PEM; empty where it says nothing, or there is no master.
+        str: PEM; empty where there is none, or no master.
 
     CLI Example:
 
@@ -234,7 +237,7 @@ def published_ca():
 
 def is_published():
     """
-    Whether the mine has what ``publish_ca`` would put there.
+    Whether the mine has what ``publish_ca`` would publish.
 
     Returns:
         bool: true if it has, or there is no master.
@@ -250,7 +253,7 @@ def is_published():
 
 def publish_ca():
     """
-    Put the certificate of the registry's authority into the mine, for the engines of other hosts.
+    Publish the CA certificate to the mine, for the engines of other hosts.
 
     Returns:
         bool: true if the master has taken it.
@@ -266,10 +269,10 @@ def publish_ca():
 
 def unpublish_ca():
     """
-    Take it out again.
+    Remove the CA certificate from the mine.
 
     Returns:
-        bool: true if the mine has nothing of it.
+        bool: true if the mine has none.
 
     CLI Example:
 
@@ -282,7 +285,7 @@ def unpublish_ca():
 
 def is_in_mine():
     """
-    Whether the mine still has something of this host's.
+    Whether the mine has a CA certificate of this host.
 
     Returns:
         bool: true if it has.
@@ -337,7 +340,7 @@ def _make_authority(make, at):
     try:
         certificate = make["x509.create_certificate"](signing_private_key=key, **wanted)
     except _UNREADABLE as failure:
-        # A new one in its place would not be trusted by anybody, so that is not ours to decide.
+        # No engine would trust a new one in its place, so the operator decides.
         where = at["authority_key"]
         raise CommandExecutionError(
             f"{where}: {failure}; without this file a new authority is made, and all engines have to learn it"
@@ -358,7 +361,7 @@ def _x509():
 
 
 def _write(path, text, mode, user="root", group="root"):
-    """At no moment does somebody else read it, or does half of it stand there."""
+    """Atomic, and with its final owner and mode from the start."""
     handle, beside = tempfile.mkstemp(dir=PurePosixPath(path).parent, prefix=".docker_registry.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -372,7 +375,7 @@ def _write(path, text, mode, user="root", group="root"):
 
 
 def _hosts():
-    """By what others call the registry."""
+    """Host names in the registry's certificate."""
     return list(dict.fromkeys(filter(None, (_settings().local.host, __grains__.get("fqdn")))))
 
 

@@ -1,6 +1,6 @@
 """
-States that note what is on a host before its registry is configured, and that put it back. Where nothing was
-noted the formula has configured nothing, and they leave the host as it is.
+States that save the configuration of a host before the formula changes it, and that restore it. Where nothing
+was saved the formula has configured nothing, and they leave the host as it is.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _NOTHING = "The formula has not configured a registry here"
 
 def saved(name, package, service, files):
     """
-    Note what is here, once, before the first configuration.
+    Save package, service and files as they are, once, before the first configuration.
 
     Args:
         name (str): any.
@@ -39,19 +39,21 @@ def saved(name, package, service, files):
     if not __salt__["registry_host.should_manage"]("service"):
         return _ret(name, True, "Nothing to configure on this host")
     if __salt__["registry_backup.saved_state"]():
-        return _ret(name, True, "It was noted before")
+        return _ret(name, True, "It was saved before")
     text = json.dumps(__salt__["registry_backup.capture"](package, service, files), indent=1)
     # The files may hold secrets.
     path = __salt__["registry_backup.path"]()
     made = __states__["file.managed"](path, contents=text, mode="0600", makedirs=True, show_changes=False)
-    verb = "Would note" if __opts__["test"] else "Noted"
-    comment = f"{verb} in {path} what is here" if made["result"] is not False else made["comment"]
+    verb = "Would save" if __opts__["test"] else "Saved"
+    comment = (
+        f"{verb} the previous configuration to {path}" if made["result"] is not False else made["comment"]
+    )
     return {**made, "name": name, "comment": comment}
 
 
 def files_restored(name):
     """
-    Put back the files that the formula has written over, and remove those that it has brought.
+    Restore the files that the formula has overwritten, and remove those that it has created.
 
     Args:
         name (str): any.
@@ -65,7 +67,7 @@ def files_restored(name):
           registry_backup.files_restored: []
     """
     files = __salt__["registry_backup.saved_state"]().get("files", {})
-    return _joined(name, [_file_back(path, kept) for path, kept in files.items()], _NOTHING)
+    return _joined(name, [_file_restored(path, kept) for path, kept in files.items()], _NOTHING)
 
 
 def package_restored(name):
@@ -91,7 +93,7 @@ def package_restored(name):
 
 def service_restored(name):
     """
-    Have the service of a package that stays run as it did before, and forget what was noted.
+    Restore the state of a service whose package stays, and remove what was saved.
 
     Args:
         name (str): the service.
@@ -105,22 +107,22 @@ def service_restored(name):
           registry_backup.service_restored:
             - name: docker-registry
     """
-    note = __salt__["registry_backup.saved_state"]()
-    if not note:
+    saved_state = __salt__["registry_backup.saved_state"]()
+    if not saved_state:
         return _ret(name, True, _NOTHING)
-    changes = {} if note["package"] else _what_differs(name, note["service"])
+    changes = {} if saved_state["package"] else _restoring_actions(name, saved_state["service"])
     if __opts__["test"]:
-        return _ret(name, None, f"Would have {name} as it was before", {**changes, "note": "removed"})
+        return _ret(name, None, f"Would have {name} as it was before", {**changes, "backup": "removed"})
     try:
         for action in changes.values():
             __salt__["registry_service.control"](name, action)
     except CommandExecutionError as error:
         return _ret(name, False, f"{name} is not as it was before: {error}")
     __salt__["file.remove"](__salt__["registry_backup.path"]())
-    return _ret(name, True, f"{name} is as it was before", {**changes, "note": "removed"})
+    return _ret(name, True, f"{name} is as it was before", {**changes, "backup": "removed"})
 
 
-def _file_back(path, kept):
+def _file_restored(path, kept):
     if kept is None:
         return __states__["file.absent"](path)
     text = kept["text"]
@@ -130,8 +132,8 @@ def _file_back(path, kept):
     )
 
 
-def _what_differs(name, before):
-    """What to do with the service: at boot, and now."""
+def _restoring_actions(name, before):
+    """Actions that restore the service: at boot, and now."""
     changes = {}
     if bool(__salt__["registry_service.control"](name, "enabled")) != bool(before["enabled"]):
         changes["at boot"] = "enable" if before["enabled"] else "disable"

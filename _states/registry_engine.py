@@ -1,4 +1,4 @@
-"""States of what docker and podman know of our registries."""
+"""States that make docker and podman trust the registries of the pillar, and that undo it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LEFT_ALONE = "Nothing to configure on this host"
 
 def file_cleaned(name, of):
     """
-    Take our registries out of a file of docker; what others have put there stays.
+    Remove our registries from a file of docker; other settings stay.
 
     Args:
         name (str): path of the file.
@@ -43,7 +43,7 @@ def file_cleaned(name, of):
 
 def authorities(name, engine):
     """
-    Have an engine know the certificate authorities of our registries. It reads them at each pull.
+    Install the CAs of our registries for an engine, which reads them at each pull.
 
     Args:
         name (str): its directory of authorities, such as /etc/docker/certs.d.
@@ -59,17 +59,17 @@ def authorities(name, engine):
             - name: /etc/docker/certs.d
             - engine: docker
     """
-    # A registry that is left alone may still have renewed its own authority.
+    # A registry that is left alone may still have renewed its own CA.
     idle = __salt__["registry_host.skips_configuration"]() and not __salt__["registry_tls.self_signed"]()
     if idle or not __salt__["registry_engine.manages"](engine):
         return _ret(name, True, _LEFT_ALONE)
     rets = [
         __states__["file.managed"](f"{name}/{registry}/ca.crt", contents=text, mode="0644", makedirs=True)
         for registry, text in __salt__["registry_engine.authorities"]().items()
-        # In a plan it may not have been made yet.
+        # In test mode it may not exist yet.
         if text or __opts__["test"]
     ]
-    return _joined(name, rets) if rets else _ret(name, True, "No registry has an authority of its own")
+    return _joined(name, rets) if rets else _ret(name, True, "No registry has a private CA")
 
 
 def authorities_absent(name):
@@ -94,4 +94,4 @@ def authorities_absent(name):
         if rets[-1]["changes"] and not __opts__["test"]:
             # It refuses where somebody else has put a file there.
             __salt__["file.rmdir"](f"{name}/{registry}")
-    return _joined(name, rets) if rets else _ret(name, True, "No registry has an authority of its own")
+    return _joined(name, rets) if rets else _ret(name, True, "No registry has a private CA")

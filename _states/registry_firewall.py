@@ -11,7 +11,7 @@ _LEFT_ALONE = "Nothing to configure on this host"
 
 def port_open(name):
     """
-    Let the registry's port in, through the firewall that runs here.
+    Open the registry's port in the firewall that runs here.
 
     Args:
         name (str): any.
@@ -33,7 +33,7 @@ def port_open(name):
 
 def port_closed(name):
     """
-    Take the rule of ``port_open`` away.
+    Remove the rule of ``port_open``.
 
     Args:
         name (str): any.

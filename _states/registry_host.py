@@ -16,8 +16,8 @@ _LEFT_ALONE = "Nothing to configure on this host"
 
 def configuration_guard(name, config, storage):
     """
-    Check the pillar, and say whether the states that configure will do anything: they leave a registry
-    alone that serves images already, unless ``docker_registry:force`` is true.
+    Check the pillar, and report whether the formula configures this host: a registry that already serves
+    images is left alone, unless ``docker_registry:force`` is true.
 
     Args:
         name (str): any.
@@ -36,7 +36,7 @@ def configuration_guard(name, config, storage):
     """
     try:
         if not __salt__["registry_host.skips_configuration"]():
-            return _ret(name, True, "The pillar is understood; the registry is configured as it says")
+            return _ret(name, True, "The pillar is valid; the registry is configured as it says")
         served = __salt__["registry_sync.registry"]()
         test = __opts__["test"]
         changes = __salt__["registry_host.forced_changes"](config, storage)
@@ -55,7 +55,7 @@ def configuration_guard(name, config, storage):
 
 def storage(name, default, user, group):
     """
-    Make the directory of the images, give it to the service, and label it where SELinux is used.
+    Create the directory of the images, owned by the service, and label it where SELinux is used.
 
     Args:
         name (str): any.
@@ -78,7 +78,7 @@ def storage(name, default, user, group):
         return _ret(name, True, _LEFT_ALONE)
     directory = __salt__["registry_host.storage"](default)
     if not directory:
-        return _ret(name, True, "The images lie in another kind of storage than files")
+        return _ret(name, True, "The images are kept in another storage driver than files")
     rets = [__states__["file.directory"](directory, user=user, group=group, makedirs=True)]
     if "selinux.fcontext_policy_present" in __states__ and __salt__["selinux.getenforce"]() != "Disabled":
         in_container = __salt__["registry_host.should_manage"]("container")
@@ -118,7 +118,7 @@ def unit_absent(name):
 
 def images_purged(name, default):
     """
-    Keep the images of a registry that is gone, unless ``docker_registry:registry:purge`` is true.
+    Delete the images of a removed registry if ``docker_registry:registry:purge`` is true.
 
     Args:
         name (str): any.

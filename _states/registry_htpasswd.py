@@ -1,4 +1,4 @@
-"""State of the registry's file of users."""
+"""State of the registry's htpasswd file."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from _registry_state_returns import ret as _ret
 
 def managed(name, user, group):
     """
-    Have the registry's file of users say what ``docker_registry:registry:htpasswd`` does, in hashes.
+    Write the users of ``docker_registry:registry:htpasswd`` to the htpasswd file, as hashes.
 
     Args:
         name (str): path of the file.
-        user (str): whom the registry runs as.
+        user (str): of the registry's process.
         group (str): and its group.
 
     Returns:

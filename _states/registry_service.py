@@ -18,8 +18,8 @@ _LEFT_ALONE = "Nothing to configure on this host"
 
 def running(name):
     """
-    Have the registry run, now and after a boot, and wait until it answers. It restarts when what this
-    state watches changes, or when it runs and does not answer, as on another port than the pillar's.
+    Run the registry, now and at boot, and wait until it answers. It restarts when something that this state
+    watches changes, or when it is running but does not answer, such as after a change of port.
 
     Args:
         name (str): the service.
@@ -59,7 +59,7 @@ def mod_watch(name, sfun="", **_):
         dict: result False where the service does not come up again.
     """
     if sfun == "engine" and not __salt__["registry_service.control"](name, "status"):
-        return _ret(name, True, f"{name} does not run and has nothing to forget")
+        return _ret(name, True, f"{name} is not running; no restart needed")
     changes = {"now": "restarted"}
     if __opts__["test"]:
         return _planned(name, changes)
@@ -75,7 +75,7 @@ def engine(name, start=False):
 
     Args:
         name (str): the service.
-        start (bool): have it run, now and after a boot.
+        start (bool): run it, now and at boot.
 
     Returns:
         dict: result False where the service does not come up.
@@ -98,7 +98,7 @@ def engine(name, start=False):
 
 def stopped(name):
     """
-    Have a service not run that the formula has configured.
+    Stop a service that the formula has configured.
 
     Args:
         name (str): the service.
@@ -115,12 +115,12 @@ def stopped(name):
     if not __salt__["registry_backup.saved_state"]():
         return _ret(name, True, f"{name} was not configured by this formula")
     if not __salt__["registry_service.control"](name, "status"):
-        return _ret(name, True, f"{name} does not run")
+        return _ret(name, True, f"{name} is not running")
     changes = {"now": "stopped"}
     if __opts__["test"]:
         return _planned(name, changes)
     if not _stop(name):
-        return _ret(name, False, f"{name} still runs {_SECONDS_TO_STOP} s after it was told to stop")
+        return _ret(name, False, f"{name} is still running {_SECONDS_TO_STOP} s after it was stopped")
     return _ret(name, True, f"{name} was stopped", changes)
 
 
@@ -173,12 +173,12 @@ def _answering(name, changes):
 def _staying(name, changes):
     if not __salt__["registry_service.control"](name, "status"):
         return _ret(name, False, f"{name} does not stay up; its log says why", changes)
-    return _ret(name, True, f"{name} runs", changes)
+    return _ret(name, True, f"{name} is running", changes)
 
 
 def _planned(name, changes):
     if not changes:
-        return _ret(name, True, f"{name} runs")
+        return _ret(name, True, f"{name} is running")
     verb = {"started": "start", "enabled": "enable", "stopped": "stop", "restarted": "restart"}[
         next(iter(changes.values()))
     ]

@@ -1,7 +1,7 @@
 """
-States of the registry's door: the certificate of its own authority, and its users.
+States of the registry's own certificate authority.
 
-They look after what they have made even where a populated registry is left alone: a certificate ends.
+They renew certificates also where a populated registry is left alone.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from salt.exceptions import CommandExecutionError
 from _registry_state_returns import joined as _joined
 from _registry_state_returns import ret as _ret
 
-_NOT_WANTED = "The registry has no authority of its own"
+_NOT_WANTED = "The registry has no CA of its own"
 
 
 def certificate(name, user, group):
     """
-    Have the registry's certificate signed by an authority that is made on this host once
-    (``docker_registry:registry:tls: self_signed``). Both are made anew before they end.
+    Create a certificate authority on this host, once, and a certificate that it signs
+    (``docker_registry:registry:tls: self_signed``). Both are renewed before they expire.
 
     Args:
         name (str): where the registry's configuration is.
-        user (str): whom the registry runs as; its key is readable by nobody else.
+        user (str): of the registry's process; nobody else can read its key.
         group (str): and its group.
 
     Returns:
-        dict: result False where it cannot be made.
+        dict: result False where it cannot be created.
 
     .. code-block:: yaml
 
@@ -52,14 +52,14 @@ def certificate(name, user, group):
 
 def ca_fetched(name):
     """
-    Have this host know the authority of a registry that is another host's, from the mine: the minion whose
-    ID is the name in ``docker_registry:local:host`` has put it there.
+    Fetch the CA certificate of a registry on another host from the mine, where the minion whose ID is
+    ``docker_registry:local:host`` has published it.
 
     Args:
         name (str): any.
 
     Returns:
-        dict: result False where nobody says what it is.
+        dict: result False where it is not in the mine.
 
     .. code-block:: yaml
 
@@ -70,17 +70,17 @@ def ca_fetched(name):
         path = __salt__["registry_tls.authority_path"]()
         if not path:
             return _ret(name, True, _NOT_WANTED)
-        if __salt__["registry_tls.has_authority_key"]():
-            return _ret(name, True, "It was made on this host")
+        if __salt__["registry_tls.has_ca_key"]():
+            return _ret(name, True, "It was created on this host")
         text = __salt__["registry_tls.published_ca"]()
     except CommandExecutionError as mistake:
         return _ret(name, False, str(mistake))
     if text:
         return _joined(name, [_managed(path, "root", "root", "0644", contents=text, makedirs=True)])
     if __salt__["registry_tls.authority"]():
-        return _ret(name, True, f"The mine says nothing of it; what {path} says still holds")
+        return _ret(name, True, f"No CA in the mine; keeping {path}")
     if __opts__["test"]:
-        return _ret(name, None, f"Would write it to {path}, once it is made")
+        return _ret(name, None, f"Would write it to {path}, once it is created")
     return _ret(
         name,
         False,
@@ -92,13 +92,13 @@ def ca_fetched(name):
 
 def ca_published(name):
     """
-    Have the mine say what the registry's authority is, for the engines of other hosts.
+    Publish the CA certificate to the mine, for the engines of other hosts.
 
     Args:
         name (str): any.
 
     Returns:
-        dict: a change where the mine has taken it.
+        dict: a change where it was published.
 
     .. code-block:: yaml
 
@@ -109,25 +109,25 @@ def ca_published(name):
         if not __salt__["registry_tls.makes_authority"]():
             return _ret(name, True, _NOT_WANTED)
         if __salt__["registry_tls.is_published"]():
-            return _ret(name, True, "There is nothing new to tell")
+            return _ret(name, True, "The CA in the mine is current")
     except CommandExecutionError as mistake:
         return _ret(name, False, str(mistake))
     if __opts__["test"]:
-        return _ret(name, None, "Would put its certificate into the mine", {"mine": "told"})
+        return _ret(name, None, "Would publish the CA to the mine", {"mine": "published"})
     if __salt__["registry_tls.publish_ca"]():
-        return _ret(name, True, "Its certificate is in the mine", {"mine": "told"})
+        return _ret(name, True, "The CA was published to the mine", {"mine": "published"})
     return _ret(name, True, "The master keeps no mine; docs/logging-in.md says what other hosts need")
 
 
 def absent(name):
     """
-    Undo ``certificate``, ``known`` and ``told``.
+    Remove the authority's files, and its certificate from the mine.
 
     Args:
         name (str): any.
 
     Returns:
-        dict: the files that went.
+        dict: the files that were removed.
 
     .. code-block:: yaml
 
@@ -145,7 +145,7 @@ def absent(name):
     rets = [__states__["file.absent"](paths[each]) for each in ("authority", "authority_key")]
     if of_mine:
         done = __opts__["test"] or __salt__["registry_tls.unpublish_ca"]()
-        rets.append(_ret(name, None if __opts__["test"] else done, "", {"mine": "forgotten"}))
+        rets.append(_ret(name, None if __opts__["test"] else done, "", {"mine": "removed"}))
     if any(ret["changes"] for ret in rets) and not __opts__["test"]:
         # It refuses where somebody else has put a file there.
         __salt__["file.rmdir"](path.rpartition("/")[0])
@@ -153,7 +153,7 @@ def absent(name):
 
 
 def _owned(paths, user, group):
-    """The files as they are, with nobody's rights but those that are needed."""
+    """The files with the owner and mode that they need; their content stays."""
     keeps = {"replace": False, "create": False}
     return [
         _managed(paths["authority_key"], "root", "root", "0600", **keeps),

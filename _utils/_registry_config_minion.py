@@ -18,7 +18,7 @@ Functions = Mapping[str, Callable[..., Any]]
 
 
 def pillar_of(given: Any, functions: Functions, context: MutableMapping[str, Any]) -> Any:
-    """The pillar's ``docker_registry`` with what ``sdb://`` stands for, each asked for once a run.
+    """The pillar's ``docker_registry`` with each ``sdb://`` resolved, once a run.
 
     Args:
         given: as it stands in the pillar.

@@ -135,7 +135,7 @@ _TIMES = ("minutes", "hours", "days", "cron", "when")
 
 
 def _schedule(value: Any, key: str) -> dict[str, Any]:
-    """When a minion checks or syncs by itself; Salt knows the rest of what may stand in its schedule."""
+    """When a minion checks or syncs by itself; Salt checks the rest of its schedule."""
     tree: dict[str, Any] = check.mapping(_SCHEDULE)(value, key)
     times = [name for name in _TIMES if name in tree]
     if tree and len(times) != 1:

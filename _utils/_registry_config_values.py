@@ -110,7 +110,7 @@ class Settings:
     transfer: Transfer
     # Absolute path of a file for Prometheus; empty = none is written.
     metrics: str = ""
-    # Path of the certificate by which this host knows the registry's own authority; empty = it has none.
+    # Path of the certificate of the registry's own authority on this host; empty = it has none.
     authority: str = ""
     undercloud: Undercloud = field(default_factory=Undercloud)
     # Of image_defaults, for the undercloud's command line.

@@ -1,4 +1,4 @@
-"""What an operator has switched off and should be reminded of, each time."""
+"""Warnings about insecure settings in the pillar, given on each run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from _registry_http_pools import is_loopback
 
 
 def warnings_of(settings: Settings) -> list[str]:
-    """What the pillar asks for that leaves a door open.
+    """Insecure settings in the pillar.
 
     Args:
         settings: as checked.

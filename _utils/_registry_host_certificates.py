@@ -1,6 +1,6 @@
-"""What stands on the certificates of the registry's own authority, and when they are made anew. No I/O.
+"""Contents of the certificates of the registry's own authority, and when they are renewed. No I/O.
 
-The words are those of Salt's module x509, which makes them:
+The keys are those of Salt's module x509, which creates them:
 https://docs.saltproject.io/en/latest/ref/modules/all/salt.modules.x509_v2.html
 """
 
@@ -14,8 +14,8 @@ AUTHORITY_DAYS = 3650
 LEAF_DAYS = 365
 # A site that applies the formula once a quarter has a certificate that never ends.
 LEAF_RENEWAL_DAYS = 90
-# Before a certificate could outlive the authority. It keeps its key, so that who knows the older certificate
-# of the authority has until then to learn of the newer one.
+# Before a certificate could outlive the authority. It keeps its key, so that hosts with the older certificate
+# of the authority have until then to fetch the newer one.
 AUTHORITY_RENEWAL_DAYS = LEAF_DAYS + LEAF_RENEWAL_DAYS
 
 KEY: Mapping[str, Any] = {"algo": "ec", "keysize": 256}
@@ -24,7 +24,7 @@ _LONGEST_COMMON_NAME = 64
 
 
 def authority(host: str) -> dict[str, Any]:
-    """What ``x509.create_certificate`` is told for an authority that signs this registry's certificate."""
+    """Arguments of ``x509.create_certificate`` for an authority that signs this registry's certificate."""
     return {
         **_COMMON,
         "CN": f"docker_registry on {host}"[:_LONGEST_COMMON_NAME],
@@ -38,10 +38,10 @@ def leaf(hosts: Iterable[str], addresses: Iterable[str]) -> dict[str, Any]:
     """The same for the registry's own certificate.
 
     Args:
-        hosts: names and addresses by which others call the registry, the first one most often.
-        addresses: what else this host has; those that mean nothing to others are left out.
+        hosts: names and addresses by which clients reach the registry, the most common one first.
+        addresses: others of this host; link-local ones are left out.
     """
-    names = list(dict.fromkeys([*hosts, "localhost", *filter(_is_meant_for_others, addresses)]))
+    names = list(dict.fromkeys([*hosts, "localhost", *filter(_is_reachable, addresses)]))
     return {
         **_COMMON,
         # Nobody reads it any more where there are alternative names.
@@ -56,7 +56,7 @@ def leaf(hosts: Iterable[str], addresses: Iterable[str]) -> dict[str, Any]:
 
 
 def names_missing(certificate: Mapping[str, Any], hosts: Iterable[str]) -> list[str]:
-    """Names that a certificate, as ``x509.read_certificate`` shows it, does not have."""
+    """Names that a certificate, as ``x509.read_certificate`` returns it, lacks."""
     shown = certificate["extensions"].get("subjectAltName", {}).get("value", [])
     there = set(_plain_names(shown))
     return [host for host in hosts if _plain(host) not in there]
@@ -76,7 +76,7 @@ def _general_name(name: str) -> str:
     return f"IP:{name}" if _address(name) else f"DNS:{name}"
 
 
-def _is_meant_for_others(text: str) -> bool:
+def _is_reachable(text: str) -> bool:
     address = _address(text)
     return address is not None and not address.is_link_local
 

@@ -1,6 +1,6 @@
-"""Files by which container engines trust a registry without TLS, as transformations of their text.
+"""Configuration files of container engines with insecure registries, as transformations of their text.
 
-What a site has put into them stays. No I/O, nothing of Salt.
+Other settings in them stay. No I/O, nothing of Salt.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class EngineFileError(ValueError):
 
 
 def add_to_sysconfig(text: str, wanted: Iterable[str]) -> str:
-    """Have ``/etc/sysconfig/docker`` name registries as insecure.
+    """Add insecure registries to ``/etc/sysconfig/docker``.
 
     Args:
         text: the file as it is.
@@ -42,7 +42,7 @@ def add_to_sysconfig(text: str, wanted: Iterable[str]) -> str:
 
 
 def drop_from_sysconfig(text: str, unwanted: Iterable[str]) -> str:
-    """Have ``INSECURE_REGISTRY`` of ``/etc/sysconfig/docker`` no longer name registries.
+    """Remove registries from ``INSECURE_REGISTRY`` in ``/etc/sysconfig/docker``.
 
     Args:
         text: the file as it is.
@@ -130,7 +130,7 @@ def _registries(value: str) -> list[str]:
 
 
 def add_to_daemon_json(text: str, wanted: Iterable[str]) -> str:
-    """Have ``/etc/docker/daemon.json`` name registries as insecure.
+    """Add insecure registries to ``/etc/docker/daemon.json``.
 
     Args:
         text: the file as it is, empty where there is none.
@@ -149,7 +149,7 @@ def add_to_daemon_json(text: str, wanted: Iterable[str]) -> str:
 
 
 def drop_from_daemon_json(text: str, unwanted: Iterable[str]) -> str:
-    """Have ``/etc/docker/daemon.json`` no longer name registries.
+    """Remove insecure registries from ``/etc/docker/daemon.json``.
 
     Args:
         text: the file as it is, empty where there is none.

@@ -1,4 +1,4 @@
-"""The registry's file of users: bcrypt hashes, which are all that docker-distribution takes. No I/O.
+"""The registry's htpasswd file, with bcrypt hashes, the only kind that docker-distribution accepts. No I/O.
 
 https://distribution.github.io/distribution/about/configuration/#htpasswd
 """
@@ -30,7 +30,7 @@ Hasher = Callable[[str, str], "str | None"]
 
 
 class NoBcryptError(Exception):
-    """Nothing here hashes with bcrypt."""
+    """No implementation of bcrypt is available."""
 
 
 def htpasswd(users: Mapping[str, str], old_text: str = "", hasher: Hasher | None = None) -> str:
@@ -77,8 +77,8 @@ def _hash(password: str, hasher: Hasher) -> str:
 def find_hasher() -> Hasher:
     """What hashes with bcrypt here.
 
-    Salt's own Python brings the module ``crypt`` up to Python 3.12, over a libcrypt that knows bcrypt; a
-    system's libcrypt knows it but for Enterprise Linux 7's; and there is the package ``bcrypt``.
+    Salt's own Python brings the module ``crypt`` up to Python 3.12, over a libcrypt with bcrypt; so do
+    all systems' libcrypt but Enterprise Linux 7's; and there is the package ``bcrypt``.
 
     Raises:
         NoBcryptError: none of these is here.

@@ -39,7 +39,7 @@ def plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Site:
-    """What the pillar says of the registry service.
+    """Settings of the registry service, from the pillar.
 
     Args:
         config: merged over the defaults; it has the last word.
@@ -151,7 +151,7 @@ def _changed(old: Sequence[str], new: Sequence[str]) -> int:
     return sum(max(i2 - i1, j2 - j1) for tag, i1, i2, j1, j2 in steps if tag != "equal")
 
 
-def foretold(tag: str, ret: Mapping[str, Any], lines: Mapping[str, int]) -> str:
+def planned_change(tag: str, ret: Mapping[str, Any], lines: Mapping[str, int]) -> str:
     """What a state would do, as a phrase.
 
     Args:

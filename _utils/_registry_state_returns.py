@@ -1,4 +1,4 @@
-"""What states return to Salt."""
+"""Returns of states."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Ret = dict[str, Any]
 
 
 def ret(name: str, result: bool | None, comment: str, changes: Mapping[str, Any] | None = None) -> Ret:
-    """What one state returns.
+    """The return of one state.
 
     Args:
         name: of the state.
@@ -21,7 +21,7 @@ def ret(name: str, result: bool | None, comment: str, changes: Mapping[str, Any]
 
 
 def joined(name: str, rets: Sequence[Ret], otherwise: str = "") -> Ret:
-    """What several states return, as one.
+    """The returns of several states, joined.
 
     Args:
         name: of the one.

@@ -1,4 +1,4 @@
-# Undoes what the other states did, and only that. The images stay unless docker_registry:registry:purge is true;
+# Undoes what the other states did, and nothing else. The images stay unless docker_registry:registry:purge is true;
 # docker and podman stay installed, as other containers may run in them by now.
 {%- from 'docker_registry/map.jinja' import names with context %}
 
@@ -12,7 +12,7 @@ Registry is stopped:
       - test: Modules of the formula are loaded
 {%- if names.init_script %}
 
-# The package's prerm calls it, and to stop what is stopped is an error there, which would keep the package.
+# The package's prerm runs it, and stopping a stopped service is an error there, which would keep the package.
 Init script is disabled while the package is removed:
   file.managed:
     - name: {{ names.init_script | json }}
@@ -36,7 +36,7 @@ Registry unit is absent:
     - require:
       - registry_service: Registry is stopped
 
-# Before the package goes, which would else keep what we wrote as its own.
+# Before the package is removed, which would keep our files as its own.
 Previous configuration is restored:
   registry_backup.files_restored:
     - require:

@@ -17,7 +17,7 @@ Docker trusts the registries through its sysconfig:
   file.managed:
     - name: /etc/sysconfig/docker
     - contents: __slot__:salt:registry_engine.text(sysconfig)
-    # A file that names them already stays as it is, byte by byte.
+    # A file that names them already is not changed at all.
     - onlyif:
       - fun: registry_engine.should_manage
         what: sysconfig

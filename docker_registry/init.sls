@@ -1,4 +1,4 @@
-# The whole way: a registry that runs, is trusted and reachable, and holds the images of the list.
+# Everything: a running registry that engines trust, reachable through the firewall, with the images of the list.
 
 include:
   - .package

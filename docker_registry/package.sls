@@ -5,7 +5,7 @@
 include:
   - .guard
 
-# For .clean: it puts these files and the service back as they were, and keeps a package that was here already.
+# For .clean, which restores these files and the service, and keeps a package that was installed before.
 Previous configuration is saved:
   registry_backup.saved:
     - package: {{ names.package | json }}

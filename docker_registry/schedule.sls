@@ -1,4 +1,4 @@
-# The minion checks or mirrors by itself, as the pillar's docker_registry:schedule says; without that key it stops.
+# The minion checks or mirrors by itself, as the pillar's docker_registry:schedule says; without that key the job is removed.
 # The job is one of Salt's own: `salt MINION schedule.list`.
 {%- set schedule = salt['pillar.get']('docker_registry:schedule', {}) %}
 

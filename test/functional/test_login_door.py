@@ -298,10 +298,10 @@ def test_other_hosts_need_no_master_where_there_is_none(door):
     door.state("registry_tls.certificate")
     told = door.state("registry_tls.ca_published", name="x")
     assert (told.result, told.changes) == (True, {})
-    assert door.state("registry_tls.ca_fetched", name="x").comment == "It was made on this host"
+    assert door.state("registry_tls.ca_fetched", name="x").comment == "It was created on this host"
     (door.authority / "ca-key.pem").unlink()
     kept = door.state("registry_tls.ca_fetched", name="x")
-    assert kept.comment == f"The mine says nothing of it; what {door.authority}/ca.pem says still holds"
+    assert kept.comment == f"No CA in the mine; keeping {door.authority}/ca.pem"
     (door.authority / "ca.pem").unlink()
     lost = door.state("registry_tls.ca_fetched", name="x")
     assert lost.result is False

@@ -10,11 +10,11 @@ from _registry_host_service import (
     Site,
     config_lines_changed,
     diff_lines_changed,
-    foretold,
     is_pem,
     listen_addresses,
     merge,
     plain,
+    planned_change,
     secret_in,
     service_config,
     storage_directory,
@@ -188,7 +188,7 @@ def test_a_replaced_line_of_a_diff_counts_once():
     ],
 )
 def test_what_a_state_would_do_is_a_phrase(tag, ret, phrase):
-    assert foretold(tag, ret, {"/c": 1}) == phrase
+    assert planned_change(tag, ret, {"/c": 1}) == phrase
 
 
 def test_pem_is_told_from_a_path():
