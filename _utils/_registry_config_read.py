@@ -83,14 +83,7 @@ def read_settings(
     trust = {"tls": True, "verify": authority} if authority else {}
     local = Endpoint("local", **{**around, **usual, **trust, **tree.get("local", {})})
     defaults = {**IMAGE_DEFAULTS, **tree.get("image_defaults", {})}
-    entries = tree.get("images", () if listing else OVERCLOUD_IMAGES)
-    images = tuple(
-        _image(entry, f"{ROOT}:images:{position}", defaults, upstream)
-        for position, entry in enumerate(entries)
-    )
-    if listing:
-        listed = _listed(listing, defaults, upstream)
-        images = listed if listing.alone else images + _not_covered(listed, images)
+    images = _images(tree, defaults, upstream, listing)
     _refuse_shared_targets(images)
     _refuse_mirroring_oneself(images, local)
     return Settings(
@@ -107,6 +100,21 @@ def read_settings(
         prefix=defaults["prefix"],
         tags=_tag_rule(defaults["tags"]),
     )
+
+
+def _images(
+    tree: Mapping[str, Any], defaults: Mapping[str, Any], upstream: Endpoint, listing: Listing | None
+) -> tuple[Image, ...]:
+    """The images of the pillar and of a list, or the default ones."""
+    entries = tree.get("images", () if listing else OVERCLOUD_IMAGES)
+    images = tuple(
+        _image(entry, f"{ROOT}:images:{position}", defaults, upstream)
+        for position, entry in enumerate(entries)
+    )
+    if not listing:
+        return images
+    listed = _listed(listing, defaults, upstream)
+    return listed if listing.alone else images + _not_covered(listed, images)
 
 
 def _authority(tree: Mapping[str, Any]) -> str:

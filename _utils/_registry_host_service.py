@@ -167,12 +167,8 @@ def planned_change(tag: str, ret: Mapping[str, Any], lines: Mapping[str, int]) -
     if module == "file":
         count = lines.get(name) or diff_lines_changed(str(ret["changes"].get("diff", "")))
         return f"change {name}" + (f" ({count} line{'s' if count > 1 else ''})" if count else "")
-    comment = str(ret["comment"])
-    return (
-        comment.removeprefix("Would ")
-        if comment.startswith("Would ")
-        else f"change {', '.join(ret['changes'])}"
-    )
+    plan, _, _ = str(ret["comment"]).partition(". Warning: ")
+    return plan.removeprefix("Would ") if plan.startswith("Would ") else f"change {', '.join(ret['changes'])}"
 
 
 def is_pem(text: str) -> bool:

@@ -180,6 +180,11 @@ def test_a_replaced_line_of_a_diff_counts_once():
             "restart r",
         ),
         (
+            "registry_host_|-x_|-y_|-running",
+            {"name": "r", "result": None, "comment": "Would restart r. Warning: not at boot"},
+            "restart r",
+        ),
+        (
             "registry_host_|-x_|-y_|-storage",
             {"name": "r", "result": None, "comment": "The following files …", "changes": {"/d": {}}},
             "change /d",
