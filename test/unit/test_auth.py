@@ -438,7 +438,7 @@ PLAIN = "local l.example.com:5000: tls is false, so anybody on the way to it can
         ({"verify": "/etc/ca.pem"}, {"tls": True}, []),
     ],
 )
-def test_open_doors_are_told(upstream, local, said):
+def test_insecure_settings_are_a_warning(upstream, local, said):
     settings = settings_between({"host": "u.example.com", **upstream}, {"host": "l.example.com", **local})
     assert warnings_of(settings) == said
 

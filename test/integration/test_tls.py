@@ -1,4 +1,4 @@
-"""The registry's own door: an authority of its own, users, and what engines on other hosts make of it."""
+"""The registry with a CA of its own and users, and what engines on other hosts make of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from integration.test_master import Master, failed
 DIRECTORY = "/etc/docker/registry"
 AUTHORITY = "/etc/pki/docker_registry"
 SERVICE = "docker-registry"
-USER, PASSWORD = "site-a", "Pw-Door-2c81: é"
+USER, PASSWORD = "site-a", "Pw-Secured-2c81: é"
 IMAGE = "tools/busybox"
 STORAGE = """
 [storage]
@@ -31,7 +31,7 @@ CERTIFICATE = "Registry certificate is signed by its own CA"
 USERS = "htpasswd file is managed"
 
 
-def door(vendor, host, **registry):
+def secured_pillar(vendor, host, **registry):
     """Return a pillar for a registry with an authority and a user of its own, whom the sync logs in as."""
     login = {"username": USER, "password": PASSWORD}
     settings = {"tls": "self_signed", "htpasswd": {USER: PASSWORD}, **registry}
@@ -40,8 +40,8 @@ def door(vendor, host, **registry):
 
 @pytest.fixture(scope="module")
 def story(each_salt, boot_module, vendor):
-    host = boot_module(f"door-{each_salt}", salt=each_salt)
-    return live(minion_on(host, door(vendor, host.address)))
+    host = boot_module(f"tls-{each_salt}", salt=each_salt)
+    return live(minion_on(host, secured_pillar(vendor, host.address)))
 
 
 def facts(host, name):
@@ -55,7 +55,7 @@ def test_the_plan_writes_nothing_and_fails_nowhere(story):
     assert states(story.plan)[CERTIFICATE]["comment"].startswith("Would make the authority: there is none")
 
 
-def test_one_run_makes_an_authority_and_fills_the_registry_through_the_door(story, vendor):
+def test_one_run_makes_an_authority_and_fills_the_registry_over_tls(story, vendor):
     assert failures(story.first) == []
     assert changes(story.first)[CERTIFICATE]
     assert story.check.retcode == 0
@@ -78,7 +78,7 @@ def test_keys_are_readable_by_those_who_need_them(story):
 def test_the_password_is_nowhere_but_in_the_pillar(story):
     assert PASSWORD not in story.host.read(f"{DIRECTORY}/htpasswd")
     for answer in (story.plan, story.first, story.second):
-        assert "Pw-Door" not in answer.stdout + answer.stderr
+        assert "Pw-Secured" not in answer.stdout + answer.stderr
         assert "PRIVATE KEY" not in answer.stdout + answer.stderr
 
 
@@ -142,7 +142,7 @@ def sites(boot, vendor):
     # In a container there is no overlay of overlays.
     compute.write("/etc/containers/storage.conf", STORAGE)
     compute.output("apt-get", "install", "-qq", "docker.io", "podman", "crun")
-    pillar = door(vendor, "mirror")
+    pillar = secured_pillar(vendor, "mirror")
     salt = Master(master, {"mirror": pillar, "compute": {**pillar, "sync": False}})
     for host in (mirror, compute):
         salt.accept(host)

@@ -1,4 +1,4 @@
-"""The registry's own door, as the formula makes it: an authority, users in hashes, and a sync through it."""
+"""TLS and users of the registry, as the formula creates them: a CA, bcrypt hashes, and a sync with both."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: the authority's key is root's"),
 ]
 
-LOGIN = ("site-a", "Pw-Door-51f0: é")
+LOGIN = ("site-a", "Pw-Secured-51f0: é")
 HASH = re.compile(r"\$2b\$05\$[./A-Za-z0-9]{53}")
 
 
-class Door:
+class SecuredRegistry:
     """A minion that makes a registry's certificate and users in directories of its own."""
 
     def __init__(self, directory, make_minion, **keywords):
@@ -54,7 +54,7 @@ class Door:
         self.minion.set_pillar({"docker_registry": self.pillar})
 
     def state(self, function, name=None, **keywords):
-        """Run one state of the door, as root."""
+        """Run one state, as root."""
         owns = function in ("registry_tls.certificate", "registry_htpasswd.managed")
         owner = {"user": "root", "group": "root"} if owns else {}
         name = name or (f"{self.directory}/htpasswd" if "htpasswd" in function else str(self.directory))
@@ -98,52 +98,52 @@ class Door:
 
 
 @pytest.fixture
-def door(tmp_path, make_minion):
-    return Door(tmp_path, make_minion)
+def secured(tmp_path, make_minion):
+    return SecuredRegistry(tmp_path, make_minion)
 
 
 def contents(*directories):
     return {path: path.read_bytes() for top in directories for path in top.rglob("*") if path.is_file()}
 
 
-def test_an_authority_is_made_once_and_the_plan_makes_none(door):
-    planned = door.state("registry_tls.certificate", test=True)
+def test_an_authority_is_made_once_and_the_plan_makes_none(secured):
+    planned = secured.state("registry_tls.certificate", test=True)
     assert planned.result is None
     assert planned.comment == (
         "Would make the authority: there is none; Would make the certificate: its authority is new"
     )
-    assert contents(door.directory, door.authority) == {}
-    made = door.state("registry_tls.certificate")
+    assert contents(secured.directory, secured.authority) == {}
+    made = secured.state("registry_tls.certificate")
     assert (made.result, set(made.changes)) == (True, {"authority", "certificate"})
     assert "PRIVATE KEY" not in made.said
-    before = contents(door.directory, door.authority)
-    again = door.state("registry_tls.certificate")
+    before = contents(secured.directory, secured.authority)
+    again = secured.state("registry_tls.certificate")
     assert (again.result, again.changes) == (True, {})
-    assert contents(door.directory, door.authority) == before
+    assert contents(secured.directory, secured.authority) == before
     modes = {path.name: path.stat().st_mode & 0o777 for path in before}
     assert modes == {"ca.pem": 0o644, "ca-key.pem": 0o600, "tls-certificate.pem": 0o644, "tls-key.pem": 0o600}
 
 
-def test_the_names_on_it_are_those_by_which_others_call_the_registry(door):
-    door.change(local={"host": "mirror.example.com", "port": door.port})
-    door.state("registry_tls.certificate")
-    names = door.certificate().extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+def test_the_names_on_it_are_those_by_which_others_call_the_registry(secured):
+    secured.change(local={"host": "mirror.example.com", "port": secured.port})
+    secured.state("registry_tls.certificate")
+    names = secured.certificate().extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert {"mirror.example.com", "localhost"} <= set(names.get_values_for_type(x509.DNSName))
     addresses = {str(address) for address in names.get_values_for_type(x509.IPAddress)}
     assert LOOPBACK in addresses
     assert not any(address.startswith("fe80") for address in addresses)
-    door.change(local={"host": "other.example.com", "port": door.port})
-    renewed = door.state("registry_tls.certificate")
+    secured.change(local={"host": "other.example.com", "port": secured.port})
+    renewed = secured.state("registry_tls.certificate")
     assert renewed.comment == "Made the certificate: it lacks other.example.com"
 
 
-def test_an_authority_that_is_renewed_keeps_its_key_so_that_the_older_one_still_vouches(door):
-    door.state("registry_tls.certificate")
-    door.shorten("ca.pem", days=400)
-    old, old_leaf = door.certificate("ca.pem"), door.certificate()
-    renewed = door.state("registry_tls.certificate")
+def test_an_authority_that_is_renewed_keeps_its_key_so_that_the_older_one_still_vouches(secured):
+    secured.state("registry_tls.certificate")
+    secured.shorten("ca.pem", days=400)
+    old, old_leaf = secured.certificate("ca.pem"), secured.certificate()
+    renewed = secured.state("registry_tls.certificate")
     assert renewed.changes["authority"] == "it ends within 455 days"
-    new, leaf = door.certificate("ca.pem"), door.certificate()
+    new, leaf = secured.certificate("ca.pem"), secured.certificate()
     assert new.not_valid_after_utc > old.not_valid_after_utc
     assert leaf.serial_number != old_leaf.serial_number
     leaf.verify_directly_issued_by(old)
@@ -151,64 +151,64 @@ def test_an_authority_that_is_renewed_keeps_its_key_so_that_the_older_one_still_
     assert leaf.not_valid_after_utc < old.not_valid_after_utc
 
 
-def test_a_key_of_another_certificate_or_mode_is_put_right(door):
-    door.state("registry_tls.certificate")
-    key = door.directory / "tls-key.pem"
+def test_a_key_of_another_certificate_or_mode_is_put_right(secured):
+    secured.state("registry_tls.certificate")
+    key = secured.directory / "tls-key.pem"
     key.chmod(0o644)
-    assert door.state("registry_tls.certificate").result is True
+    assert secured.state("registry_tls.certificate").result is True
     assert key.stat().st_mode & 0o777 == 0o600
-    key.write_bytes((door.authority / "ca-key.pem").read_bytes())
-    assert door.state("registry_tls.certificate").changes == {"certificate": "its key is another's"}
-    (door.directory / "tls-certificate.pem").write_text("rubbish")
-    assert door.state("registry_tls.certificate").changes == {"certificate": "it cannot be read"}
-    (door.authority / "ca.pem").write_text("rubbish")
-    assert door.state("registry_tls.certificate").changes["authority"] == "it cannot be read"
-    (door.authority / "ca-key.pem").write_text("rubbish")
-    lost = door.state("registry_tls.certificate")
+    key.write_bytes((secured.authority / "ca-key.pem").read_bytes())
+    assert secured.state("registry_tls.certificate").changes == {"certificate": "its key is another's"}
+    (secured.directory / "tls-certificate.pem").write_text("rubbish")
+    assert secured.state("registry_tls.certificate").changes == {"certificate": "it cannot be read"}
+    (secured.authority / "ca.pem").write_text("rubbish")
+    assert secured.state("registry_tls.certificate").changes["authority"] == "it cannot be read"
+    (secured.authority / "ca-key.pem").write_text("rubbish")
+    lost = secured.state("registry_tls.certificate")
     assert lost.result is False
-    assert lost.comment.startswith(f"{door.authority}/ca-key.pem: ")
+    assert lost.comment.startswith(f"{secured.authority}/ca-key.pem: ")
 
 
-def test_the_sync_trusts_the_authority_without_being_told(door, upstream, start_registry):
+def test_the_sync_trusts_the_authority_without_being_told(secured, upstream, start_registry):
     push(upstream.url, "team/app", "1", docker_image([Layer("app")]))
     login = dict(zip(("username", "password"), LOGIN, strict=True))
-    door.change(
+    secured.change(
         upstream=endpoint(upstream),
-        local={"host": LOOPBACK, "port": door.port, **login},
+        local={"host": LOOPBACK, "port": secured.port, **login},
         registry={"tls": "self_signed", "htpasswd": dict([LOGIN])},
     )
     # Nothing is known of an authority that is yet to be made.
-    assert "ca.pem: no such file" in door.minion.call("registry_sync.registry").value["error"]
+    assert "ca.pem: no such file" in secured.minion.call("registry_sync.registry").value["error"]
     for state in ("registry_tls.certificate", "registry_htpasswd.managed"):
-        assert door.state(state).result is True
-    auth = {"auth": {"htpasswd": {"realm": "test", "path": f"{door.directory}/htpasswd"}}}
-    start_registry(port=door.port, config={**door.tls(), **auth})
-    synced = door.minion.call("registry_sync.sync")
+        assert secured.state(state).result is True
+    auth = {"auth": {"htpasswd": {"realm": "test", "path": f"{secured.directory}/htpasswd"}}}
+    start_registry(port=secured.port, config={**secured.tls(), **auth})
+    synced = secured.minion.call("registry_sync.sync")
     assert (synced.retcode, synced.value["summary"]["copied"]) == (0, 1)
-    assert synced.value["registry"]["url"] == f"https://{LOOPBACK}:{door.port}"
-    assert door.minion.call("registry_sync.warnings").value == []
-    door.change(local={"host": LOOPBACK, "port": door.port, **login, "verify": True})
-    assert door.minion.call("registry_sync.registry").value["up"] is False
+    assert synced.value["registry"]["url"] == f"https://{LOOPBACK}:{secured.port}"
+    assert secured.minion.call("registry_sync.warnings").value == []
+    secured.change(local={"host": LOOPBACK, "port": secured.port, **login, "verify": True})
+    assert secured.minion.call("registry_sync.registry").value["up"] is False
 
 
-def test_passwords_become_hashes_that_stay_and_hashes_stay_what_they_are(door, start_registry):
+def test_passwords_become_hashes_that_stay_and_hashes_stay_what_they_are(secured, start_registry):
     given = {kind: bcrypt.hashpw(b"given", bcrypt.gensalt(4)).decode() for kind in "aby"}
     wanted = {f"hash-{kind}": f"$2{kind}{hashed[3:]}" for kind, hashed in given.items()} | dict([LOGIN])
-    door.change(registry={"htpasswd": wanted})
-    planned = door.state("registry_htpasswd.managed", test=True)
+    secured.change(registry={"htpasswd": wanted})
+    planned = secured.state("registry_htpasswd.managed", test=True)
     assert planned.result is None
-    made = door.state("registry_htpasswd.managed")
+    made = secured.state("registry_htpasswd.managed")
     assert made.result is True
-    first = door.users()
+    first = secured.users()
     assert HASH.fullmatch(first.pop(LOGIN[0]))
     assert first == {name: wanted[name] for name in first}
     for said in (planned.said, made.said):
-        assert "Pw-Door" not in said
+        assert "Pw-Secured" not in said
         assert "$2" not in said
-    file = door.directory / "htpasswd"
+    file = secured.directory / "htpasswd"
     assert file.stat().st_mode & 0o777 == 0o600
     before = file.read_text()
-    assert door.state("registry_htpasswd.managed").changes == {}
+    assert secured.state("registry_htpasswd.managed").changes == {}
     assert file.read_text() == before
 
     server = start_registry(config={"auth": {"htpasswd": {"realm": "test", "path": str(file)}}})
@@ -220,58 +220,58 @@ def test_passwords_become_hashes_that_stay_and_hashes_stay_what_they_are(door, s
     assert {name: status(name, "given") for name in first} == dict.fromkeys(first, 200)
     assert (status(*LOGIN), status(LOGIN[0], "wrong"), status("nobody", "given")) == (200, 401, 401)
 
-    door.change(registry={"htpasswd": {**wanted, LOGIN[0]: "another", "new": "one"}})
-    assert door.state("registry_htpasswd.managed").changes
+    secured.change(registry={"htpasswd": {**wanted, LOGIN[0]: "another", "new": "one"}})
+    assert secured.state("registry_htpasswd.managed").changes
     server.restart()
     assert (status(*LOGIN), status(LOGIN[0], "another"), status("new", "one")) == (401, 200, 200)
-    assert door.users()["hash-y"] == wanted["hash-y"]
+    assert secured.users()["hash-y"] == wanted["hash-y"]
 
 
-def test_a_token_server_may_guard_the_door(door, upstream, start_registry, tmp_path):
+def test_a_token_server_may_guard_it(secured, upstream, start_registry, tmp_path):
     push(upstream.url, "team/app", "1", docker_image([Layer("app")]))
     login = dict(zip(("username", "password"), LOGIN, strict=True))
     with TokenServer(Authority(tmp_path), tmp_path, users=dict([LOGIN])) as tokens:
         token = tokens.registry_config()["auth"]["token"]
-        door.change(
+        secured.change(
             upstream=endpoint(upstream),
-            local={"host": LOOPBACK, "port": door.port, **login},
-            registry={"token": token, "config": {"http": {"addr": f"{LOOPBACK}:{door.port}"}}},
+            local={"host": LOOPBACK, "port": secured.port, **login},
+            registry={"token": token, "config": {"http": {"addr": f"{LOOPBACK}:{secured.port}"}}},
         )
         images = str(tmp_path / "images")
-        config = door.minion.call("registry_host.service_config", "/nowhere", images).value
+        config = secured.minion.call("registry_host.service_config", "/nowhere", images).value
         assert config["auth"] == {"token": token}
-        server = start_registry(port=door.port, config=config)
+        server = start_registry(port=secured.port, config=config)
         assert requests.get(f"{server.url}/v2/", timeout=10).status_code == 401
-        synced = door.minion.call("registry_sync.sync")
+        synced = secured.minion.call("registry_sync.sync")
         assert (synced.retcode, synced.value["summary"]["copied"]) == (0, 1)
         assert tokens.count("repository:team/app:pull,push") > 0
 
 
 @pytest.fixture
 def secretive(tmp_path, make_minion):
-    """A door whose minion has a database of secrets, as Salt's sdb reads it."""
+    """A secured whose minion has a database of secrets, as Salt's sdb reads it."""
     file = tmp_path / "vault.sqlite"
     with sqlite3.connect(file) as database:
         database.execute("CREATE TABLE sdb (key text, value blob)")
     profile = {"driver": "sqlite3", "database": str(file), "table": "sdb"}
-    door = Door(tmp_path, make_minion, config={"secrets": profile})
+    secured = SecuredRegistry(tmp_path, make_minion, config={"secrets": profile})
     for key, value in zip(("user", "password"), LOGIN, strict=True):
-        door.minion.call("sdb.set", f"sdb://secrets/{key}", value)
-    return door
+        secured.minion.call("sdb.set", f"sdb://secrets/{key}", value)
+    return secured
 
 
 def test_what_stands_in_sdb_is_read_from_there(secretive, start_registry):
-    door = secretive
+    secured = secretive
     names = {"username": "sdb://secrets/user", "password": "sdb://secrets/password"}
-    local = {"host": LOOPBACK, "port": door.port, **names}
-    door.change(
+    local = {"host": LOOPBACK, "port": secured.port, **names}
+    secured.change(
         local=local, registry={"tls": "self_signed", "htpasswd": {LOGIN[0]: "sdb://secrets/password"}}
     )
     for state in ("registry_tls.certificate", "registry_htpasswd.managed"):
-        assert door.state(state).result is True
-    auth = {"auth": {"htpasswd": {"realm": "test", "path": f"{door.directory}/htpasswd"}}}
-    start_registry(port=door.port, config={**door.tls(), **auth})
-    registry = door.minion.call("registry_sync.registry").value
+        assert secured.state(state).result is True
+    auth = {"auth": {"htpasswd": {"realm": "test", "path": f"{secured.directory}/htpasswd"}}}
+    start_registry(port=secured.port, config={**secured.tls(), **auth})
+    registry = secured.minion.call("registry_sync.registry").value
     assert (registry["error"], registry["up"]) == ("", True)
 
 
@@ -294,28 +294,28 @@ def test_what_sdb_does_not_have_is_told_by_its_key(secretive, uri, why):
         assert f"docker_registry:local:password: {why}" in answer.stdout + answer.stderr
 
 
-def test_other_hosts_need_no_master_where_there_is_none(door):
-    door.state("registry_tls.certificate")
-    told = door.state("registry_tls.ca_published", name="x")
+def test_other_hosts_need_no_master_where_there_is_none(secured):
+    secured.state("registry_tls.certificate")
+    told = secured.state("registry_tls.ca_published", name="x")
     assert (told.result, told.changes) == (True, {})
-    assert door.state("registry_tls.ca_fetched", name="x").comment == "It was created on this host"
-    (door.authority / "ca-key.pem").unlink()
-    kept = door.state("registry_tls.ca_fetched", name="x")
-    assert kept.comment == f"No CA in the mine; keeping {door.authority}/ca.pem"
-    (door.authority / "ca.pem").unlink()
-    lost = door.state("registry_tls.ca_fetched", name="x")
+    assert secured.state("registry_tls.ca_fetched", name="x").comment == "It was created on this host"
+    (secured.authority / "ca-key.pem").unlink()
+    kept = secured.state("registry_tls.ca_fetched", name="x")
+    assert kept.comment == f"No CA in the mine; keeping {secured.authority}/ca.pem"
+    (secured.authority / "ca.pem").unlink()
+    lost = secured.state("registry_tls.ca_fetched", name="x")
     assert lost.result is False
     assert lost.comment.startswith(
         "docker_registry:registry:tls: self_signed: the mine has nothing of a minion"
     )
 
 
-def test_what_was_made_can_be_forgotten(door):
-    door.state("registry_tls.certificate")
-    planned = door.state("registry_tls.absent", test=True)
+def test_what_was_made_can_be_forgotten(secured):
+    secured.state("registry_tls.certificate")
+    planned = secured.state("registry_tls.absent", test=True)
     assert planned.result is None
-    assert door.authority.exists()
-    gone = door.state("registry_tls.absent")
-    assert set(gone.changes) == {f"{door.authority}/ca.pem", f"{door.authority}/ca-key.pem"}
-    assert not door.authority.exists()
-    assert door.state("registry_tls.absent").changes == {}
+    assert secured.authority.exists()
+    gone = secured.state("registry_tls.absent")
+    assert set(gone.changes) == {f"{secured.authority}/ca.pem", f"{secured.authority}/ca-key.pem"}
+    assert not secured.authority.exists()
+    assert secured.state("registry_tls.absent").changes == {}
