@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from saltfactories.plugins.event_listener import EventListener
 
 from support.images import static_busybox
 from support.registries import Distribution, registry_binary
@@ -29,14 +28,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*tools): skip, naming the tool, where one is not installed")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Keep the log server of pytest-salt-factories, which starts right after this, on loopback."""
-    log_server = session.config.pluginmanager.get_plugin("saltfactories-log-server")
-    if log_server is not None:
-        log_server.log_host = "127.0.0.1"
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what needs a tool this machine lacks."""
     for marker in item.iter_markers("needs"):
@@ -49,22 +40,6 @@ def skip_without(*tools: str) -> None:
         probe = PROBES.get(tool)
         if not (probe() if probe else shutil.which(tool)):
             pytest.skip(f"needs {tool}")
-
-
-@pytest.fixture(scope="session")
-def event_listener() -> Iterator[EventListener]:
-    """Keep the listener that pytest-salt-factories starts for every run on loopback."""
-    listener = EventListener()
-    listener.host = "127.0.0.1"
-    listener.address = f"tcp://{listener.host}:{listener.port}"
-    with listener:
-        yield listener
-
-
-@pytest.fixture(scope="session")
-def salt_factories_config() -> dict[str, Any]:
-    """Keep the log server on loopback too, and do not wait for daemons longer than they need."""
-    return {"slow_stop": False, "log_server_host": "127.0.0.1"}
 
 
 @pytest.fixture(scope="session")

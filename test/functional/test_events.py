@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
-import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +13,8 @@ import pytest
 
 from support.images import Layer, docker_image, push
 from support.registries import Distribution
-from support.salt_minion import FORMULA_PARTS, Minion, salt_call
+from support.salt_master import Master
+from support.salt_minion import Minion
 
 pytestmark = [pytest.mark.needs("docker-distribution")]
 
@@ -60,38 +58,23 @@ def make_pillar(upstream: Distribution) -> Callable[..., dict[str, Any]]:
     return make
 
 
-class Site:
-    """A master with the formula, and its one minion."""
+class Site(Master):
+    """A master whose reactor leaves a file where a sync has brought news."""
 
-    def __init__(self, master: Any, minion: Any, listener: Any, reacted: Path) -> None:
-        self.master = master
-        self.reacted = reacted
-        self.minion = minion
-        self._listener = listener
+    def __init__(self, directory: Path, checkout: Path) -> None:
+        self.reacted = directory / "reacted"
+        reaction = directory / "mirrored.sls"
+        reaction.write_text(REACTION.replace("REACTED", str(self.reacted)))
+        reactor = [{"salt/registry_sync/*/done": [str(reaction)]}]
+        super().__init__(directory, checkout, minion_id=MINION, config={"reactor": reactor})
 
-    def salt(self, *arguments: str) -> Any:
-        """Run `salt`; `.data` has what the minion returned."""
-        return self.master.salt_cli().run(*arguments, minion_tgt=MINION)
-
-    def typed(self, *arguments: str) -> str:
-        """Run `salt` as an operator would, and return what is seen."""
-        salt = Path(salt_call()).with_name("salt")
-        command = [salt, f"--config-dir={self.master.config_dir}", MINION, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
-
-    def set_pillar(self, pillar: dict[str, Any]) -> None:
-        root = Path(self.master.pillar_tree.base.paths[0])
-        (root / "top.sls").write_text("#!json\n" + json.dumps({"base": {"*": ["data"]}}))
-        (root / "data.sls").write_text("#!json\n" + json.dumps(pillar))
-        assert self.salt("saltutil.refresh_pillar", "wait=True").data is True
-
-    def events(self, since: float, *, until: str) -> list[tuple[str, dict[str, Any]]]:
-        """Our events since a moment, in the order of sending, once one of a kind has come."""
-        pattern = (self.master.id, f"salt/registry_sync/{MINION}/*")
+    def events_since(self, count: int, *, until: str) -> list[tuple[str, dict[str, Any]]]:
+        """Our events after the first `count` of the bus, in their order, once one of a kind has come."""
+        prefix = f"salt/registry_sync/{MINION}/"
         deadline = time.monotonic() + SECONDS_FOR_EVENTS
         while time.monotonic() < deadline:
-            found = sorted(self._listener.get_events([pattern], after_time=since), key=lambda one: one.stamp)
-            events = [(event.tag.rpartition("/")[2], event.data["data"]) for event in found]
+            ours = [(tag, data["data"]) for tag, data in self.events()[count:] if tag.startswith(prefix)]
+            events = [(tag.removeprefix(prefix), data) for tag, data in ours]
             if until in [kind for kind, _ in events]:
                 return events
             time.sleep(0.1)
@@ -99,29 +82,9 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(
-    salt_factories: Any, event_listener: Any, checkout: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Site]:
-    def root() -> str:
-        return str(tmp_path_factory.mktemp("salt"))
-
-    reaction = tmp_path_factory.mktemp("reactor") / "mirrored.sls"
-    reacted = reaction.with_name("reacted")
-    reaction.write_text(REACTION.replace("REACTED", str(reacted)))
-    master = salt_factories.salt_master_daemon(
-        "events-master",
-        defaults={"root_dir": root(), "interface": "127.0.0.1"},
-        overrides={"reactor": [{"salt/registry_sync/*/done": [str(reaction)]}]},
-    )
-    for part in FORMULA_PARTS:
-        target = Path(master.state_tree.base.paths[0]) / part
-        shutil.copytree(checkout / part, target, ignore=shutil.ignore_patterns("__pycache__"))
-    minion = master.salt_minion_daemon(
-        MINION, defaults={"root_dir": root()}, overrides={"enable_fqdns_grains": False}
-    )
-    with master.started(), minion.started():
-        site = Site(master, minion, event_listener, reacted)
-        assert "modules.registry_sync" in site.salt("saltutil.sync_all").data["modules"]
+def site(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with Site(tmp_path_factory.mktemp("site"), checkout) as site:
+        assert "modules.registry_sync" in site.salt("saltutil.sync_all")["modules"]
         yield site
 
 
@@ -129,9 +92,9 @@ def test_a_sync_tells_the_masters_bus_how_far_it_is(
     site: Site, local: Distribution, make_pillar: Callable[..., dict[str, Any]]
 ) -> None:
     site.set_pillar(make_pillar(local, transfer={"bandwidth": "3MB"}))
-    since = time.time()
-    assert site.salt("registry_sync.sync").data["summary"]["copied"] == 4
-    events = site.events(since, until="done")
+    since = len(site.events())
+    assert site.salt("registry_sync.sync")["summary"]["copied"] == 4
+    events = site.events_since(since, until="done")
     images = [data for kind, data in events if kind == "image"]
     assert {image["name"] for image in images} == {
         f"rhosp13/openstack-{name}:{tag}" for name in ("aodh-api", "cron") for tag in TAGS
@@ -153,9 +116,9 @@ def test_a_sync_typed_on_the_minion_tells_the_master_too(
     site: Site, local: Distribution, make_pillar: Callable[..., dict[str, Any]]
 ) -> None:
     site.set_pillar(make_pillar(local))
-    since = time.time()
-    site.minion.salt_call_cli().run("registry_sync.sync")
-    kinds = [kind for kind, _ in site.events(since, until="done")]
+    since = len(site.events())
+    site.salt_call("registry_sync.sync")
+    kinds = [kind for kind, _ in site.events_since(since, until="done")]
     assert kinds.count("image") == 4
 
 
@@ -165,7 +128,7 @@ def test_a_master_shows_the_table_once_it_has_synced_the_outputter(
     site.set_pillar(make_pillar(local))
     nested = site.typed("registry_sync.check")
     assert re.search("images:\n +-+\n", nested)
-    assert site.master.salt_run_cli().run("saltutil.sync_output").data
+    assert site.salt_run("saltutil.sync_output")
     table = site.typed("registry_sync.check")
     assert table.startswith(f"{MINION}:\n{local.address}  up, 0 repositories, 0 tags  ")
     assert re.search("rhosp13/openstack-cron +13.0 latest +[0-9a-f]{12}  missing\n", table)
@@ -209,13 +172,13 @@ def wait_for(file: Path) -> None:
 def apply_schedule(site: Site, *, test: bool = False) -> dict[str, Any]:
     """Apply docker_registry.schedule and return its changes."""
     answer = site.salt("state.apply", "docker_registry.schedule", f"test={test}")
-    (state,) = [state for name, state in answer.data.items() if name.startswith("schedule_")]
+    (state,) = [state for name, state in answer.items() if name.startswith("schedule_")]
     assert state["result"] is not False, state
     return dict(state["changes"])
 
 
 def jobs(site: Site) -> dict[str, Any]:
-    return dict(site.salt("schedule.list", "return_yaml=False").data)
+    return dict(site.salt("schedule.list", "return_yaml=False"))
 
 
 def test_without_a_master_nothing_is_sent(
