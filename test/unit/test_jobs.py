@@ -45,9 +45,5 @@ def test_jobs_run_side_by_side():
     assert [job.error for job in jobs] == [None] * 3
 
 
-def test_no_jobs_are_no_trouble():
-    run_jobs([], workers=4)
-
-
 def test_results_come_in_the_order_of_the_items():
     assert in_parallel(lambda number: number * 2, list(range(50)), 4) == [n * 2 for n in range(50)]
