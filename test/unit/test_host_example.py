@@ -24,3 +24,9 @@ def test_as_it_is_it_changes_nothing(example):
 @pytest.mark.parametrize("key", list(known_keys()))
 def test_every_key_stands_in_it(key, example):
     assert re.search(rf"^  (# )?{key}:", example, re.MULTILINE), key
+
+
+def test_every_key_in_it_is_one(example):
+    words_of_comments = {"true", "false", "auto"}
+    told = set(re.findall(r"^  (?:# )?([a-z_]+):(?: |$)", example, re.MULTILINE)) - words_of_comments
+    assert told == set(known_keys())
