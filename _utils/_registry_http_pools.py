@@ -22,6 +22,8 @@ from _registry_oci_errors import Unsupported, Untrusted
 BLOCK_SIZE = 128 * 1024
 _HOST = re.compile(r"[a-z0-9_][a-z0-9._-]*|[0-9a-f.]*:[0-9a-f:.]+(?:%[a-z0-9._-]+)?")
 _OLD_URLLIB3 = not hasattr(urllib3, "BaseHTTPResponse")
+# https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4
+LONGEST_HOST = 255
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -54,7 +56,7 @@ def origin_of(url: str) -> Origin:
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
-    if parts.scheme not in DEFAULT_PORTS or not _HOST.fullmatch(host):
+    if parts.scheme not in DEFAULT_PORTS or len(host) > LONGEST_HOST or not _HOST.fullmatch(host):
         raise ValueError("no HTTP URL")
     return Origin(parts.scheme, host, parts.port or DEFAULT_PORTS[parts.scheme])
 

@@ -54,6 +54,8 @@ class RemoteStore:
         self._writer = BlobWriter(self._client)
         self._ahead: RangesAhead | None = None
         self._split_from = 0
+        # Blobs that the registry names and has no bytes of.
+        self._hollow: set[tuple[str, str]] = set()
 
     def __str__(self) -> str:
         return str(self.endpoint)
@@ -186,9 +188,14 @@ class RemoteStore:
         """
         url = self._client.url(f"{repository}/blobs/{digest}")
         try:
-            return self._client.pace.attempt(lambda: self._has_bytes(url, repository, digest), is_pull=False)
+            found = self._client.pace.attempt(lambda: self._has_bytes(url, repository, digest), is_pull=False)
         except NotFound:
             return False
+        except DigestMismatch:
+            found = False
+        if not found:
+            self._hollow.add((repository, digest))
+        return found
 
     def _has_bytes(self, url: str, repository: str, digest: str) -> bool:
         stream = self._client.open("GET", url, pull_scope(repository), digest, {"Range": "bytes=-1"})
@@ -218,7 +225,12 @@ class RemoteStore:
         Raises:
             RegistryError: it is not there now; see the protocol.
         """
-        return self._writer.write(repository, blob, chunks, mount_from)
+        written = self._writer.write(repository, blob, chunks, mount_from)
+        if (repository, blob.digest) in self._hollow and not self.has(repository, blob.digest):
+            # docker-distribution never replaces a file that is there.
+            said = f"names blob {blob.digest} of {repository}, has not its bytes, and does not take them"
+            raise self._client.error(DigestMismatch, said)
+        return written
 
     def put(self, repository: str, reference: str, manifest: Manifest) -> None:
         """Store a manifest; what it needs must be there (end-7).
@@ -306,8 +318,9 @@ class RemoteStore:
     def _names(self, answer: Answer, key: str) -> list[str]:
         """The names in a list; what is none by the spec's grammar never gets into a URL of ours."""
         try:
-            entries = json.loads(answer.body).get(key) or []
-        except (ValueError, AttributeError, RecursionError):
+            # A repository without tags has null for them.
+            entries = json.loads(answer.body)[key] or []
+        except (ValueError, TypeError, KeyError, RecursionError):
             entries = None
         if not isinstance(entries, list):
             raise self._client.error(Unsupported, f"answered no list of {key}; is it a registry?")

@@ -97,8 +97,9 @@ def listing(settings: Settings) -> dict[str, dict[str, str]]:
     stores = open_stores(settings, Run(settings.transfer))
     targets = [image.target for image in settings.images]
     inventory = take_inventory(stores, targets, everything=True)
-    if inventory.failure:
-        raise inventory.failure
+    for failure in (inventory.error, inventory.catalog_error):
+        if failure:
+            raise failure
     pairs = [(name, tag) for name, tags in sorted(inventory.tags.items()) for tag in sorted(tags)]
 
     def digest_of(pair: tuple[str, str]) -> str:

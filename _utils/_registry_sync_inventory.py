@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
-from _registry_oci_errors import NotFound, RegistryError, Unauthorized, Unsupported
+from _registry_oci_errors import NotFound, RegistryError, Unauthorized
 from _registry_sync_stores import Stores
 
 
@@ -38,9 +38,11 @@ class Inventory:
         return sum(1 for names in self.tags.values() if names) + len(set(self.others) - self.tags.keys())
 
     @property
-    def failure(self) -> RegistryError | None:
-        """What the target could not say, if anything."""
-        return self.error or self.catalog_error or next(iter(self.unread.values()), None)
+    def failure(self) -> str:
+        """Why the target does not answer, or what it would not say, if anything."""
+        if self.catalog_error and not self.error:
+            return f"the catalog cannot be read, so other repositories are not known: {self.catalog_error}"
+        return str(self.error or next(iter(self.unread.values()), ""))
 
 
 def take_inventory(stores: Stores, repositories: Iterable[str], *, everything: bool = False) -> Inventory:
@@ -70,10 +72,8 @@ def take_inventory(stores: Stores, repositories: Iterable[str], *, everything: b
     def list_others() -> None:
         try:
             names = set(stores.target.repositories())
-        except (NotFound, Unsupported):
-            # The catalog is an extension that registries may do without.
-            return
         except RegistryError as failure:
+            # It is an extension that registries may do without; how many others there are is then not known.
             inventory.catalog_error = failure
             return
         inventory.known = names.intersection(wanted)

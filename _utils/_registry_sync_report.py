@@ -62,7 +62,7 @@ def report_registry(
         "repositories": inventory.repositories,
         "tags": sum(len(names) for names in inventory.tags.values()),
         "others": inventory.others,
-        "error": str(inventory.failure or ""),
+        "error": inventory.failure,
         "upstreams": list(dict.fromkeys(image.source.name for image in images if image)),
     }
 
