@@ -21,7 +21,7 @@ def managed(name, user, group):
 
     .. code-block:: yaml
 
-        htpasswd file is managed:
+        Registry htpasswd file is managed:
           registry_htpasswd.managed:
             - name: /etc/docker/registry/htpasswd
             - user: docker-registry

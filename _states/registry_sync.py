@@ -72,7 +72,7 @@ def serving(name):
     except CommandExecutionError as failure:
         return _ret(name, False, str(failure))
     url = registry["url"]
-    if registry["up"] and registry["tags"]:
+    if registry["up"] and registry["repositories"]:
         return _ret(name, True, f"{url} serves {_contents(registry)}")
     if __opts__["test"]:
         return _ret(name, None, f"Would ask {url} whether it serves images")
@@ -141,9 +141,9 @@ def _some(keys):
 
 
 def _contents(registry):
-    return f"{_count(registry['repositories'], 'repository', 'repositories')}, " + _count(
-        registry["tags"], "tag", "tags"
-    )
+    repositories = _count(registry["repositories"], "repository", "repositories")
+    known = " in those of the list" if registry["others"] else ""
+    return f"{repositories}, {_count(registry['tags'], 'tag', 'tags')}{known}"
 
 
 def _tags(report):

@@ -55,7 +55,7 @@ class RemoteStore:
         self._ahead: RangesAhead | None = None
         self._split_from = 0
         # Blobs that the registry names and has no bytes of.
-        self._hollow: set[tuple[str, str]] = set()
+        self._hollow: set[str] = set()
 
     def __str__(self) -> str:
         return str(self.endpoint)
@@ -194,7 +194,7 @@ class RemoteStore:
         except DigestMismatch:
             found = False
         if not found:
-            self._hollow.add((repository, digest))
+            self._hollow.add(digest)
         return found
 
     def _has_bytes(self, url: str, repository: str, digest: str) -> bool:
@@ -226,7 +226,7 @@ class RemoteStore:
             RegistryError: it is not there now; see the protocol.
         """
         written = self._writer.write(repository, blob, chunks, mount_from)
-        if (repository, blob.digest) in self._hollow and not self.has(repository, blob.digest):
+        if blob.digest in self._hollow and not self.has(repository, blob.digest):
             # docker-distribution never replaces a file that is there.
             said = f"names blob {blob.digest} of {repository}, has not its bytes, and does not take them"
             raise self._client.error(DigestMismatch, said)

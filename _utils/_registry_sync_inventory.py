@@ -41,7 +41,7 @@ class Inventory:
     def failure(self) -> str:
         """Why the target does not answer, or what it would not say, if anything."""
         if self.catalog_error and not self.error:
-            return f"the catalog cannot be read, so other repositories are not known: {self.catalog_error}"
+            return f"{self.catalog_error}; without its catalog other repositories are not known"
         return str(self.error or next(iter(self.unread.values()), ""))
 
 

@@ -64,7 +64,7 @@ Registry CA is published to the mine:
     - require:
       - registry_tls: Registry certificate is signed by its own CA
 
-htpasswd file is managed:
+Registry htpasswd file is managed:
   registry_htpasswd.managed:
     - name: {{ directory }}/htpasswd
     - user: __slot__:salt:registry_host.owner({{ names.user }})

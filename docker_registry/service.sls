@@ -14,6 +14,6 @@ Registry is running:
       - file: Registry has a certificate
       - file: Registry has a key
       - registry_tls: Registry certificate is signed by its own CA
-      - registry_htpasswd: htpasswd file is managed
+      - registry_htpasswd: Registry htpasswd file is managed
       - file: Registry has a quadlet
       - file: Registry has a unit

@@ -199,6 +199,7 @@ def test_the_same_host_may_be_named_without_its_usual_port(secured, plain, ours)
         report = mirror.sync(settings_between(endpoint(plain), pillar, images=["team/new"]))
         assert report["images"]["team/new:1"] | {"upstream": "", "local": ""} == {
             "status": "copied",
+            "previous": "",
             "upstream": "",
             "local": "",
             "bytes": report["summary"]["bytes"],

@@ -70,11 +70,11 @@ def test_images_come_once_the_registry_runs_is_trusted_and_reached_and_are_asked
     assert all_needs("Images are mirrored", states) >= {
         "Registry is configured",
         "Registry is running",
-        "Docker has read its settings",
-        "Undercloud has uploaded its images",
+        "Docker is reloaded",
+        "Undercloud images are uploaded",
     }
     order = [state["__id__"] for state in sorted(states, key=lambda state: state["order"])]
-    assert order.index("Registry's port is open") < order.index("Images are mirrored")
+    assert order.index("Registry port is open") < order.index("Images are mirrored")
     assert order[-1] == "Registry serves the images"
 
 
@@ -87,9 +87,9 @@ def test_a_changed_file_restarts_what_has_read_it(rendered):
         "Registry is configured",
         "Registry has a certificate",
         "Registry has a key",
-        "Registry knows its users",
+        "Registry htpasswd file is managed",
     }
-    assert watched["Docker has read its settings"] == {
+    assert watched["Docker is reloaded"] == {
         "Docker trusts the registries through its sysconfig",
         "Docker trusts the registries through its daemon.json",
     }
@@ -104,15 +104,15 @@ def test_secrets_are_readable_by_their_owner_alone_and_not_shown(rendered):
 def test_clean_stops_the_registry_before_it_takes_anything_away(rendered):
     states = rendered["docker_registry.clean"]
     for name in (
-        "Registry has no unit",
-        "Registry package is removed unless it was here before",
-        "Registry's service is as it was before",
-        "Registry keeps its images unless they are to be purged",
+        "Registry unit is absent",
+        "Registry package is removed unless it was installed before",
+        "Previous service state is restored",
+        "Images are purged if the pillar says so",
     ):
         assert "Registry is stopped" in all_needs(name, states)
     # The package would else keep what we wrote as its own.
-    removed = "Registry package is removed unless it was here before"
-    assert "Registry is configured as it was before" in all_needs(removed, states)
+    removed = "Registry package is removed unless it was installed before"
+    assert "Previous configuration is restored" in all_needs(removed, states)
 
 
 def test_lookup_renames_what_is_called_otherwise(tmp_path, checkout):
@@ -123,7 +123,7 @@ def test_lookup_renames_what_is_called_otherwise(tmp_path, checkout):
     assert name_of["Registry is running"] == "svc-x"
     assert name_of["Registry is configured"] == "/x/config.yml"
     assert name_of["Registry has a key"] == "/x/tls-key.pem"
-    assert name_of["Docker has read its settings"] == "d-x"
+    assert name_of["Docker is reloaded"] == "d-x"
 
 
 @pytest.mark.parametrize("broken", ["text", [1], {"registry": 5}, {"registry": [1]}, {"lookup": None}])

@@ -62,13 +62,14 @@ def test_return_codes_tell_lag_step_and_failure(mirrored, upstream, local):
 
 def test_every_key_is_always_there(mirrored):
     minion = mirrored("a/b", "not/there")
-    entries = {"status", "upstream", "local", "bytes", "cause", "error"}
+    entries = {"status", "upstream", "local", "previous", "bytes", "cause", "error"}
     counts = {"current", "missing", "stale", "extra", "unreadable", "copied", "failed"}
     others = {"tags", "blobs", "bytes", "blobs_copied", "blobs_mounted", "seconds"}
     for function in ("check", "plan", "sync"):
         report = minion.call(f"registry_sync.{function}").value
         assert set(report) == {"registry", "images", "summary"}
-        assert set(report["registry"]) == {"url", "up", "repositories", "tags", "error", "upstreams"}
+        registry = {"url", "up", "repositories", "tags", "others", "error", "upstreams"}
+        assert set(report["registry"]) == registry
         assert all(set(image) == entries for image in report["images"].values())
         assert set(report["summary"]) == counts | others
 
@@ -120,7 +121,7 @@ def test_sync_off_copies_nothing_and_says_what_is_there(mirrored, local):
     for answer in (minion.apply("mirror"), minion.apply("mirror", test=True)):
         assert results(answer)["Images are in step with upstream"] == (
             True,
-            f"docker_registry:sync is false, nothing is copied; {local.url} holds 1 repository, 1 tag",
+            f"docker_registry:sync is false, nothing is copied; {local.url} holds 1 repository, 0 tags in those of the list",
             {},
         )
     assert minion.call("registry_sync.sync").value["images"]["a/b:1"]["status"] == "missing"

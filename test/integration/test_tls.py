@@ -28,7 +28,7 @@ runroot = "/run/containers/storage"
 graphroot = "/var/lib/containers/storage"
 """
 CERTIFICATE = "Registry certificate is signed by its own CA"
-USERS = "htpasswd file is managed"
+USERS = "Registry htpasswd file is managed"
 
 
 def secured_pillar(vendor, host, **registry):

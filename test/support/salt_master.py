@@ -105,7 +105,7 @@ class Master:
     def _configure(self, daemon: str, settings: Mapping[str, Any]) -> None:
         root = self.root / daemon
         root.mkdir()
-        common = {"root_dir": str(root), "sock_dir": str(root / "run"), "user": getpass.getuser()}
+        common = {"root_dir": str(root), "sock_dir": "/run", "user": getpass.getuser()}
         (self.root / daemon / daemon).write_text(yaml.safe_dump(common | dict(settings)))
 
     def _command(self, program: str, *arguments: str) -> list[str]:
