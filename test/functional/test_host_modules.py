@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 
 import pytest
-from salt.exceptions import CommandExecutionError
 
 
 def load(checkout, name, *, grains=None, pillar=None, salt=None):
