@@ -12,7 +12,7 @@ import yaml
 from integration.conftest import REPOSITORY_ROOT
 from support.salt_minion import FORMULA_PARTS
 
-SECONDS_TO_MEET = 60
+SECONDS_TO_MEET = 180
 
 
 class Master:

@@ -9,7 +9,7 @@ import pytest
 from integration.conftest import minion_on
 from integration.story import changes, failures, states
 
-SECONDS_TO_START = 30
+SECONDS_TO_START = 90
 PRESENT = "Mirror schedule is present"
 CLEANED = "Mirror schedule is removed"
 
