@@ -13,7 +13,8 @@ import re
 
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+# Those that the image-spec registers and Python's hashlib knows.
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _PLATFORM = re.compile(r"[a-z0-9_.-]+/[a-z0-9_.-]+(?:/[a-z0-9_.-]+)?")
 
 
@@ -28,7 +29,7 @@ def is_tag(name: str) -> bool:
 
 
 def is_digest(name: str) -> bool:
-    """Whether the name is a sha256 digest, the one algorithm that every registry knows."""
+    """Whether the name is a digest of an algorithm that can be verified here: sha256 or sha512."""
     return _DIGEST.fullmatch(name) is not None
 
 
@@ -42,18 +43,43 @@ def is_pattern(tag: str) -> bool:
     return any(character in tag for character in "*?[")
 
 
-def digest_of(body: bytes) -> str:
-    """The sha256 digest of the bytes, as registries write it."""
-    return "sha256:" + hashlib.sha256(body).hexdigest()
-
-
 def hasher(digest: str) -> hashlib._Hash:
-    """What hashes content that a digest names."""
-    return hashlib.new(digest.partition(":")[0])
+    """A fresh hash of a digest's algorithm; its ``hexdigest`` is what stands behind the colon.
+
+    Raises:
+        ValueError: it is no digest that can be verified here.
+    """
+    if not is_digest(digest):
+        raise ValueError(f"{printable(digest)!r} is no sha256 or sha512 digest")
+    return hashlib.new(algorithm_of(digest))
+
+
+def algorithm_of(digest: str) -> str:
+    """What stands before the colon of a digest."""
+    return digest.partition(":")[0]
+
+
+def digest_of(body: bytes, algorithm: str = "sha256") -> str:
+    """The digest of the bytes, as registries write it."""
+    return f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}"
 
 
 def matches(body: bytes, digest: str) -> bool:
-    """Whether bytes hash to a digest."""
-    hashed = hasher(digest)
-    hashed.update(body)
-    return hashed.hexdigest() == digest.partition(":")[2]
+    """Whether the bytes are those that a digest names; never for what is no digest."""
+    return is_digest(digest) and digest_of(body, algorithm_of(digest)) == digest
+
+
+def printable(text: object, limit: int = 100) -> str:
+    """Somebody else's string as it may stand in a message.
+
+    Args:
+        text: whatever was sent; what is no string is written as Python writes it.
+        limit: characters at most; what is longer ends in ``…``.
+
+    Returns:
+        Printable characters alone: control characters, those that turn the direction of writing, and
+        lone surrogates, which no encoder takes, are question marks.
+    """
+    whole = str(text)
+    shown = whole if len(whole) <= limit else whole[: limit - 1] + "…"
+    return "".join(character if character.isprintable() else "?" for character in shown)
