@@ -14,7 +14,7 @@ from _registry_http_client import Client, delete_scope, pull_scope, push_scope
 from _registry_http_endpoint import Endpoint
 from _registry_http_retry import Pace
 from _registry_http_transport import ANSWER_LIMIT, Answer
-from _registry_oci_errors import DigestMismatch, NotFound, Unreachable, Unsupported
+from _registry_oci_errors import BlobUnknown, DigestMismatch, NotFound, Unreachable, Unsupported
 from _registry_oci_manifest import (
     ACCEPTED,
     MANIFEST_LIMIT,
@@ -242,14 +242,16 @@ class RemoteStore:
             RegistryError: anything else.
         """
         what = _named(repository, reference)
-        answer = self._client.ask(
-            "PUT",
-            self._client.url(f"{repository}/manifests/{reference}"),
-            push_scope(repository),
-            what,
-            {"Content-Type": manifest.media_type, "Content-Length": str(len(manifest.body))},
-            manifest.body,
-        )
+        headers = {"Content-Type": manifest.media_type, "Content-Length": str(len(manifest.body))}
+        url = self._client.url(f"{repository}/manifests/{reference}")
+        try:
+            answer = self._client.ask("PUT", url, push_scope(repository), what, headers, manifest.body)
+        except BlobUnknown as failure:
+            if not manifest.foreign:
+                raise
+            # Nothing that could be brought is lacking: docker-distribution allows no URLs unless told to.
+            said = f"refuses the foreign layers of {what}; validation.manifests.urls allows them ({failure})"
+            raise self._client.error(Unsupported, said) from None
         stored = answer.headers.get("Docker-Content-Digest", manifest.digest)
         if not is_digest(stored) or not matches(manifest.body, stored):
             other = stored if is_digest(stored) else "something else"

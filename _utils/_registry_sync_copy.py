@@ -129,6 +129,7 @@ class _Graph:
         self._progress = progress
         self._blobs: dict[tuple[str, str, int], Job] = {}
         self._manifests: dict[tuple[str, str], Job] = {}
+        self._placements: dict[tuple[str, int], _Placement] = {}
         for turn, missing in enumerate(plan.missing.values()):
             self._add_blob(missing, (1, turn))
         for tag, root in plan.roots:
@@ -140,7 +141,8 @@ class _Graph:
 
     def _add_blob(self, missing: MissingBlob, turn: tuple[int, int]) -> None:
         """One job for each repository; the first copies, the others find it there to mount."""
-        placement = _Placement(missing, self._stores, self._copier, self.stats)
+        placement = self._placement(missing)
+        self._placements[missing.blob.digest, missing.blob.size] = placement
         first: Job | None = None
         for target in missing.sources:
             copies = first is None and not missing.mount_from
@@ -151,6 +153,9 @@ class _Graph:
             )
             first = first or (job if copies else None)
             self._blobs[target, missing.blob.digest, missing.blob.size] = self._add(job)
+
+    def _placement(self, missing: MissingBlob) -> _Placement:
+        return _Placement(missing, self._stores, self._copier, self.stats)
 
     def _requirements(self, tag: Tag, manifest: Manifest) -> list[Job]:
         blobs = [self._blobs.get((tag.target, blob.digest, blob.size)) for blob in manifest.blobs]
@@ -186,10 +191,12 @@ class _Graph:
             self._stores.target.put(tag.target, reference, manifest)
 
     def _restore(self, tag: Tag, manifest: Manifest) -> None:
-        source = source_of(tag, self._stores)
         for blob in manifest.blobs:
             if not self._stores.target.has(tag.target, blob.digest):
-                self.stats.add(self._copier.copy(tag.target, blob, [source]))
+                placement = self._placements.get((blob.digest, blob.size)) or self._placement(
+                    MissingBlob(blob, {tag.target: source_of(tag, self._stores)})
+                )
+                placement.copy(tag.target)
         for child in manifest.children:
             self._put(tag, child.digest, self._plan.manifests[child.digest])
 
@@ -208,14 +215,18 @@ class _Placement:
 
     def place(self, repository: str) -> None:
         """Mount the blob from where it already is, else copy it."""
+        self.copy(repository, self._placed_at)
+
+    def copy(self, repository: str, mount_from: str = "") -> None:
+        """Copy the blob from where it is nearest."""
         blob = self._missing.blob
-        copied = self._copier.copy(repository, blob, self._sources(repository), self._placed_at)
+        copied = self._copier.copy(repository, blob, self._sources(repository), mount_from)
         if copied.written is not Written.MOUNTED:
             self._placed_at = repository
         self._stats.add(copied)
 
     def _sources(self, repository: str) -> Sequence[Source]:
         """The target itself where it has the blob; then where this repository and the others are from."""
-        own = [Source(self._target, self._placed_at)] if self._placed_at else []
+        own = [Source(self._target, self._placed_at)] if self._placed_at not in ("", repository) else []
         sources = self._missing.sources
         return list(dict.fromkeys([*own, sources[repository], *sources.values()]))

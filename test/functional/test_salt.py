@@ -121,7 +121,8 @@ def test_sync_off_copies_nothing_and_says_what_is_there(mirrored, local):
     for answer in (minion.apply("mirror"), minion.apply("mirror", test=True)):
         assert results(answer)["Images are in step with upstream"] == (
             True,
-            f"docker_registry:sync is false, nothing is copied; {local.url} holds 1 repository, 0 tags in those of the list",
+            f"docker_registry:sync is false, nothing is copied; {local.url} holds 1 repository, "
+            "0 tags in those of the list",
             {},
         )
     assert minion.call("registry_sync.sync").value["images"]["a/b:1"]["status"] == "missing"
