@@ -24,7 +24,7 @@ from _registry_config_validators import SettingsError
 from _registry_config_values import Image, Listing, Settings, Undercloud
 from _registry_http_endpoint import Endpoint, Transfer
 from _registry_http_environment import Environment, process_environment
-from _registry_oci_names import is_repository
+from _registry_oci_names import is_digest, is_repository
 from _registry_oci_tags import TagRule
 
 __all__ = ["SettingsError", "known_keys", "read_settings", "read_undercloud"]
@@ -155,14 +155,27 @@ def _image(
         raise SettingsError(f"{key}: an image needs a name")
     name_key = key if isinstance(entry, str) else f"{key}:name"
     repository = _full_name(own["name"], name_key, defaults)
+    tags = _tag_rule(own.get("tags", defaults["tags"]))
+    platforms = tuple(own.get("platforms", defaults["platforms"]))
+    _refuse_a_choice_from_a_digest(tags, platforms, f"{key}:tags" if "tags" in own else f"{key}:platforms")
     return Image(
         key=key,
         source=_source(own.get("upstream", {}), upstream),
         repository=repository,
         target=own.get("target", repository),
-        tags=_tag_rule(own.get("tags", defaults["tags"])),
-        platforms=tuple(own.get("platforms", defaults["platforms"])),
+        tags=tags,
+        platforms=platforms,
     )
+
+
+def _refuse_a_choice_from_a_digest(tags: TagRule, platforms: tuple[str, ...], key: str) -> None:
+    """A choice of platforms has another digest than the index it is from, and so cannot be kept under it."""
+    digest = next(filter(is_digest, tags.include), "")
+    if digest and platforms:
+        raise SettingsError(
+            f"{key}: {digest[:19]}… is a digest without a tag, and what {', '.join(platforms)} leaves of it "
+            f"has another; give a tag, e.g. '13.0@{digest[:19]}…', or platforms: [] for this image"
+        )
 
 
 def _full_name(name: str, key: str, defaults: Mapping[str, Any]) -> str:
@@ -195,6 +208,7 @@ def _tag_rule(tags: list[str] | Mapping[str, Any]) -> TagRule:
         exclude=tuple(tags.get("exclude", ())),
         semver=tags.get("semver", ""),
         newest=tags.get("newest", 0),
+        since=tags.get("since", ""),
     )
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 import _registry_config_validators as check
 from _registry_config_validators import Checker, SettingsError
-from _registry_oci_names import is_digest, is_pattern, is_platform, is_repository, is_tag
-from _registry_oci_tags import is_comparison
+from _registry_oci_names import is_digest, is_pattern, is_platform, is_repository, is_tag, printable
+from _registry_oci_tags import is_comparison, parse_date
 
 ROOT = "docker_registry"
 # Value of registry:tls.
@@ -111,7 +112,7 @@ def _tag(value: Any, key: str) -> str:
     if is_tag(name) and (text == name or is_digest(pin)):
         return text
     raise SettingsError(
-        f"{key}: {text!r} is no tag, pattern or sha256 digest; a tag has letters, digits and . _ -, "
+        f"{key}: {text!r} is no tag, pattern or digest; a tag has letters, digits and . _ -, "
         "begins with none of . - and is at most 128 characters long"
     )
 
@@ -121,6 +122,14 @@ def _semver(value: Any, key: str) -> str:
     for word in text.split():
         if not is_comparison(word):
             raise SettingsError(f"{key}: {word!r} is no comparison; give e.g. '>=3 <4'")
+    return text
+
+
+def _since(value: Any, key: str) -> str:
+    # YAML makes a date of what looks like one; Salt's own reader leaves it a string.
+    text = value.isoformat() if isinstance(value, date) else value or ""
+    if not isinstance(text, str) or (text and parse_date(text) is None):
+        raise SettingsError(f"{key}: {printable(text)!r} is no date; give e.g. 2025-01-01")
     return text
 
 
@@ -189,6 +198,7 @@ _tags = check.either(
             "exclude": _tag_list,
             "semver": _semver,
             "newest": check.number(0, 10_000),
+            "since": _since,
         }
     ),
     _wanted_tags,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from _registry_http_client import Client, delete_scope, pull_scope, push_scope
@@ -24,7 +23,7 @@ from _registry_oci_manifest import (
     ManifestError,
     read_manifest,
 )
-from _registry_oci_names import digest_of, is_digest, is_repository, is_tag, matches
+from _registry_oci_names import algorithm_of, digest_of, is_digest, is_repository, is_tag, matches
 from _registry_store_protocol import Written
 from _registry_store_remote_read import BlobReader, RangesAhead
 from _registry_store_remote_write import BlobWriter
@@ -158,10 +157,10 @@ class RemoteStore:
                 said = f"the manifest of {what} is not what its digest {digest} says"
                 raise self._client.error(DigestMismatch, said, ":")
         try:
-            manifest = read_manifest(answer.body, answer.headers.get("Content-Type", ""))
+            kind = answer.headers.get("Content-Type", "")
+            return read_manifest(answer.body, kind, algorithm_of(digest) if digest else "sha256")
         except ManifestError as failure:
             raise self._client.error(Unsupported, f"{what}: {failure}", ":") from None
-        return replace(manifest, digest=digest) if digest else manifest
 
     def _manifest_bytes(self, repository: str, reference: str) -> tuple[Answer, str]:
         """A manifest as it came, and the digest it must have, if any was told."""

@@ -179,6 +179,26 @@ class BlobCopier:
             yield _Streamed(download, progress)
 
 
+class Limits(Protocol):
+    """What reading keeps to."""
+
+    run: Run
+
+    def health_of(self, store: Store) -> Health:
+        """Whether a store answers, as all workers have seen it."""
+        ...
+
+
+def read_whole(source: Source, blob: Descriptor, limits: Limits) -> bytes:
+    """All bytes of a small blob, tried again where that may help, and verified.
+
+    Raises:
+        RegistryError: why it could not be read.
+    """
+    attempts = Attempts(limits.run, limits.health_of(source.store))
+    return b"".join(_Streamed(_Download(source, blob, attempts, limits.run, None)).chunks())
+
+
 class _Download:
     """Reads a blob on from wherever it has got to, over as many tries as it takes."""
 
@@ -227,7 +247,7 @@ class _Download:
 class _Streamed:
     """Bytes that go from source to target and lie nowhere."""
 
-    def __init__(self, download: _Download, progress: BlobProgress) -> None:
+    def __init__(self, download: _Download, progress: BlobProgress | None = None) -> None:
         self.failure: RegistryError | None = None
         self._download = download
         self._progress = progress
@@ -242,7 +262,8 @@ class _Streamed:
 
     def chunks(self) -> Iterator[bytes]:
         self.failure = None
-        self._progress.restart()
+        if self._progress:
+            self._progress.restart()
         digest = hasher(self._download.blob.digest)
         last = b""
         try:

@@ -8,6 +8,7 @@ from _registry_config_values import Image
 from _registry_oci_errors import NotFound, RegistryError
 from _registry_oci_tags import select_tags
 from _registry_store_protocol import Store
+from _registry_sync_blobs import Source, read_whole
 from _registry_sync_memory import Memory
 from _registry_sync_stores import Stores
 from _registry_sync_tag import Tag
@@ -23,7 +24,7 @@ def tags_of_image(image: Image, stores: Stores, memory: Memory) -> list[Tag]:
     if not image.tags.needs_list:
         return tags
     try:
-        found = _select(image, stores.source(image.source), memory)
+        found = _select(image, stores, memory)
     except RegistryError as failure:
         unknown = Tag(image, _patterns(image), image.target, _patterns(image), unresolved=True)
         unknown.fail("unreadable", failure)
@@ -41,15 +42,59 @@ def explain_absence(failure: NotFound, tag: Tag, upstream: Store) -> str:
     return f"{failure}; it has the repository but no such tag ({_there(there)})"
 
 
-def _select(image: Image, upstream: Store, memory: Memory) -> list[str]:
+def _select(image: Image, stores: Stores, memory: Memory) -> list[str]:
+    upstream = stores.source(image.source)
     there = upstream.tags(image.repository)
     found = select_tags(image.tags, there)
+    since = ""
+    if image.tags.needs_dates:
+        dates = stores.map_sources(lambda tag: _created(image, tag, stores, memory), found)
+        found = select_recent(image.tags, dict(zip(found, dates, strict=True)))
+        since = f" and was created since {image.tags.since}"
     if not found:
         raise NotFound(
-            f"{upstream} has no tag of {image.repository} that matches {_patterns(image)} ({_there(there)})",
+            f"{upstream} has no tag of {image.repository} that matches {_patterns(image)}{since} "
+            f"({_there(there)})",
             side=upstream.side,
         )
     return found
+
+
+def _created(image: Image, tag: str, stores: Stores, memory: Memory) -> datetime | None:
+    """When an image says that it was made; None where it says nothing that is a date."""
+    upstream = stores.source(image.source)
+    try:
+        digest = upstream.resolve(image.repository, tag).digest
+        told = memory.get("created", digest)
+        if told is None:
+            told = _read_created(image, digest, stores)
+            memory.put(told, "created", digest)
+    except (NotFound, Unsupported, DigestMismatch):
+        return None
+    return parse_date(told)
+
+
+def _read_created(image: Image, digest: str, stores: Stores) -> str:
+    """``created`` of an image's config, of the first platform where there are several.
+
+    https://github.com/opencontainers/image-spec/blob/main/config.md#properties
+    """
+    upstream = stores.source(image.source)
+    manifest = upstream.manifest(image.repository, digest)
+    for _ in range(NESTING_LIMIT):
+        children = [child for child in manifest.children if not child.attests]
+        if not children:
+            break
+        manifest = upstream.manifest(image.repository, children[0].digest)
+    config = next(iter(manifest.blobs), None)
+    if config is None or config.size > CONFIG_LIMIT:
+        return ""
+    try:
+        body = read_whole(Source(upstream, image.repository), config, stores)
+        told = json.loads(body).get("created")
+    except (ValueError, AttributeError, RecursionError):
+        return ""
+    return told if isinstance(told, str) and parse_date(told) else ""
 
 
 def _literal(image: Image, entry: str) -> Tag:

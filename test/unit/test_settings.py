@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import datetime
+
 import pytest
 
 from _registry_config_defaults import OVERCLOUD_IMAGES
@@ -193,6 +195,62 @@ def test_a_wrong_value_next_to_a_password_does_not_show_it():
     with pytest.raises(SettingsError) as caught:
         read({"upstream": {"password": {"hunter2": "x"}}})
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("since", "read_as"),
+    [
+        ("2025-01-01", "2025-01-01"),
+        (datetime.date(2025, 1, 1), "2025-01-01"),
+        (datetime.datetime(2025, 1, 1, 12, 30), "2025-01-01T12:30:00"),
+        ("2025-01-01T12:30:00Z", "2025-01-01T12:30:00Z"),
+        (None, ""),
+    ],
+)
+def test_since_is_a_date_however_yaml_reads_it(since, read_as):
+    rule = read({"images": [{"name": "a/b", "tags": {"since": since}}]}).images[0].tags
+    assert rule.since == read_as
+    assert rule.needs_dates is bool(read_as)
+
+
+@pytest.mark.parametrize(
+    ("since", "shown"),
+    [("yesterday", "yesterday"), (2025, "2025"), ("2025-13-01", "2025-13-01"), ([1], "[1]")],
+)
+def test_since_refuses_what_is_no_date(since, shown):
+    with pytest.raises(SettingsError) as caught:
+        read({"images": [{"name": "a/b", "tags": {"since": since}}]})
+    key = "docker_registry:images:0:tags:since"
+    assert str(caught.value) == f"{key}: {shown!r} is no date; give e.g. 2025-01-01"
+
+
+@pytest.mark.parametrize("digest", [DIGEST, "sha512:" + "a" * 128])
+def test_a_digest_without_a_tag_cannot_be_chosen_from(digest):
+    image = {"name": "a/b", "tags": ["1.0", digest]}
+    with pytest.raises(SettingsError) as caught:
+        read({"images": [{**image, "platforms": ["linux/amd64"]}]})
+    message = str(caught.value)
+    assert message.startswith("docker_registry:images:0:tags: sha")
+    assert f"give a tag, e.g. '13.0@{digest[:19]}…', or platforms: [] for this image" in message
+    with pytest.raises(SettingsError, match=r"^docker_registry:images:0:tags: sha"):
+        read({"images": [image], "image_defaults": {"platforms": ["linux/amd64"]}})
+    with pytest.raises(SettingsError, match=r"^docker_registry:images:0:platforms: sha"):
+        read(
+            {
+                "images": [{"name": "a/b", "platforms": ["linux/amd64"]}],
+                "image_defaults": {"tags": [digest]},
+            }
+        )
+    defaults = {"platforms": ["linux/amd64"]}
+    assert (
+        read({"images": [{**image, "platforms": []}], "image_defaults": defaults}).images[0].platforms == ()
+    )
+
+
+@pytest.mark.parametrize("digest", [DIGEST, "sha512:" + "a" * 128])
+def test_a_pinned_tag_can_be_chosen_from(digest):
+    image = {"name": "a/b", "tags": [f"13.0@{digest}"], "platforms": ["linux/amd64"]}
+    assert read({"images": [image]}).images[0].tags.include == (f"13.0@{digest}",)
 
 
 def test_a_digest_and_a_pinned_tag_are_tags():
