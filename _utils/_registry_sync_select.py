@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from datetime import datetime
 
 from _registry_config_values import Image
-from _registry_oci_errors import NotFound, RegistryError
-from _registry_oci_tags import select_tags
+from _registry_oci_errors import DigestMismatch, NotFound, RegistryError, Unsupported
+from _registry_oci_manifest import NESTING_LIMIT
+from _registry_oci_tags import parse_date, select_recent, select_tags
 from _registry_store_protocol import Store
 from _registry_sync_blobs import Source, read_whole
 from _registry_sync_memory import Memory
