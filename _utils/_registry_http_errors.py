@@ -19,9 +19,12 @@ from _registry_oci_errors import (
     Unreachable,
     Unsupported,
 )
+from _registry_oci_names import is_digest
 
 # ENOSPC and EDQUOT, as docker-distribution 2 passes on a driver's failure, and in the words of later ones.
 FULL_DISK_NUMBERS = (28, 122)
+# Of many errors, so many are told.
+NAMED = 10
 FULL_DISK_WORDS = ("no space left on device", "disk quota exceeded")
 
 
@@ -60,7 +63,7 @@ def _meaning(
     if codes & {"BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN"} or (status == 416 and method != "GET"):
         return Unreachable(f"{registry} lost the upload of {what}")
     if codes & {"MANIFEST_BLOB_UNKNOWN"} or (method == "PUT" and "BLOB_UNKNOWN" in codes):
-        return BlobUnknown(f"{registry} lacks content that {what} names{said}")
+        return BlobUnknown(f"{registry} lacks blob {_digests(errors)} that {what} names{said}")
     if status == 404:
         return NotFound(f"{registry} has no {what}")
     if status == 507 or any(_is_full_disk(error) for error in errors):
@@ -87,9 +90,16 @@ def _errors_of(stream: Stream) -> list[Mapping[str, Any]]:
 
 def _said(errors: list[Mapping[str, Any]]) -> str:
     """The registry's own words, short and printable."""
-    words = "; ".join(str(error.get("message") or error.get("code") or "") for error in errors[:10])
+    words = "; ".join(str(error.get("message") or error.get("code") or "") for error in errors[:NAMED])
     plain = "".join(character for character in words[:1000] if character.isprintable())
     return f" ({plain[:200]})" if plain.strip("; ") else ""
+
+
+def _digests(errors: list[Mapping[str, Any]]) -> str:
+    """What the errors are about, as far as they say it by digest."""
+    details = [error.get("detail") for error in errors[:NAMED]]
+    digests = [detail.get("digest") if isinstance(detail, dict) else detail for detail in details]
+    return ", ".join(digest for digest in digests if isinstance(digest, str) and is_digest(digest))
 
 
 def _is_full_disk(error: Mapping[str, Any]) -> bool:

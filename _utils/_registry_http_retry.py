@@ -142,8 +142,8 @@ class Attempts:
         patience = self._run.transfer.patience
         if self._waited > patience:
             raise type(failure)(
-                f"{failure}; it asks for a wait of {failure.retry_after:.0f} s, and transfer:patience is "
-                f"{patience} s",
+                f"{failure}; it asks for a wait of {failure.retry_after:.0f} s, which is beyond "
+                f"transfer:patience ({patience} s)",
                 side=failure.side,
             ) from failure
         if failure.retry_after >= LONG_WAIT:

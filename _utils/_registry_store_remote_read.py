@@ -33,6 +33,10 @@ Fetched = tuple[list[bytes], RegistryError | None]
 RangesAhead = ReadAhead[Fetched]
 
 
+class _NoRangesError(RegistryError):
+    """The whole blob came where a range of it was asked for."""
+
+
 class BlobReader:
     """Reads one blob.
 
@@ -67,21 +71,24 @@ class BlobReader:
         """Fetch what comes next by as many requests as there are places; without any, by our own."""
         ranges = deque(_ranges(offset, self._blob.size))
         # The first tells whether this registry can send a part of this blob at all.
-        first = ranges.popleft()
-        yield from self._range(*first)
-        if not self._ranges:
-            yield from self._range(first[1], self._blob.size)
-            return
+        come = ranges[0][1]
+        yield from self._range(*ranges.popleft())
         under_way: deque[Future[Fetched]] = deque()
         try:
-            while ranges or under_way:
+            while self._ranges and (ranges or under_way):
                 self._begin_more(ahead, ranges, under_way)
                 if under_way:
-                    yield from _in_full(under_way[0].result())
-                    ahead.give_back(under_way.popleft())
+                    fetched = under_way[0].result()
+                    if not isinstance(fetched[1], _NoRangesError):
+                        yield from _in_full(fetched)
+                        come = min(come + RANGE, self._blob.size)
+                        ahead.give_back(under_way.popleft())
                 else:
                     own = [ranges.popleft() for _ in range(min(RANGES_ALONE, len(ranges)))]
                     yield from self._range(own[0][0], own[-1][1])
+                    come = own[-1][1]
+            # A registry, or a cache in front of it, may send ranges of a blob now and then.
+            yield from self._range(come, self._blob.size)
         finally:
             for future in under_way:
                 ahead.give_back(future)
@@ -99,17 +106,20 @@ class BlobReader:
     def _fetch(self, begin: int, end: int) -> Fetched:
         chunks: list[bytes] = []
         try:
-            chunks.extend(self._range(begin, end))
+            chunks.extend(self._range(begin, end, only_range=True))
         except RegistryError as failure:
             return chunks, failure
         return chunks, None
 
-    def _range(self, begin: int, end: int) -> Iterator[bytes]:
-        """The bytes of one range, from one request."""
+    def _range(self, begin: int, end: int, *, only_range: bool = False) -> Iterator[bytes]:
+        """The bytes of one range, from one request; of a registry that sends all of it, if that will do."""
         if begin == end:
             return
         to_the_end = end == self._blob.size
         stream = self._open(begin, None if to_the_end else end - 1)
+        if only_range and stream.status == 200:
+            stream.close()
+            raise _NoRangesError
         # A registry that knows no ranges sends everything once more.
         skip = begin if stream.status == 200 else 0
         left = end - begin
@@ -146,7 +156,7 @@ class BlobReader:
                 lambda: self._client.open("GET", url, scope, self._what, headers), is_pull=False
             )
             self._elsewhere = "" if self._client.is_same_origin(stream.url) else stream.url
-        self._ranges = not asks_for_part or stream.status == 206
+        self._ranges = self._ranges and (not asks_for_part or stream.status == 206)
         if stream.status == 206 and not _starts_at(stream, begin):
             stream.close()
             raise self._client.error(

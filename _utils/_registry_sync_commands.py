@@ -16,7 +16,7 @@ from _registry_sync_compare import compare, find_extras
 from _registry_sync_copy import execute
 from _registry_sync_inventory import take_inventory
 from _registry_sync_lock import only_one, stopping_on_signals
-from _registry_sync_memory import Memory
+from _registry_sync_memory import Memory, Unfinished
 from _registry_sync_plan import make_plan
 from _registry_sync_report import report_on, report_registry
 from _registry_sync_stores import open_stores
@@ -78,10 +78,15 @@ def sync(settings: Settings, *, directory: str = "", progress: Progress | None =
     stores = open_stores(settings, run)
     with only_one(directory, settings.local), stopping_on_signals(run):
         memory = Memory(directory)
-        comparison = compare(settings.images, stores, memory)
+        unfinished = Unfinished(directory, settings.local.url)
+        # What an earlier run has left without a tag is known from its note, else from the catalog.
+        comparison = compare(settings.images, stores, memory, catalog=not directory)
         memory.save()
-        planned = make_plan(comparison, stores)
+        planned = make_plan(comparison, stores, unfinished.repositories)
+        unfinished.begin(tag.target for tag, _ in planned.roots)
         stats = execute(planned, stores, progress or Progress(), directory=directory)
+        if all(tag.status in ("current", "copied") for tag in comparison.tags):
+            unfinished.end()
     return report_on(settings, comparison, (), began, stats=stats)
 
 

@@ -38,6 +38,7 @@ def compare(
     memory: Memory,
     *,
     assume_empty: bool = False,
+    catalog: bool = True,
     everything: bool = False,
 ) -> Comparison:
     """Read both sides and give every tag of the list a status.
@@ -47,6 +48,7 @@ def compare(
         stores: how the two sides are reached.
         memory: what earlier runs have read.
         assume_empty: take a target that cannot be reached for one that is still empty.
+        catalog: name the repositories that the list does not name.
         everything: list the tags of repositories that the list does not name, too.
 
     Returns:
@@ -55,7 +57,7 @@ def compare(
     """
     targets = [image.target for image in images]
     inventory, _ = stores.run_both(
-        partial(take_inventory, stores, targets, everything=everything),
+        partial(take_inventory, stores, targets, catalog=catalog, everything=everything),
         partial(stores.connect, [image.source for image in images]),
     )
     if assume_empty and inventory.error and not isinstance(inventory.error, Unauthorized):

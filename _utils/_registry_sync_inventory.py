@@ -45,12 +45,15 @@ class Inventory:
         return str(self.error or next(iter(self.unread.values()), ""))
 
 
-def take_inventory(stores: Stores, repositories: Iterable[str], *, everything: bool = False) -> Inventory:
+def take_inventory(
+    stores: Stores, repositories: Iterable[str], *, catalog: bool = True, everything: bool = False
+) -> Inventory:
     """List what the target holds.
 
     Args:
         stores: how it is reached.
         repositories: those of the image list.
+        catalog: name the others; a registry walks all that it has for that.
         everything: list the tags of the others, too.
     """
     try:
@@ -79,7 +82,9 @@ def take_inventory(stores: Stores, repositories: Iterable[str], *, everything: b
         inventory.known = names.intersection(wanted)
         inventory.others = sorted(names.difference(wanted))
 
-    looks: list[Callable[[], None]] = [list_others, *(partial(list_tags, name) for name in wanted)]
+    looks: list[Callable[[], None]] = [partial(list_tags, name) for name in wanted]
+    if catalog:
+        looks.insert(0, list_others)
     stores.map_target(lambda look: look(), looks)
     if everything:
         stores.map_target(list_tags, inventory.others)

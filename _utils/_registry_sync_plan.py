@@ -10,7 +10,6 @@ from _registry_oci_errors import RegistryError, Unsupported
 from _registry_oci_manifest import NESTING_LIMIT, Descriptor, Manifest
 from _registry_sync_blobs import Source
 from _registry_sync_compare import Comparison, chosen
-from _registry_sync_inventory import Inventory
 from _registry_sync_stores import Stores
 from _registry_sync_tag import Tag
 
@@ -59,17 +58,18 @@ class Plan:
         return sum(missing.blob.size for missing in self.to_copy)
 
 
-def make_plan(comparison: Comparison, stores: Stores) -> Plan:
+def make_plan(comparison: Comparison, stores: Stores, unfinished: Iterable[str] = ()) -> Plan:
     """Say which manifests and blobs the tags that differ need.
 
     Args:
         comparison: both sides; a tag whose manifests cannot be read becomes ``unreadable`` in it.
         stores: how they are reached.
+        unfinished: repositories of the target that may have blobs and no tag.
     """
     reader = _ManifestReader(stores)
     roots = reader.read([tag for tag in comparison.tags if tag.status in ("missing", "stale")])
     plan = Plan(comparison, roots, reader.manifests, {})
-    _find_missing(plan, stores)
+    _find_missing(plan, stores, set(unfinished))
     _attribute_bytes(plan)
     return plan
 
@@ -165,13 +165,14 @@ def _root_key(tag: Tag) -> tuple[object, ...]:
     return image.source, image.repository, tag.source, image.platforms
 
 
-def _find_missing(plan: Plan, stores: Stores) -> None:
+def _find_missing(plan: Plan, stores: Stores, unfinished: set[str]) -> None:
     """Fill in the blobs that repositories of the target lack, in the order in which they are best copied."""
     needed: dict[tuple[str, str], None] = {}
     for tag, root in plan.roots:
         for blob in blobs_below(root, plan.manifests):
             needed[tag.target, blob.digest] = None
-    there = _blobs_there(list(needed), plan.comparison, stores)
+    holding = unfinished | _holding(plan.comparison)
+    there = _blobs_there([pair for pair in needed if pair[0] in holding], stores)
     for tag, blob in _in_order_of_images(plan, there):
         key = (blob.digest, blob.size)
         missing = plan.missing.setdefault(key, MissingBlob(blob))
@@ -209,20 +210,18 @@ def _in_order_of_images(plan: Plan, there: set[tuple[str, str]]) -> Iterator[tup
                     heapq.heappush(queue, (left[other], other))
 
 
-def _blobs_there(
-    needed: Sequence[tuple[str, str]], comparison: Comparison, stores: Stores
-) -> set[tuple[str, str]]:
-    """Which blobs their repositories have already; a repository that has nothing is not asked."""
-    holding = _holding(comparison.inventory) | {tag.target for tag in comparison.tags if tag.local}
-    askable = [(target, digest) for target, digest in needed if target in holding]
-
-    found = stores.map_target(lambda pair: _has(stores, *pair), askable)
-    return {pair for pair, is_there in zip(askable, found, strict=True) if is_there}
+def _blobs_there(needed: Sequence[tuple[str, str]], stores: Stores) -> set[tuple[str, str]]:
+    """Which blobs their repositories have already."""
+    found = stores.map_target(lambda pair: _has(stores, *pair), needed)
+    return {pair for pair, is_there in zip(needed, found, strict=True) if is_there}
 
 
-def _holding(inventory: Inventory) -> set[str]:
+def _holding(comparison: Comparison) -> set[str]:
     """Repositories that may have blobs: with tags, named by the catalog, or not to be listed."""
-    return {name for name, tags in inventory.tags.items() if tags} | inventory.known | inventory.unread.keys()
+    inventory = comparison.inventory
+    tagged = {name for name, tags in inventory.tags.items() if tags}
+    by_name = {tag.target for tag in comparison.tags if tag.local}
+    return tagged | by_name | inventory.known | inventory.unread.keys()
 
 
 def _find_origins(plan: Plan, there: set[tuple[str, str]], stores: Stores) -> None:
