@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import shlex
@@ -14,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from storage import StoredBlob
 
 from support.salt_minion import Minion
 from support.undercloud import DOCKER_SOCKET, QUEENS, docker_daemon
 
 BENCH = Path(__file__).resolve().parent
+
+BEFORE = "engine before"
 
 Command = list[str]
 
@@ -31,19 +35,21 @@ class Job:
         upstream: `host:port`.
         local: `host:port`.
         images: repository to tags; `['*']` = all.
-        blobs: files that hold the unique blobs, for those who race without an upstream.
+        blobs: the unique ones, for those who only copy.
         directory: where a racer may keep its files.
         transfer: ours alone: the pillar's `transfer`.
         formula: ours alone: the checkout to race.
+        before: ours alone: an older checkout to compare it with.
     """
 
     upstream: str
     local: str
     images: Mapping[str, Sequence[str]]
-    blobs: Sequence[Path]
+    blobs: Sequence[StoredBlob]
     directory: Path
     transfer: Mapping[str, Any]
     formula: Path
+    before: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,8 @@ class Racer:
         copies_only: whether it has no notion of being in step, so that only the cold run makes sense.
         uploads: whether it races in the case `upload` alone, where it may write manifests of its own.
         beside: from a directory to what must run meanwhile.
+        ours: whether it understands our pillar.
+        record: from a job and a file to a command that does the same and writes there how it came along.
     """
 
     name: str
@@ -65,6 +73,8 @@ class Racer:
     copies_only: bool = False
     uploads: bool = False
     beside: Callable[[Path], AbstractContextManager[None]] = lambda _: nullcontext()
+    ours: bool = False
+    record: Callable[[Job, Path], Command] | None = None
 
     @property
     def why_not(self) -> str:
@@ -89,17 +99,38 @@ def pillar(job: Job) -> dict[str, Any]:
     }
 
 
-def ours_engine(job: Job) -> Command:
+def engine(job: Job) -> Command:
     """Ours as a library in a fresh Python, without Salt."""
+    return _python_of(job.formula, job.formula / "test/bench/engine.py", _pillar_file(job))
+
+
+def engine_before(job: Job) -> Command:
+    """The same of an older checkout, by its own script since modules have other names there."""
+    assert job.before is not None
+    return _python_of(job.before, job.before / "test/bench/engine.py", _pillar_file(job))
+
+
+def recorded_engine(job: Job, record: Path) -> Command:
+    """Like `engine`, and write what had moved and what stood at each moment."""
+    return _python_of(job.formula, BENCH / "record.py", _pillar_file(job), record)
+
+
+def recorded_engine_before(job: Job, record: Path) -> Command:
+    """Like `engine_before`, recorded."""
+    assert job.before is not None
+    return _python_of(job.before, BENCH / "record.py", _pillar_file(job), record)
+
+
+def _pillar_file(job: Job) -> Path:
     file = job.directory / "pillar.json"
     file.write_text(json.dumps(pillar(job)), encoding="utf-8")
-    return [
-        "env",
-        f"PYTHONPATH={job.formula / '_utils'}",
-        sys.executable,
-        str(BENCH / "engine.py"),
-        str(file),
-    ]
+    return file
+
+
+def _python_of(checkout: Path, *words: Path) -> Command:
+    # Or the first round would compile within its time.
+    compileall.compile_dir(checkout / "_utils", quiet=2)
+    return ["env", f"PYTHONPATH={checkout / '_utils'}", sys.executable, *map(str, words)]
 
 
 def ours_salt(job: Job) -> Command:
@@ -149,7 +180,14 @@ def crane(job: Job) -> Command:
 
 def push_limit(job: Job) -> Command:
     """The same blobs from local files by four curl at a time: what the local registry can take at all."""
-    return [sys.executable, str(BENCH / "push_files.py"), job.local, *map(str, job.blobs)]
+    return [sys.executable, str(BENCH / "push_files.py"), job.local, *(str(blob.file) for blob in job.blobs)]
+
+
+def relay(job: Job) -> Command:
+    """The same blobs through four `curl | curl` at a time: what both registries together can do at all."""
+    file = job.directory / "blobs.json"
+    file.write_text(json.dumps([[blob.repository, blob.digest, blob.size] for blob in job.blobs]))
+    return [sys.executable, str(BENCH / "relay.py"), job.upstream, job.local, str(file)]
 
 
 def openstack_upload(job: Job) -> Command:
@@ -173,11 +211,13 @@ def docker_beside(directory: Path) -> AbstractContextManager[None]:
 
 
 RACERS = (
-    Racer("engine", ours_engine),
-    Racer("salt-call", ours_salt),
+    Racer("engine", engine, ours=True, record=recorded_engine),
+    Racer(BEFORE, engine_before, ours=True, record=recorded_engine_before),
+    Racer("salt-call", ours_salt, ours=True),
     Racer("skopeo", skopeo_sync, programs=("skopeo",)),
     Racer("regsync", regsync, programs=("regsync",)),
     Racer("crane", crane, programs=("crane",)),
+    Racer("relay", relay, programs=("curl",), copies_only=True),
     Racer("push-limit", push_limit, programs=("curl",), copies_only=True),
     Racer(
         "openstack",
