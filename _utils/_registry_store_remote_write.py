@@ -9,6 +9,7 @@ https://github.com/distribution/distribution/blob/v2.8.2/registry/handlers/blobu
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, urlsplit
@@ -109,13 +110,16 @@ class BlobWriter:
     def _send_streamed(self, repository: str, blob: Descriptor, chunks: Iterable[bytes], upload: str) -> None:
         """Send a blob in one request of any length, which ends well whatever fails, and commit it."""
         body = _UntilFailure(chunks)
-        upload = upload or self._begin(repository)
         try:
+            # Nothing is begun before there is something to send.
+            body.wait_for_the_first()
+            upload = upload or self._begin(repository)
             upload = self._append(repository, upload, blob, body)
             if body.failure:
                 raise body.failure
         except RegistryError as failure:
-            self._cancel(repository, upload)
+            if upload:
+                self._cancel(repository, upload)
             raise body.failure or failure from None
         try:
             self._commit(repository, upload, blob)
@@ -190,10 +194,20 @@ class _UntilFailure:
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self.failure: RegistryError | None = None
-        self._chunks = chunks
+        self._chunks = iter(chunks)
+        self._first: list[bytes] = []
+
+    def wait_for_the_first(self) -> None:
+        """Wait until there is a chunk.
+
+        Raises:
+            RegistryError: there will be none.
+        """
+        self._first = list(itertools.islice(self._chunks, 1))
 
     def __iter__(self) -> Iterator[bytes]:
         try:
+            yield from self._first
             yield from self._chunks
         except RegistryError as failure:
             self.failure = failure
