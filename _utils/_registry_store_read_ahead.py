@@ -24,14 +24,16 @@ class ReadAhead(Generic[Result]):
         self._places = threading.Semaphore(places)
         self._queue: queue.SimpleQueue[tuple[Future[Result], Callable[[], Result]] | None]
         self._queue = queue.SimpleQueue()
-        self._started = False
+        self._running = 0
         self._lock = threading.Lock()
 
     def begin(self, fetch: Callable[[], Result]) -> Future[Result] | None:
         """Have something fetched, if there is a place for it; ``give_back`` must follow."""
         if not self._places.acquire(blocking=False):
             return None
-        self._start()
+        if not self._start():
+            self._places.release()
+            return None
         future: Future[Result] = Future()
         self._queue.put((future, fetch))
         return future
@@ -41,13 +43,18 @@ class ReadAhead(Generic[Result]):
         future.cancel()
         future.add_done_callback(lambda _: self._places.release())
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
+        """Whether there is a thread; a host at its limit may have none left."""
         with self._lock:
-            if self._started:
-                return
-            self._started = True
-        for number in range(self._threads):
-            threading.Thread(target=self._work, name=f"registry-ahead-{number}", daemon=True).start()
+            if not self._running:
+                for number in range(self._threads):
+                    thread = threading.Thread(target=self._work, name=f"registry-ahead-{number}", daemon=True)
+                    try:
+                        thread.start()
+                    except RuntimeError:
+                        break
+                    self._running += 1
+            return self._running > 0
 
     def close(self) -> None:
         """Let the threads end once they have nothing left to do."""

@@ -313,17 +313,24 @@ class _Spooled:
         sent = 0
         while sent < self._download.blob.size:
             ready = self._wait_for(sent + 1)
-            for block in self._file.blocks(sent, ready):
+            for block in self._blocks(sent, ready):
                 self._download.run.check()
                 sent += len(block)
                 yield block
 
     def close(self, *, done: bool) -> None:
         self._closed = True
-        if done or isinstance(self.failure, DigestMismatch):
+        if done or isinstance(self.failure, (DigestMismatch, SpoolError)):
             self._file.remove()
         self._file.release()
         self._spool.give_back(self._download.blob)
+
+    def _blocks(self, begin: int, end: int) -> Iterator[bytes]:
+        try:
+            yield from self._file.blocks(begin, end)
+        except OSError as failure:
+            self._fail(SpoolError(f"spool: {failure}"))
+            raise self.failure from None  # type: ignore[misc]
 
     def _fetch_on(self) -> None:
         """Fetch what is lacking, unless that is under way."""
@@ -331,9 +338,13 @@ class _Spooled:
             return
         if isinstance(self.failure, DigestMismatch):
             self._file.truncate()
+            self._come = 0
         self.failure = None
         self._thread = threading.Thread(target=self._fetch, name="registry-spool", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as failure:
+            self._fail(SpoolError(f"spool: {failure}"))
 
     def _wait_for(self, offset: int) -> int:
         """Wait until so many bytes may be sent; how many may be by then."""
@@ -351,9 +362,9 @@ class _Spooled:
         try:
             self._bring()
         except RegistryError as failure:
-            self._failed(failure)
+            self._fail(failure)
         except OSError as failure:
-            self._failed(SpoolError(f"spool: {failure.strerror or failure}"))
+            self._fail(SpoolError(f"spool: {failure.strerror or failure}"))
 
     def _bring(self) -> None:
         digest = hasher(self._download.blob.digest)
@@ -378,7 +389,7 @@ class _Spooled:
             self._come = size
             self._changed.notify_all()
 
-    def _failed(self, failure: RegistryError) -> None:
+    def _fail(self, failure: RegistryError) -> None:
         with self._changed:
             self.failure = failure
             self._changed.notify_all()

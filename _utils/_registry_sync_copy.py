@@ -88,6 +88,9 @@ def execute(plan: Plan, stores: Stores, progress: Progress, *, directory: str = 
     progress.start(len(plan.roots), len(plan.to_copy), plan.bytes_to_copy)
     try:
         run_jobs(graph.jobs, workers, stores.run.stopping)
+    except BaseException:
+        stores.run.stop()
+        raise
     finally:
         stores.close()
         for tag, job in graph.tags:

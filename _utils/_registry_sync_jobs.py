@@ -70,12 +70,26 @@ def run_jobs(jobs: Sequence[Job], workers: int, stopping: threading.Event | None
         stopping: once it is set, jobs that have not ended a moment later are left behind as stopped.
     """
     pool = _Pool(jobs)
-    for number in range(min(workers, len(jobs))):
-        threading.Thread(target=pool.work, name=f"registry-{number}", daemon=True).start()
-    pool.wait(stopping)
+    try:
+        for number in range(min(workers, len(jobs))):
+            _start(pool, number)
+        pool.wait(stopping)
+    except BaseException:
+        pool.abandon()
+        raise
     for job in jobs:
         if not job.ended:
             job.error = Stopped("stopped before this was done")
+
+
+def _start(pool: _Pool, number: int) -> None:
+    thread = threading.Thread(target=pool.work, name=f"registry-{number}", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        # A host at its limit of threads: those that there are do the work.
+        if not number:
+            raise
 
 
 class _Pool:
@@ -99,6 +113,13 @@ class _Pool:
             job.run()
             self._ended(job)
 
+    def abandon(self) -> None:
+        """Have no job start any more."""
+        with self._changed:
+            self._left = 0
+            self._ready.clear()
+            self._changed.notify_all()
+
     def wait(self, stopping: threading.Event | None) -> None:
         leave_at = None
         with self._changed:
@@ -115,6 +136,8 @@ class _Pool:
 
     def _ended(self, job: Job) -> None:
         with self._changed:
+            if not self._left:
+                return
             self._left -= 1
             for follower in self._followers.get(job, ()):
                 self._waiting[follower] -= 1

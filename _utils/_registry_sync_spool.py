@@ -38,7 +38,9 @@ class SpoolFile:
 
     def __init__(self, path: Path, blob: Descriptor) -> None:
         self._path = path
-        self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
+        self._file = os.fdopen(
+            os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+b", buffering=0
+        )
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self.size = os.fstat(self._file.fileno()).st_size
         if self.size > blob.size:

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ from typing import Any
 import yaml
 
 from support.registries import LOOPBACK, free_port
+from support.registries import _can_bind as can_bind
 from support.salt_minion import FORMULA_PARTS, salt_call
 
 ROOTS = {"file": "states", "pillar": "pillar"}
-SECONDS_TO_MEET = 90.0
+SECONDS_TO_MEET = 180.0
 SECONDS_FOR_A_COMMAND = 180.0
 
 
@@ -39,7 +40,7 @@ class Master:
     ) -> None:
         self.root = directory.resolve()
         self.minion_id = minion_id
-        self._events = self.root / "events"
+        self._events = self.root / "events.log"
         self._running = ExitStack()
         for part in FORMULA_PARTS:
             no_bytecode = shutil.ignore_patterns("__pycache__")
@@ -81,10 +82,12 @@ class Master:
     def __enter__(self) -> Master:
         with ExitStack() as running:
             running.enter_context(self._started("salt-master"))
-            running.enter_context(self._started("salt-minion"))
+            # Who comes before the bus is there hears nothing of it, and a command before the key is refused.
+            self._wait(self._listens, "the master does not listen")
             listener = ("salt-run", "state.event", "pretty=False")
             running.enter_context(self._started(*listener, output=self._events))
-            self._wait_until_they_meet()
+            running.enter_context(self._started("salt-minion"))
+            self._wait(self._meet, "master and minion do not meet")
             self._running = running.pop_all()
         return self
 
@@ -95,7 +98,7 @@ class Master:
         roots = {f"{kind}_roots": {"base": [str(self.root / name)]} for kind, name in ROOTS.items()}
         ports = {"publish_port": free_port(), "ret_port": free_port()}
         self._ports = ports
-        return {"interface": LOOPBACK, "auto_accept": True, "worker_threads": 3, **ports, **roots}
+        return {"interface": LOOPBACK, "auto_accept": True, **ports, **roots}
 
     def _minion_settings(self) -> dict[str, Any]:
         ports = {"master_port": self._ports["ret_port"], "publish_port": self._ports["publish_port"]}
@@ -105,7 +108,7 @@ class Master:
     def _configure(self, daemon: str, settings: Mapping[str, Any]) -> None:
         root = self.root / daemon
         root.mkdir()
-        common = {"root_dir": str(root), "sock_dir": "/run", "user": getpass.getuser()}
+        common = {"root_dir": str(root), "user": getpass.getuser()}
         (self.root / daemon / daemon).write_text(yaml.safe_dump(common | dict(settings)))
 
     def _command(self, program: str, *arguments: str) -> list[str]:
@@ -138,15 +141,23 @@ class Master:
         finally:
             _stop(process)
 
-    def _wait_until_they_meet(self) -> None:
+    def _listens(self) -> bool:
+        bus, key = "master_event_pub.ipc", f".{getpass.getuser()}_key"
+        there = all(any((self.root / "master").rglob(name)) for name in (bus, key))
+        return there and not can_bind(LOOPBACK, self._ports["ret_port"])
+
+    def _meet(self) -> bool:
+        answered = self.typed("--out=json", "--static", "--timeout=5", "test.ping")
+        # The events of this very command tell whether the listener hears.
+        return f'"{self.minion_id}": true' in answered and bool(self.events())
+
+    def _wait(self, condition: Callable[[], bool], otherwise: str) -> None:
         deadline = time.monotonic() + SECONDS_TO_MEET
-        while time.monotonic() < deadline:
-            answered = self.typed("--out=json", "--static", "--timeout=5", "test.ping")
-            # The events of this very command tell whether the listener hears.
-            if f'"{self.minion_id}": true' in answered and self.events():
-                return
-        logs = (path.read_text(errors="replace")[-1000:] for path in self.root.glob("*.log"))
-        raise SaltError("master and minion do not meet: " + "\n".join(logs))
+        while not condition():
+            if time.monotonic() > deadline:
+                logs = (path.read_text(errors="replace")[-1000:] for path in self.root.glob("*.log"))
+                raise SaltError(f"{otherwise}: " + "\n".join(logs))
+            time.sleep(0.1)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
