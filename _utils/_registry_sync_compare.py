@@ -67,7 +67,7 @@ def compare(
     for tag in tags:
         if inventory.error and not tag.status:
             tag.fail("unreadable", inventory.error)
-    _compare_tags([tag for tag in tags if not tag.status], stores, memory, reachable=inventory.up)
+    _compare_tags([tag for tag in tags if not tag.status], stores, memory, inventory)
     return Comparison(tags, inventory)
 
 
@@ -108,11 +108,10 @@ def _without_collisions(tags: list[Tag]) -> list[Tag]:
     return list(seen.values())
 
 
-def _compare_tags(tags: Sequence[Tag], stores: Stores, memory: Memory, *, reachable: bool) -> None:
+def _compare_tags(tags: Sequence[Tag], stores: Stores, memory: Memory, inventory: Inventory) -> None:
     """Give each tag its status from one look at each side."""
-    target_digest = partial(_target_digest, stores.target) if reachable else lambda tag: ""
     locals_, upstreams = stores.run_both(
-        partial(stores.map_target, _or_failure(target_digest), tags),
+        partial(_target_digests, tags, stores, inventory),
         partial(stores.map_sources, _or_failure(partial(_source_digest, stores)), tags),
     )
     for tag, local, upstream in zip(tags, locals_, upstreams, strict=True):
@@ -146,6 +145,22 @@ def _set_status(tag: Tag, local: Digest, upstream: Digest) -> None:
         tag.status = "current"
     else:
         tag.status = "stale" if tag.local else "missing"
+
+
+def _target_digests(tags: Sequence[Tag], stores: Stores, inventory: Inventory) -> list[Digest]:
+    """What stands under each tag's own name, whatever a listing says of it.
+
+    Only of a repository that is said not to exist no tag is asked for, as long as that proves true of one.
+    """
+    if not inventory.up:
+        return [""] * len(tags)
+    read = _or_failure(partial(_target_digest, stores.target))
+    unknown = [tag for tag in tags if tag.target in inventory.unknown]
+    if unknown and read(unknown[0]) == "":
+        asked = [tag for tag in tags if tag.target not in inventory.unknown]
+        found = dict(zip(map(id, asked), stores.map_target(read, asked), strict=True))
+        return [found.get(id(tag), "") for tag in tags]
+    return stores.map_target(read, tags)
 
 
 def _target_digest(target: Store, tag: Tag) -> str:

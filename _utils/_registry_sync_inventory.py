@@ -18,6 +18,7 @@ class Inventory:
         up: it answers.
         error: why it does not.
         tags: of each repository that was asked.
+        unknown: repositories of the list that are said not to exist.
         unread: repositories whose tags would not be listed, and why.
         known: repositories of the list that the catalog names, too: they may hold blobs without a tag.
         others: repositories that the list does not name.
@@ -27,6 +28,7 @@ class Inventory:
     up: bool = False
     error: RegistryError | None = None
     tags: dict[str, set[str]] = field(default_factory=dict)
+    unknown: set[str] = field(default_factory=set)
     unread: dict[str, RegistryError] = field(default_factory=dict)
     known: set[str] = field(default_factory=set)
     others: list[str] = field(default_factory=list)
@@ -69,6 +71,7 @@ def take_inventory(
         except NotFound:
             # A catalog also names repositories that have blobs but no tag.
             inventory.tags[name] = set()
+            inventory.unknown.add(name)
         except RegistryError as failure:
             inventory.unread[name] = failure
 
