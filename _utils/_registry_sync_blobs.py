@@ -13,7 +13,7 @@ from _registry_oci_manifest import Descriptor
 from _registry_oci_names import hasher
 from _registry_show_progress import BlobProgress, BlobTracker
 from _registry_store_protocol import Store, Written
-from _registry_sync_spool import Spool, SpoolFile
+from _registry_sync_spool import BLOCK, Spool, SpoolFile
 
 # An upload that is cut cannot be cancelled on docker-distribution. What is spooled is sent when so much of it
 # has come: late enough to be open for a short time, early enough to end when the last byte has come.
@@ -385,6 +385,9 @@ class _Spooled:
             self._changed.notify_all()
 
     def _came(self, size: int) -> None:
+        # Waking whoever sends for each chunk costs more than sending it.
+        if size - self._come < BLOCK:
+            return
         with self._changed:
             self._come = size
             self._changed.notify_all()

@@ -25,13 +25,16 @@ from _registry_sync_tag import Tag
 MIB = 1024 * 1024
 # On loopback or a fast LAN the registries' own hashes and disks are the limit. Four keep the processors busy
 # where a disk is fast; more wait together for one that is slow, and cost next to nothing elsewhere.
-WORKERS_NEAR = 8
+WORKERS_NEAR = 6
 # Bytes a second that one more worker is worth where the bandwidth has a cap.
 BANDWIDTH_A_WORKER = 10_000_000
 # A blob is kept on this host's disk while it is under way where its loss would hurt: on a far line soon, on a
 # near one where it takes many seconds.
 SPOOLED_SIZE_FAR = 64 * MIB
 SPOOLED_SIZE = 512 * MIB
+# On a far line a blob comes over several connections if it is larger than this part of what each worker has to
+# carry: a large layer that many images need would else keep them all waiting until most of the bytes have come.
+SPLIT_SHARE = 4
 # Small work that completes an image goes before the next large blob.
 FIRST = (0, 0)
 
@@ -74,7 +77,7 @@ def execute(plan: Plan, stores: Stores, progress: Progress, *, directory: str = 
         What was moved. Tags are then ``current``, ``copied`` or ``failed``.
     """
     workers = _workers(stores)
-    stores.read_ahead(workers, plan.bytes_to_copy // workers)
+    stores.read_ahead(workers, plan.bytes_to_copy // workers // SPLIT_SHARE)
     transfer = stores.run.transfer
     copier = BlobCopier(
         stores.target,
