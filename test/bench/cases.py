@@ -128,7 +128,7 @@ def memory(bench: Bench, megabytes: int, images: int, layers: int) -> None:
 
 
 def killed(bench: Bench) -> None:
-    """One layer of 1 GB: killed once the registry has half of it; what is measured is the run after that."""
+    """One layer of 1 GB: killed once half of it has come here; what is measured is the run after that."""
     with bench.upstream("killed") as (upstream, cache):
         size = bench.scaled(1000 * MB)
         content = dataset.images_of(upstream.url, "killed", images=1, layers=1, size=size, cache=cache)
@@ -136,15 +136,21 @@ def killed(bench: Bench) -> None:
         needed += sum(len(image.manifest) for tags in content.values() for image in tags.values())
         for lane in lanes(bench, bench.syncers, upstream, content):
             mark = upstream.log_position()
-            ended = not kill_when(lane.command, _has_upload_of(lane, size // 2))
+            ended = not kill_when(lane.command, _has_come(lane, size // 2))
             sample = lane.measure("killed", content)
             sent = bytes_sent(read_access_log(upstream.access_log(mark)))
             failure = "ended before it could be killed" if ended else sample.failure
             bench.record(replace(sample, again=sent - needed, failure=failure))
 
 
-def _has_upload_of(lane: Lane, size: int) -> Callable[[], bool]:
-    return lambda: max(storage.unfinished_uploads(lane.local), default=0) >= size
+def _has_come(lane: Lane, size: int) -> Callable[[], bool]:
+    """Whether so much is here: in the registry, or where the racer keeps what is under way."""
+
+    def reached() -> bool:
+        kept = (storage.size_of(file) for file in lane.job.directory.rglob("spool/*"))
+        return max([*storage.unfinished_uploads(lane.local), *kept], default=0) >= size
+
+    return reached
 
 
 def kill_when(command: Sequence[str], reached: Callable[[], bool]) -> bool:

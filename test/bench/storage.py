@@ -43,10 +43,11 @@ def unfinished_uploads(registry: Distribution) -> Iterator[int]:
     for directory, names, files in os.walk(registry.data / TREE / "repositories"):
         names[:] = [name for name in names if name not in ("_manifests", "_layers")]
         if "_uploads" in Path(directory).parts:
-            yield from (_size(Path(directory, file)) for file in files)
+            yield from (size_of(Path(directory, file)) for file in files)
 
 
-def _size(file: Path) -> int:
+def size_of(file: Path) -> int:
+    """Return the size of a file in bytes; 0 where it has gone."""
     try:
         return file.stat().st_size
     except FileNotFoundError:
