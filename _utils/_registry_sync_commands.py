@@ -10,7 +10,7 @@ from _registry_config_values import Settings
 from _registry_http_retry import Pace, Run
 from _registry_oci_errors import RegistryError
 from _registry_show_progress import Progress
-from _registry_show_report import CAUSES, STATUSES, Report, return_code
+from _registry_show_report import Report, return_code
 from _registry_store_remote import RemoteStore
 from _registry_sync_compare import compare, find_extras
 from _registry_sync_copy import execute
@@ -21,7 +21,7 @@ from _registry_sync_plan import make_plan
 from _registry_sync_report import report_on, report_registry
 from _registry_sync_stores import open_stores
 
-__all__ = ["CAUSES", "STATUSES", "check", "listing", "plan", "populated", "registry", "return_code", "sync"]
+__all__ = ["check", "listing", "plan", "populated", "registry", "return_code", "sync"]
 
 
 def check(settings: Settings, *, directory: str = "", everything: bool = False) -> Report:

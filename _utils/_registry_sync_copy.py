@@ -32,8 +32,8 @@ BANDWIDTH_A_WORKER = 10_000_000
 # near one where it takes many seconds.
 SPOOLED_SIZE_FAR = 64 * MIB
 SPOOLED_SIZE = 512 * MIB
-# On a far line a blob comes over several connections if it is larger than this part of what each worker has to
-# carry: a large layer that many images need would else keep them all waiting until most of the bytes have come.
+# On a far line a blob comes over several connections if it is larger than this part of each worker's share of
+# the bytes: a large layer that many images need would else keep them all waiting until most bytes have come.
 SPLIT_SHARE = 4
 # Small work that completes an image goes before the next large blob.
 FIRST = (0, 0)

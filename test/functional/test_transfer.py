@@ -157,6 +157,7 @@ def test_the_next_run_goes_on_where_upstream_went_away(line, local, tmp_path):
     assert not leftovers(local)
 
 
+@pytest.mark.usefixtures("spooling")
 def test_the_next_run_goes_on_where_one_was_stopped(line, local, tmp_path, checkout):
     line.on("GET", BLOB, proxy.limit_rate(10 * MIB), times=None)
     child = start_child(checkout, pillar_of(line, local, LIST), tmp_path)
@@ -218,6 +219,7 @@ def start_child(checkout, pillar, directory):
     )
 
 
+@pytest.mark.usefixtures("spooling")
 @pytest.mark.parametrize("at", [0.3, 0.5])
 def test_a_kill_in_the_middle_of_a_blob_costs_a_piece(line, local, tmp_path, checkout, at):
     line.on("GET", BLOB, proxy.limit_rate(4 * MIB), times=None)
