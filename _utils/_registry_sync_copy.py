@@ -34,7 +34,7 @@ SPOOLED_SIZE_FAR = 64 * MIB
 SPOOLED_SIZE = 512 * MIB
 # On a far line a blob comes over several connections if it is larger than this part of each worker's share of
 # the bytes: a large layer that many images need would else keep them all waiting until most bytes have come.
-SPLIT_SHARE = 4
+SPLIT_SHARE = 5
 # Small work that completes an image goes before the next large blob.
 FIRST = (0, 0)
 
@@ -156,6 +156,7 @@ class _Graph:
                 partial(placement.place, target),
                 turn if copies else FIRST,
                 after=[first] if first else [],
+                wide=copies and self._stores.is_split(missing.blob.size),
             )
             first = first or (job if copies else None)
             self._blobs[target, missing.blob.digest, missing.blob.size] = self._add(job)

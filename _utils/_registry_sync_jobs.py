@@ -22,6 +22,8 @@ Result = TypeVar("Result")
 # What jobs get to close their uploads when a run is stopped; the process should be gone in two seconds.
 GRACE_SECONDS = 1.5
 LOOK_SECONDS = 0.1
+# Less urgent jobs that run beside a wide one: as many as fill its pauses, too few to keep it waiting.
+BESIDE_WIDE = 2
 
 
 class Job:
@@ -32,6 +34,7 @@ class Job:
         urgency: of the jobs that could start, the one with the smallest starts first.
         needs: jobs that must have succeeded before.
         after: jobs that must have ended before, however.
+        wide: it uses what several jobs would: few jobs that are less urgent start while it runs.
     """
 
     def __init__(
@@ -41,8 +44,10 @@ class Job:
         *,
         needs: Iterable[Job] = (),
         after: Iterable[Job] = (),
+        wide: bool = False,
     ) -> None:
         self.work = work
+        self.wide = wide
         self.urgency = urgency
         self.needs = tuple(needs)
         self.after = tuple(after)
@@ -100,6 +105,7 @@ class _Pool:
         self._ready: list[tuple[tuple[int, int], int, Job]] = []
         self._waiting: dict[Job, int] = {}
         self._followers: dict[Job, list[Job]] = {}
+        self._running: set[Job] = set()
         for job in jobs:
             before = {*job.needs, *job.after}
             self._waiting[job] = len(before)
@@ -130,12 +136,23 @@ class _Pool:
 
     def _next(self) -> Job | None:
         with self._changed:
-            while not self._ready and self._left:
+            while self._left and not (self._ready and self._may_start(self._ready[0][2])):
                 self._changed.wait()
-            return heapq.heappop(self._ready)[2] if self._ready else None
+            if not self._left:
+                return None
+            job = heapq.heappop(self._ready)[2]
+            self._running.add(job)
+            return job
+
+    def _may_start(self, job: Job) -> bool:
+        wide = min((other.urgency for other in self._running if other.wide), default=job.urgency)
+        if job.wide or job.urgency <= wide:
+            return True
+        return sum(not other.wide and other.urgency > wide for other in self._running) < BESIDE_WIDE
 
     def _ended(self, job: Job) -> None:
         with self._changed:
+            self._running.discard(job)
             if not self._left:
                 return
             self._left -= 1

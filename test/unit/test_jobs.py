@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 
-from _registry_sync_jobs import Job, in_parallel, run_jobs
+from _registry_sync_jobs import BESIDE_WIDE, Job, in_parallel, run_jobs
 
 
 def test_a_job_starts_when_all_it_needs_have_succeeded():
@@ -43,6 +43,27 @@ def test_jobs_run_side_by_side():
     jobs = [Job(meeting.wait) for _ in range(3)]
     run_jobs(jobs, workers=3)
     assert [job.error for job in jobs] == [None] * 3
+
+
+def test_beside_a_wide_job_few_less_urgent_ones_run_and_all_urgent_ones():
+    urgent_ran, wide_may_end = threading.Event(), threading.Event()
+    beside = []
+
+    def be_wide():
+        assert urgent_ran.wait(10)
+        assert wide_may_end.wait(10)
+
+    def be_beside():
+        beside.append(wide_may_end.is_set())
+        assert wide_may_end.wait(10)
+
+    wide = Job(be_wide, (1, 0), wide=True)
+    small = [Job(be_beside, (1, number)) for number in range(1, 6)]
+    urgent = Job(urgent_ran.set, (0, 0), needs=[Job(lambda: None, (1, 9), wide=True)])
+    threading.Timer(0.3, wide_may_end.set).start()
+    run_jobs([wide, *small, *urgent.needs, urgent], workers=9)
+    assert [job.error for job in (wide, *small, urgent)] == [None] * 7
+    assert beside.count(False) == BESIDE_WIDE
 
 
 def test_results_come_in_the_order_of_the_items():
