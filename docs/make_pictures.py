@@ -26,8 +26,9 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent / "test"))
 
-from support.images import Image, Layer, docker_image, push  # noqa: E402
+from support.images import Image, Layer, docker_image  # noqa: E402
 from support.registries import Distribution  # noqa: E402
+from support.registry_content import push  # noqa: E402
 from support.salt_minion import Minion, salt_call  # noqa: E402
 from support.slow_line import SlowLine  # noqa: E402
 

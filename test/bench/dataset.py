@@ -21,7 +21,8 @@ from typing import Any
 import requests
 
 from _registry_config_defaults import OVERCLOUD_SERVICES
-from support.images import Image, Layer, docker_image, push_blob
+from support.images import Image, Layer, docker_image
+from support.registry_content import push_blob
 
 MB = 1_000_000
 NAMESPACE = "rhosp13"

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from dataset import POOL, Content
 
-from support.images import Layer, docker_image, push
+from support.images import Layer, docker_image
 from support.registries import Distribution
+from support.registry_content import push
 
 TREE = Path("docker/registry/v2")
 

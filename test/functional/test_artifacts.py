@@ -10,7 +10,7 @@ import time
 import pytest
 
 import _registry_sync_commands as commands
-from support import proxy
+from support import faults
 from support.hostile import artifact, fresh_name, is_whole, standing, with_manifest
 from support.images import (
     DOCKER_FOREIGN_LAYER,
@@ -22,10 +22,10 @@ from support.images import (
     docker_list,
     oci_image,
     oci_index,
-    push,
 )
 from support.pillar import settings_of
 from support.proxy import FaultProxy
+from support.registry_content import push
 
 pytestmark = pytest.mark.needs("docker-distribution")
 
@@ -179,7 +179,7 @@ def test_a_blob_named_by_sha512_is_mounted_elsewhere(module_upstream, module_loc
 def test_a_wrong_byte_of_a_blob_named_by_sha512_is_a_wrong_digest(module_upstream, module_local, tmp_path):
     layer, image = with_sha512(fresh_name("sha512"))
     with FaultProxy(module_upstream.url) as line:
-        rule = line.on("GET", "/blobs/sha512:", proxy.change_byte(100), times=None)
+        rule = line.on("GET", "/blobs/sha512:", faults.change_byte(100), times=None)
         name, entry = mirror(line, module_local, image, tmp_path)
     assert (entry["status"], entry["cause"]) == ("failed", "digest")
     assert layer.digest[:20] in entry["error"]
@@ -195,7 +195,7 @@ def test_a_digest_that_nobody_can_verify_is_refused(module_upstream, module_loca
     push(module_upstream.url, name, "1", artifact(Bytes(b"{}"), EMPTY, []))
     with FaultProxy(module_upstream.url) as line:
         headers = {"Content-Type": image.media_type, "Docker-Content-Digest": image.digest}
-        line.on(None, "/manifests/", proxy.answer(200, image.manifest, headers), times=None)
+        line.on(None, "/manifests/", faults.answer(200, image.manifest, headers), times=None)
         settings = settings_of(line, module_local, [{"name": name, "tags": ["1"]}])
         (entry,) = commands.sync(settings, directory=str(tmp_path))["images"].values()
     assert (entry["status"], entry["cause"]) == ("failed", "unsupported")

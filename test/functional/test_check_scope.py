@@ -10,11 +10,12 @@ from functools import partial
 import pytest
 
 import _registry_sync_commands as commands
-from support import proxy
+from support import faults
 from support.hostile import fresh_name, standing
-from support.images import Layer, docker_image, oci_index, push
+from support.images import Layer, docker_image, oci_index
 from support.pillar import settings_of
 from support.proxy import FaultProxy
+from support.registry_content import push
 
 pytestmark = pytest.mark.needs("docker-distribution")
 
@@ -181,7 +182,7 @@ def test_few_pulls_left_do_not_slow_down_what_counts_as_none(module_upstream, mo
     name, tags = fresh_name("scope"), [str(number) for number in range(20)]
     push(module_upstream.url, name, tags, docker_image([Layer(name)]))
     with FaultProxy(module_upstream.url) as line:
-        line.on(None, "/manifests/", proxy.set_headers(FEW_LEFT), times=None)
+        line.on(None, "/manifests/", faults.set_headers(FEW_LEFT), times=None)
         settings = settings_of(
             line, module_local, [{"name": name, "tags": tags}], transfer={"deadline": "8s"}
         )
@@ -198,7 +199,7 @@ def test_few_pulls_left_slow_down_pulls(module_upstream, module_local, tmp_path)
         push(module_upstream.url, name, "1", docker_image([Layer(name)]))
     with FaultProxy(module_upstream.url) as line:
         told = {"RateLimit-Limit": "100;w=20", "RateLimit-Remaining": "3;w=20"}
-        line.on(None, "/manifests/", proxy.set_headers(told), times=None)
+        line.on(None, "/manifests/", faults.set_headers(told), times=None)
         settings = settings_of(line, module_local, [{"name": name, "tags": ["1"]} for name in names])
         report = commands.sync(settings, directory=str(tmp_path))
         assert {entry["status"] for entry in report["images"].values()} == {"copied"}

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from support.images import Layer, docker_image, push
+from support.images import Layer, docker_image
 from support.registries import Distribution
+from support.registry_content import push
 from support.salt_master import Master
 from support.salt_minion import Minion
 

@@ -12,10 +12,11 @@ import time
 import pytest
 
 import _registry_sync_commands as mirror
-from support import proxy
-from support.images import Bytes, Layer, digest_of, docker_image, oci_index, push
+from support import faults
+from support.images import Bytes, Layer, docker_image, oci_index
 from support.pillar import settings_of
 from support.proxy import FaultProxy
+from support.registry_content import digest_of, push
 
 pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
 
@@ -52,13 +53,13 @@ def nothing_stands_under_the_tag(local):
 @pytest.mark.parametrize(
     ("action", "times"),
     [
-        (proxy.cut_after(1_000_000), 3),
-        (proxy.truncate(1_500_000), 1),
-        (proxy.answer(500), 2),
-        (proxy.answer(503, headers={"Retry-After": "1"}), 1),
-        (proxy.answer(429, headers={"Retry-After": "1"}), 1),
-        (proxy.reset(), 2),
-        (proxy.change_byte(2_000_000), 1),
+        (faults.cut_after(1_000_000), 3),
+        (faults.truncate(1_500_000), 1),
+        (faults.answer(500), 2),
+        (faults.answer(503, headers={"Retry-After": "1"}), 1),
+        (faults.answer(429, headers={"Retry-After": "1"}), 1),
+        (faults.reset(), 2),
+        (faults.change_byte(2_000_000), 1),
     ],
     ids=["cut", "truncated", "500", "503", "429", "reset", "changed-once"],
 )
@@ -70,7 +71,7 @@ def test_what_passes_is_waited_for(line, local, action, times):
 
 def test_a_cut_layer_goes_on_where_it_was_cut(line, local):
     # Slowly, since a reset takes with it what the kernel has not handed over yet.
-    slowly_then_cut = proxy.both(proxy.limit_rate(4_000_000), proxy.cut_after(2_000_000))
+    slowly_then_cut = faults.both(faults.limit_rate(4_000_000), faults.cut_after(2_000_000))
     line.on("GET", BLOB, slowly_then_cut, times=1)
     assert entry(sync(line, local))["status"] == "copied"
     first, second = (request for request in line.requests("GET blobs") if LAYER.digest in request.path)
@@ -82,14 +83,14 @@ def test_a_cut_layer_goes_on_where_it_was_cut(line, local):
 @pytest.mark.parametrize(
     ("action", "cause"),
     [
-        (proxy.answer(500), "network"),
-        (proxy.answer(429), "rate"),
-        (proxy.answer(403), "auth"),
-        (proxy.answer(404), "absent"),
-        (proxy.answer(400), "unsupported"),
-        (proxy.change_byte(100), "digest"),
-        (proxy.reset(), "network"),
-        (proxy.cut_after(0), "network"),
+        (faults.answer(500), "network"),
+        (faults.answer(429), "rate"),
+        (faults.answer(403), "auth"),
+        (faults.answer(404), "absent"),
+        (faults.answer(400), "unsupported"),
+        (faults.change_byte(100), "digest"),
+        (faults.reset(), "network"),
+        (faults.cut_after(0), "network"),
     ],
     ids=["500", "429", "403", "404", "400", "changed", "reset", "cut"],
 )
@@ -103,14 +104,14 @@ def test_what_stays_fails_with_its_cause(line, local, action, cause):
 
 @pytest.mark.parametrize("code", [403, 404, 400])
 def test_what_cannot_get_better_is_asked_once(line, local, code):
-    rule = line.on("GET", BLOB, proxy.answer(code), times=None)
+    rule = line.on("GET", BLOB, faults.answer(code), times=None)
     entry(sync(line, local))
     assert rule.used == 1
 
 
 def test_an_allowance_that_runs_out_slows_pulls_down_and_nothing_else(line, local):
     told = {"RateLimit-Limit": "100;w=100", "RateLimit-Remaining": "9;w=100"}
-    line.on("HEAD", "/manifests/", proxy.set_headers(told), times=None)
+    line.on("HEAD", "/manifests/", faults.set_headers(told), times=None)
     began = time.monotonic()
     mirror.check(settings_of(line, local, IMAGES))
     assert time.monotonic() - began < 0.9
@@ -121,7 +122,7 @@ def test_an_allowance_that_runs_out_slows_pulls_down_and_nothing_else(line, loca
 
 
 def test_a_garbled_layer_is_read_once_more(line, local):
-    rule = line.on("GET", BLOB, proxy.change_byte(100), times=None)
+    rule = line.on("GET", BLOB, faults.change_byte(100), times=None)
     entry(sync(line, local))
     assert rule.used == 2
 
@@ -129,11 +130,11 @@ def test_a_garbled_layer_is_read_once_more(line, local):
 @pytest.mark.parametrize(
     ("action", "cause"),
     [
-        (proxy.answer(500), "network"),
-        (proxy.answer(200, b"<html>"), "digest"),
-        (proxy.answer(200, b'{"schemaVersion": 1}'), "digest"),
-        (proxy.change_byte(5), "digest"),
-        (proxy.answer(200, b" " * (5 * 1024 * 1024)), "unsupported"),
+        (faults.answer(500), "network"),
+        (faults.answer(200, b"<html>"), "digest"),
+        (faults.answer(200, b'{"schemaVersion": 1}'), "digest"),
+        (faults.change_byte(5), "digest"),
+        (faults.answer(200, b" " * (5 * 1024 * 1024)), "unsupported"),
     ],
     ids=["500", "html", "schema1", "changed", "huge"],
 )
@@ -145,7 +146,7 @@ def test_a_bad_manifest_fails_its_image_alone(line, local, action, cause):
 
 
 def test_redirects_without_end_end(line, local):
-    line.on("GET", BLOB, proxy.redirect(lambda request: request.path), times=None)
+    line.on("GET", BLOB, faults.redirect(lambda request: request.path), times=None)
     bad = entry(sync(line, local, retries=0))
     assert (bad["cause"], bad["error"]) == ("network", f"upstream {line.address}: redirects without end")
 
@@ -160,7 +161,7 @@ def test_redirects_without_end_end(line, local):
 )
 def test_a_failing_local_side_is_told_as_such(line, local, method, path, cause):
     with FaultProxy(local.url) as near:
-        near.on(method, path, proxy.answer(500), times=None)
+        near.on(method, path, faults.answer(500), times=None)
         bad = entry(sync(line, near))
         assert (bad["status"], bad["cause"]) == ("failed", cause)
         assert bad["error"].startswith(f"local {near.address}")
@@ -169,8 +170,8 @@ def test_a_failing_local_side_is_told_as_such(line, local, method, path, cause):
 
 def test_an_upload_that_breaks_is_begun_anew(line, local):
     with FaultProxy(local.url) as near:
-        near.on("PUT", "/bad/image/blobs/uploads/", proxy.cut_upload_after(1_000_000), times=1)
-        near.on("PUT", "/bad/image/manifests/1", proxy.reset(), times=1)
+        near.on("PUT", "/bad/image/blobs/uploads/", faults.cut_upload_after(1_000_000), times=1)
+        near.on("PUT", "/bad/image/manifests/1", faults.reset(), times=1)
         assert entry(sync(line, near))["status"] == "copied"
     assert digest_of(local.url, "bad/image", "1") == BAD.digest
 
@@ -181,7 +182,7 @@ def test_a_full_disk_is_told_as_space(line, local):
         b'{"DriverName":"filesystem","Enclosed":{"Op":"write","Path":"/x","Err":28}}}]}'
     )
     with FaultProxy(local.url) as near:
-        near.on("PUT", "/bad/image/blobs/uploads/", proxy.answer(500, body), times=None)
+        near.on("PUT", "/bad/image/blobs/uploads/", faults.answer(500, body), times=None)
         bad = entry(sync(line, near))
     assert (bad["cause"], bad["error"]) == ("space", f"local {near.address} has no space left")
 
@@ -191,7 +192,7 @@ def upload_instead(request, pass_on):
     return pass_on(dataclasses.replace(request, path=request.path.split("?")[0]))
 
 
-@pytest.mark.parametrize("refusal", [proxy.answer(401), proxy.answer(403), upload_instead])
+@pytest.mark.parametrize("refusal", [faults.answer(401), faults.answer(403), upload_instead])
 def test_a_mount_that_is_refused_becomes_a_copy(upstream, local, refusal):
     base = Layer("base", 100_000)
     for name in ("bad/image", "good/image"):
@@ -207,7 +208,7 @@ def test_a_mount_that_is_refused_becomes_a_copy(upstream, local, refusal):
 
 
 def test_one_pause_is_for_all_workers(line, local):
-    line.on("GET", "/blobs/", proxy.answer(429, headers={"Retry-After": "1"}), times=1)
+    line.on("GET", "/blobs/", faults.answer(429, headers={"Retry-After": "1"}), times=1)
     began = time.monotonic()
     assert entry(sync(line, local))["status"] == "copied"
     assert time.monotonic() - began >= 1
@@ -250,7 +251,7 @@ def test_a_blob_of_no_bytes_is_a_blob(upstream, local):
 
 
 def test_a_content_length_that_claims_less_is_found(line, local):
-    line.on("GET", BLOB, proxy.claim_length(1000), times=None)
+    line.on("GET", BLOB, faults.claim_length(1000), times=None)
     bad = entry(sync(line, local, retries=1))
     assert (bad["cause"], "is shorter than the manifest says" in bad["error"]) == ("digest", True)
     nothing_stands_under_the_tag(local)
@@ -258,7 +259,7 @@ def test_a_content_length_that_claims_less_is_found(line, local):
 
 @pytest.mark.parametrize("length", [5_000_000, None], ids=["more", "none"])
 def test_bytes_that_are_right_are_taken_whatever_was_claimed(line, local, length):
-    line.on("GET", BLOB, proxy.claim_length(length), times=None)
+    line.on("GET", BLOB, faults.claim_length(length), times=None)
     assert entry(sync(line, local, retries=1))["status"] == "copied"
     assert digest_of(local.url, "bad/image", "1") == BAD.digest
 
@@ -274,7 +275,7 @@ def test_indexes_nested_twenty_deep_are_refused(upstream, local):
 
 
 def test_a_registry_that_restarts_is_waited_for(line, local):
-    line.on("GET", BLOB, proxy.limit_rate(3_000_000), times=1)
+    line.on("GET", BLOB, faults.limit_rate(3_000_000), times=1)
     restart = threading.Timer(0.5, local.restart)
     restart.start()
     assert entry(sync(line, local, retries=8))["status"] == "copied"
@@ -286,7 +287,7 @@ def test_a_registry_that_dies_is_given_up_by_all_at_once(line, local):
     more = [{"name": f"more/image{number}", "tags": ["1"]} for number in range(20)]
     for number in range(20):
         push(line.url, f"more/image{number}", "1", docker_image([Layer(f"more{number}", 500_000)]))
-    line.on("GET", "/blobs/", proxy.limit_rate(1_000_000), times=None)
+    line.on("GET", "/blobs/", faults.limit_rate(1_000_000), times=None)
     kill = threading.Timer(0.6, local.kill)
     kill.start()
     began = time.monotonic()
@@ -298,8 +299,8 @@ def test_a_registry_that_dies_is_given_up_by_all_at_once(line, local):
 
 
 def test_an_upstream_that_goes_away_in_the_middle_is_told(line, local):
-    line.on("GET", BLOB, proxy.cut_after(1_000_000), times=1)
-    line.on("GET", BLOB, proxy.reset(), times=None, skip=1)
+    line.on("GET", BLOB, faults.cut_after(1_000_000), times=1)
+    line.on("GET", BLOB, faults.reset(), times=None, skip=1)
     bad = entry(sync(line, local))
     assert (bad["cause"], bad["error"].startswith(f"upstream {line.address}: ")) == ("network", True)
 
@@ -329,7 +330,7 @@ def test_names_that_are_none_go_nowhere(upstream, local):
     push(upstream.url, "good/image", "1", GOOD)
     with FaultProxy(upstream.url) as line:
         tags = b'{"name": "x", "tags": ["../../../etc/passwd", "1"]}'
-        line.on("GET", "/tags/list", proxy.answer(200, tags), times=None)
+        line.on("GET", "/tags/list", faults.answer(200, tags), times=None)
         report = mirror.sync(settings_of(line, local, [{"name": "good/image", "tags": ["*"]}]))
         assert list(report["images"]) == ["good/image:1"]
         assert not [request for request in line.requests() if ".." in request.path]

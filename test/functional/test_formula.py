@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from _registry_host_service import config_lines_changed
-from support.images import Layer, digest_of, docker_image, push
+from support.images import Layer, docker_image
 from support.pillar import pillar_of
 from support.registries import free_port
+from support.registry_content import digest_of, push
 from support.salt_minion import Minion
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: Salt's states ask the package manager")

@@ -9,9 +9,10 @@ import pytest
 
 import _registry_sync_commands as commands
 from support.hostile_local import leftovers, make_far
-from support.images import Layer, digest_of, docker_image, push
+from support.images import Layer, docker_image
 from support.pillar import settings_of
 from support.proxy import FaultProxy
+from support.registry_content import digest_of, push
 
 pytestmark = [
     pytest.mark.needs("docker-distribution", "skopeo", "mount"),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 import _registry_sync_commands as commands
-from support import proxy
+from support import faults
 from support.hostile import fresh_name, say, standing
-from support.images import Layer, docker_image, push
+from support.images import Layer, docker_image
 from support.logins import htpasswd_config, session
 from support.pillar import settings_of
 from support.proxy import FaultProxy
+from support.registry_content import push
 
 pytestmark = pytest.mark.needs("docker-distribution")
 
@@ -96,7 +97,7 @@ def test_a_greeting_that_is_refused_has_its_cause(module_upstream, module_local,
     for name in (bad, good):
         push(module_upstream.url, name, "1", docker_image([Layer(name)]))
     with FaultProxy(module_upstream.url) as line:
-        line.on("GET", "/v2/$", proxy.answer(status), times=None)
+        line.on("GET", "/v2/$", faults.answer(status), times=None)
         elsewhere = {"host": line.host, "port": line.port, "tls": False}
         images = [{"name": bad, "tags": ["1"], "upstream": elsewhere}, {"name": good, "tags": ["1"]}]
         report = commands.sync(
@@ -116,7 +117,7 @@ def test_a_local_registry_that_does_not_let_us_in_is_not_taken_for_an_empty_one(
     name = fresh_name("auth")
     push(module_upstream.url, name, "1", docker_image([Layer(name)]))
     with FaultProxy(module_local.url) as near:
-        near.on(None, "/v2/", proxy.answer(status), times=None)
+        near.on(None, "/v2/", faults.answer(status), times=None)
         images = [{"name": name, "tags": ["1"]}]
         report = commands.plan(
             settings_of(module_upstream, near, images, transfer={"retries": 1}), fresh=True

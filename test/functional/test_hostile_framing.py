@@ -20,8 +20,9 @@ from support.hostile import (
     one_huge_chunk,
     standing,
 )
-from support.images import OCI_MANIFEST, Layer, docker_image, push, sha256
+from support.images import OCI_MANIFEST, Layer, docker_image, sha256
 from support.pillar import settings_of
+from support.registry_content import push
 
 pytestmark = pytest.mark.needs("docker-distribution")
 

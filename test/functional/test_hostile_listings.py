@@ -7,11 +7,12 @@ import json
 import pytest
 
 import _registry_sync_commands as commands
-from support import proxy
+from support import faults
 from support.hostile import fresh_name, say, standing
-from support.images import Layer, docker_image, push
+from support.images import Layer, docker_image
 from support.pillar import settings_of
 from support.proxy import FaultProxy
+from support.registry_content import push
 
 pytestmark = pytest.mark.needs("docker-distribution")
 
@@ -95,7 +96,7 @@ def test_a_list_of_the_local_registry_that_lies_makes_nothing_missing(
         (say(403), "catalog"),
         (say(200, b"<html>"), "catalog"),
         (say(200, b'{"repositories": ["a/b"]}', next_page("/v2/nowhere")), "catalog"),
-        (proxy.reset(), "catalog"),
+        (faults.reset(), "catalog"),
     ],
     ids=["500", "404", "403", "no-json", "cut", "reset"],
 )
@@ -187,7 +188,7 @@ def test_a_list_that_leads_back_to_itself_ends(line, module_local, name):
     ],
 )
 def test_a_redirect_to_no_host_is_no_absence(line, module_local, tmp_path, name, kind, location):
-    rule = line.on(None, f"/{name}/{kind}/", proxy.redirect(location), times=None)
+    rule = line.on(None, f"/{name}/{kind}/", faults.redirect(location), times=None)
     settings = settings_of(line, module_local, [{"name": name, "tags": ["1.0"]}], transfer={"retries": 3})
     (entry,) = commands.sync(settings, directory=str(tmp_path))["images"].values()
     assert (entry["status"], entry["cause"]) == ("failed", "network")
@@ -198,7 +199,7 @@ def test_a_redirect_to_no_host_is_no_absence(line, module_local, tmp_path, name,
 
 @pytest.mark.parametrize("kind", ["manifests", "blobs"])
 def test_redirects_without_end_are_followed_once(line, module_local, tmp_path, name, kind):
-    rule = line.on(None, f"/{name}/{kind}/", proxy.redirect(lambda request: request.path), times=None)
+    rule = line.on(None, f"/{name}/{kind}/", faults.redirect(lambda request: request.path), times=None)
     settings = settings_of(line, module_local, [{"name": name, "tags": ["1.0"]}], transfer={"retries": 3})
     (entry,) = commands.sync(settings, directory=str(tmp_path))["images"].values()
     assert (entry["status"], entry["cause"]) == ("failed", "network")
@@ -209,7 +210,7 @@ def test_redirects_without_end_are_followed_once(line, module_local, tmp_path, n
 def test_one_broken_tag_never_fails_the_list(module_upstream, near, tmp_path, name, status):
     settings = settings_of(module_upstream, near, [{"name": name, "tags": TAGS}], transfer=RETRIES)
     commands.sync(settings, directory=str(tmp_path))
-    near.on(None, f"/{name}/manifests/1.1", proxy.answer(status), times=None)
+    near.on(None, f"/{name}/manifests/1.1", faults.answer(status), times=None)
     digest = standing(module_upstream, name, "1.0")
     assert commands.listing(settings)[name] == {"1.0": digest, "1.1": "", "2.0": digest}
 
@@ -220,5 +221,5 @@ def test_one_broken_repository_never_fails_the_list(module_upstream, near, tmp_p
     both = [{"name": name, "tags": TAGS}, {"name": other, "tags": ["1"]}]
     settings = settings_of(module_upstream, near, both, transfer=RETRIES)
     commands.sync(settings, directory=str(tmp_path))
-    near.on("GET", f"/{other}/tags/list", proxy.answer(500), times=None)
+    near.on("GET", f"/{other}/tags/list", faults.answer(500), times=None)
     assert list(commands.listing(settings)[name]) == TAGS

@@ -7,7 +7,7 @@ import json
 import pytest
 
 import _registry_sync_commands as commands
-from support import proxy
+from support import faults
 from support.hostile import MIB, fresh_name, say, serve_manifest, standing, with_first_layer, with_manifest
 from support.images import (
     DOCKER_LIST,
@@ -18,10 +18,10 @@ from support.images import (
     docker_image,
     oci_image,
     oci_index,
-    push,
 )
 from support.pillar import settings_of
 from support.proxy import FaultProxy
+from support.registry_content import push
 
 pytestmark = pytest.mark.needs("docker-distribution")
 
@@ -78,20 +78,20 @@ def spoilt(request, beside):
 
 
 def test_a_manifest_that_is_garbled_once_is_read_again(beside, spoilt):
-    rule = beside.line.on("GET", spoilt, proxy.change_byte(5), times=1)
+    rule = beside.line.on("GET", spoilt, faults.change_byte(5), times=1)
     assert beside.sync()["status"] == "copied"
     assert rule.used == 1
 
 
 def test_a_manifest_that_stays_garbled_is_a_wrong_digest_and_is_read_twice(beside, spoilt):
-    rule = beside.line.on("GET", spoilt, proxy.change_byte(5), times=None)
+    rule = beside.line.on("GET", spoilt, faults.change_byte(5), times=None)
     beside.is_refused(beside.sync(), "digest")
     assert rule.used == 2
 
 
 def test_a_garbled_manifest_makes_check_say_unreadable(beside):
     push(beside.line.url, beside.bad, "1", oci_index([oci_image([Layer(beside.bad)])]))
-    beside.line.on("GET", f"/{beside.bad}/manifests/", proxy.change_byte(5), times=None)
+    beside.line.on("GET", f"/{beside.bad}/manifests/", faults.change_byte(5), times=None)
     entry = commands.check(beside.settings(platforms=["linux/amd64"]))["images"][f"{beside.bad}:1"]
     assert (entry["status"], entry["cause"]) == ("unreadable", "digest")
 
@@ -210,5 +210,5 @@ def test_media_types_of_a_head_that_are_wrong_are_no_matter_where_the_digest_is_
     """Some registries answer a HEAD without any Content-Type."""
     image = oci_image([Layer(beside.bad)])
     push(beside.line.url, beside.bad, "1", image)
-    beside.line.on("HEAD", f"/{beside.bad}/", proxy.set_headers({"Content-Type": None}), times=None)
+    beside.line.on("HEAD", f"/{beside.bad}/", faults.set_headers({"Content-Type": None}), times=None)
     assert beside.sync()["status"] == "copied"

@@ -11,11 +11,12 @@ import pytest
 
 import _registry_sync_commands as commands
 from _registry_show_progress import Progress
-from support import proxy
+from support import faults
 from support.hostile_local import far, leftovers, make_far
-from support.images import Layer, digest_of, docker_image, push
+from support.images import Layer, docker_image
 from support.pillar import settings_of
 from support.proxy import FaultProxy
+from support.registry_content import digest_of, push
 
 pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
 
@@ -78,7 +79,7 @@ def test_an_interrupt_in_the_middle_leaves_no_thread_and_no_lock(
 ):
     if distance == "far":
         make_far(line)
-    line.on("GET", BLOB, far(proxy.limit_rate(MIB)), times=None)
+    line.on("GET", BLOB, far(faults.limit_rate(MIB)), times=None)
     before = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, 1.5)
     try:

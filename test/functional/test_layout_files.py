@@ -11,7 +11,8 @@ import pytest
 from _registry_oci_manifest import Descriptor, read_manifest
 from _registry_oci_names import digest_of
 from _registry_store_layout import LayoutStore
-from support.images import Layer, oci_image, oci_index, push
+from support.images import Layer, oci_image, oci_index
+from support.registry_content import push
 
 pytestmark = pytest.mark.needs("skopeo")
 

@@ -12,7 +12,8 @@ import pytest
 import _registry_sync_commands as mirror
 from _registry_config_warnings import warnings_of
 from _registry_http_environment import Environment
-from support.images import Layer, digest_of, docker_image, push
+from support.faults import redirect
+from support.images import Layer, docker_image
 from support.logins import (
     Guarded,
     endpoint,
@@ -25,8 +26,9 @@ from support.logins import (
     write_helper,
 )
 from support.pki import Authority
-from support.proxy import FaultProxy, redirect
+from support.proxy import FaultProxy
 from support.registries import merge
+from support.registry_content import digest_of, push
 
 pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
 

@@ -15,10 +15,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from support.images import Layer, docker_image, push
+from support.images import Layer, docker_image
 from support.logins import endpoint
 from support.pki import Authority
 from support.registries import LOOPBACK, free_port
+from support.registry_content import push
 from support.token_server import TokenServer
 
 pytestmark = [

@@ -14,12 +14,13 @@ import yaml
 
 import _registry_sync_commands as mirror
 from _registry_oci_tags import TagRule
-from support import proxy
-from support.images import Layer, digest_of, docker_image, push
+from support import faults
+from support.images import Layer, docker_image
 from support.logins import endpoint, session, settings_between, tls_config, write_auth_file
 from support.pki import Authority
 from support.proxy import FaultProxy
 from support.registries import LOOPBACK, Distribution, free_port, merge
+from support.registry_content import digest_of, push
 from support.token_server import SERVICE, Behaviour, TokenServer
 
 pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
@@ -137,7 +138,7 @@ def test_pushes_ask_for_more_and_mounts_for_both_repositories(tokens, registry, 
 
 def test_a_token_is_renewed_before_it_ends(tokens, line, local, authority):
     tokens.behaviour.seconds = 1
-    line.on("GET", "/blobs/", proxy.delay(0.4), times=None)
+    line.on("GET", "/blobs/", faults.delay(0.4), times=None)
     report = sync(pillar_for(line, authority), endpoint(local), NAMES[:2], transfer={"parallel": 1})
     assert statuses(report) == {"copied"}
     assert tokens.count(f"repository:{NAMES[0]}:pull") > 1
@@ -162,10 +163,10 @@ def test_a_token_that_ends_in_the_middle_of_a_blob_does_not_begin_it_again(
     push(registry.url, "big/one", "1", big, session=http)
     blob = f"/blobs/{big.blobs[1].digest}"
     # Closed rather than reset: a reset may take away what has arrived.
-    closed = proxy.both(proxy.claim_length(big.blobs[1].size), proxy.truncate(2_000_000))
+    closed = faults.both(faults.claim_length(big.blobs[1].size), faults.truncate(2_000_000))
     line.on("GET", blob, closed, times=1)
     headers = {"WWW-Authenticate": challenge_of(tokens, "repository:big/one:pull")}
-    line.on("GET", blob, proxy.answer(401, headers=headers), times=1, skip=1)
+    line.on("GET", blob, faults.answer(401, headers=headers), times=1, skip=1)
     report = sync(pillar_for(line, authority), endpoint(local), ["big/one"])
     assert statuses(report) == {"copied"}
     assert digest_of(local.url, "big/one", "1") == big.digest
@@ -182,7 +183,7 @@ def test_a_push_whose_token_ended_unseen_begins_anew(tokens, registry, ours, ups
     push(upstream.url, "late/one", "1", fresh)
     with FaultProxy(registry.url) as near:
         headers = {"WWW-Authenticate": challenge_of(tokens, "repository:late/one:pull,push")}
-        rule = near.on(method, "/blobs/uploads/", proxy.answer(401, headers=headers), times=1)
+        rule = near.on(method, "/blobs/uploads/", faults.answer(401, headers=headers), times=1)
         report = sync(endpoint(upstream), {**ours, "port": near.port, "tls": False}, ["late/one"])
     assert statuses(report) == {"copied"}
     assert rule.used == 1
@@ -288,8 +289,8 @@ def test_a_challenge_of_another_host_is_not_answered(tokens, line, local, author
     with FaultProxy(line.url) as store:
         with TokenServer(authority, Path(authority.directory), users=dict([LOGIN])) as thief:
             headers = {"WWW-Authenticate": f'Bearer realm="{thief.url}",service="x"'}
-            store.on("GET", "/blobs/", proxy.answer(401, headers=headers), times=None)
-            line.on("GET", "/blobs/", proxy.redirect(lambda r: f"{store.url}{r.path}"), times=None)
+            store.on("GET", "/blobs/", faults.answer(401, headers=headers), times=None)
+            line.on("GET", "/blobs/", faults.redirect(lambda r: f"{store.url}{r.path}"), times=None)
             report = sync(pillar_for(line, authority), endpoint(local), NAMES[:1])
             assert thief.count() == 0
         assert all(r.header("Authorization") is None for r in store.requests())

@@ -6,13 +6,14 @@ import pytest
 
 import _registry_sync_commands as mirror
 from _registry_http_environment import Environment
-from support import proxy
+from support import faults
 from support.forward_proxy import ForwardProxy
-from support.images import Layer, digest_of, docker_image, push
+from support.images import Layer, docker_image
 from support.logins import endpoint, htpasswd_config, session, settings_between, tls_config
 from support.pki import Authority
 from support.proxy import FaultProxy
 from support.registries import LOOPBACK, merge
+from support.registry_content import digest_of, push
 
 pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
 
@@ -161,13 +162,13 @@ def test_an_upload_that_is_to_go_elsewhere_is_refused(ours, plain, start_registr
 def test_uploads_and_lists_never_go_on_elsewhere(plain, local, target):
     with FaultProxy(local.url) as near:
         there = target.replace("PORT", str(near.port))
-        near.on("POST", "/blobs/uploads/", proxy.set_headers({"Location": there}), times=None)
+        near.on("POST", "/blobs/uploads/", faults.set_headers({"Location": there}), times=None)
         status, cause, said = sync(endpoint(plain), endpoint(near))
         assert (status, cause) == ("failed", "network")
         assert said.endswith("wants uploads sent to another scheme or host than its own; refused")
     with FaultProxy(plain.url) as line:
         there = target.replace("PORT", str(line.port))
-        line.on("GET", "/tags/list", proxy.set_headers({"Link": f'<{there}>; rel="next"'}), times=None)
+        line.on("GET", "/tags/list", faults.set_headers({"Link": f'<{there}>; rel="next"'}), times=None)
         report = mirror.check(settings_between(endpoint(line), endpoint(local), tags=["*"]))
         (entry,) = report["images"].values()
         assert "continues the list of team/image to another scheme or host" in entry["error"]
@@ -178,7 +179,7 @@ def test_uploads_and_lists_never_go_on_elsewhere(plain, local, target):
 )
 def test_redirects_to_what_is_no_web_address_are_refused(plain, local, target):
     with FaultProxy(plain.url) as line:
-        line.on("GET", "/blobs/", proxy.redirect(target), times=None)
+        line.on("GET", "/blobs/", faults.redirect(target), times=None)
         assert sync(endpoint(line), endpoint(local)) == (
             "failed",
             "network",

@@ -6,8 +6,9 @@ import pytest
 
 import _registry_sync_commands as commands
 from support.hostile import fresh_name, is_whole, standing
-from support.images import Layer, docker_image, pull_whole, push
+from support.images import Layer, docker_image
 from support.pillar import settings_of
+from support.registry_content import pull_whole, push
 
 pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
 

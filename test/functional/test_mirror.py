@@ -12,18 +12,10 @@ import time
 import pytest
 
 import _registry_sync_commands as mirror
-from support.images import (
-    Layer,
-    digest_of,
-    docker_image,
-    docker_list,
-    oci_image,
-    oci_index,
-    pull_whole,
-    push,
-)
+from support.images import Layer, docker_image, docker_list, oci_image, oci_index
 from support.pillar import pillar_of, settings_of
 from support.proxy import FaultProxy
+from support.registry_content import digest_of, pull_whole, push
 
 pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
 

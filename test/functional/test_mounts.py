@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import _registry_sync_commands as commands
-from support import proxy
+from support import faults
 from support.hostile_local import (
     bytes_of,
     delete_blob,
@@ -13,9 +13,10 @@ from support.hostile_local import (
     leftovers,
     upload_instead,
 )
-from support.images import Layer, digest_of, docker_image, oci_image, oci_index, push
+from support.images import Layer, docker_image, oci_image, oci_index
 from support.pillar import settings_of
 from support.proxy import FaultProxy
+from support.registry_content import digest_of, push
 
 pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
 
@@ -80,15 +81,15 @@ def test_a_layer_of_nested_indexes_is_mounted_too(site):
 
 
 KNOWS_NO_MOUNTS = {
-    "404": proxy.answer(404),
-    "401": proxy.answer(401),
+    "404": faults.answer(404),
+    "401": faults.answer(401),
     "202": upload_instead,
-    "500": proxy.answer(500),
-    "501": proxy.answer(501),
-    "202-without-location": proxy.answer(202),
-    "202-elsewhere": proxy.answer(202, headers={"Location": "http://127.0.0.1:1/v2/x/blobs/uploads/1"}),
-    "201-that-is-none": proxy.answer(201),
-    "hang-up": proxy.reset(),
+    "500": faults.answer(500),
+    "501": faults.answer(501),
+    "202-without-location": faults.answer(202),
+    "202-elsewhere": faults.answer(202, headers={"Location": "http://127.0.0.1:1/v2/x/blobs/uploads/1"}),
+    "201-that-is-none": faults.answer(201),
+    "hang-up": faults.reset(),
 }
 
 
@@ -115,7 +116,7 @@ def test_the_upload_of_a_refused_mount_is_used(site):
 
 def test_an_upload_that_began_without_saying_where_is_begun_again(site):
     site.push(IMAGES)
-    site.near.on("POST", "mount=", proxy.answer(202), times=1)
+    site.near.on("POST", "mount=", faults.answer(202), times=1)
     site.sync(IMAGES)
     assert bytes_of(site.line, BASE.digest) == BASE.size
 
@@ -132,5 +133,5 @@ def test_a_layer_that_its_repository_has_lost_is_fetched_once_for_all(site):
 
 def test_a_refused_mount_does_not_fail_a_run_without_retries(site):
     site.push(IMAGES)
-    site.near.on("POST", "mount=", proxy.answer(500), times=None)
+    site.near.on("POST", "mount=", faults.answer(500), times=None)
     site.sync(IMAGES, retries=0)

@@ -7,9 +7,10 @@ import pytest
 import _registry_sync_commands as commands
 from _registry_show_progress import Progress
 from support.hostile_local import make_far
-from support.images import Layer, docker_image, push
+from support.images import Layer, docker_image
 from support.pillar import settings_of
 from support.proxy import FaultProxy
+from support.registry_content import push
 
 pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
 

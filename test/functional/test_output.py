@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from support.images import Layer, docker_image, push
+from support.images import Layer, docker_image
 from support.registries import Distribution, free_port
+from support.registry_content import push
 from support.salt_minion import Minion, salt_call
 
 DIGEST = "sha256:" + "b" * 64

@@ -16,7 +16,8 @@ import pytest
 import _registry_host_pull as engine
 from _registry_config_validators import SettingsError
 from _registry_http_endpoint import Endpoint
-from support.images import push, runnable_image
+from support.images import runnable_image
+from support.registry_content import push
 
 pytestmark = [
     pytest.mark.needs("docker-distribution", "skopeo", "busybox-static"),

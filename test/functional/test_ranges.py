@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 
 import _registry_sync_commands as commands
-from support import proxy
+from support import faults
 from support.hostile_local import bytes_of, far, gets_of, leftovers, make_far, without_range
-from support.images import Layer, digest_of, docker_image, push
+from support.images import Layer, docker_image
 from support.pillar import settings_of
 from support.proxy import FaultProxy
+from support.registry_content import digest_of, push
 
 pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
 
@@ -54,7 +55,7 @@ def blob(layer):
 def test_a_blob_that_is_sent_whole_beside_one_that_is_not_crosses_the_line_twice_at_most(line, sync):
     """A pull-through cache does so: what it has not yet comes whole."""
     line.on("GET", blob(FIRST), far(without_range), times=None)
-    line.on("GET", blob(SECOND), far(proxy.limit_rate(20 * MIB)), times=None)
+    line.on("GET", blob(SECOND), far(faults.limit_rate(20 * MIB)), times=None)
     sync()
     assert bytes_of(line, FIRST.digest) <= 2 * FIRST.size
     assert bytes_of(line, SECOND.digest) <= 1.2 * SECOND.size
@@ -87,13 +88,13 @@ def from_elsewhere(request, pass_on):
 def test_a_part_that_begins_elsewhere_is_refused_and_read_again(line, sync):
     line.on("GET", blob(FIRST), far(from_elsewhere), times=3)
     # Where no parts are asked for, one that broke goes on with one.
-    line.on("GET", blob(FIRST), far(proxy.cut_after(20 * MIB)), times=1)
+    line.on("GET", blob(FIRST), far(faults.cut_after(20 * MIB)), times=1)
     sync()
     assert bytes_of(line, FIRST.digest) <= 1.6 * FIRST.size
 
 
 def test_a_part_without_content_range_is_right_if_its_bytes_are(line, sync):
-    line.on("GET", blob(FIRST), far(proxy.set_headers({"Content-Range": None})), times=None)
+    line.on("GET", blob(FIRST), far(faults.set_headers({"Content-Range": None})), times=None)
     sync()
     assert bytes_of(line, FIRST.digest) <= 2 * FIRST.size
     assert gets_of(line, FIRST.digest)

@@ -7,11 +7,12 @@ import time
 import pytest
 
 import _registry_sync_commands as commands
-from support import proxy
+from support import faults
 from support.hostile_local import answer_after, bytes_of, gets_of, leftovers, lose_the_blob, spec_error
-from support.images import Layer, digest_of, docker_image, push
+from support.images import Layer, docker_image
 from support.pillar import settings_of
 from support.proxy import FaultProxy
+from support.registry_content import digest_of, push
 
 pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
 
@@ -58,7 +59,7 @@ def sent(near):
 
 
 @pytest.mark.parametrize("layer", [LAYER, LARGE], ids=["3 MB", "40 MB"])
-@pytest.mark.parametrize("loss", [answer_after(504), proxy.lose_response()], ids=["504", "hang-up"])
+@pytest.mark.parametrize("loss", [answer_after(504), faults.lose_response()], ids=["504", "hang-up"])
 def test_a_blob_whose_commit_lost_its_answer_is_found_and_not_sent_again(
     upstream, line, near, sync, layer, loss
 ):
@@ -75,14 +76,14 @@ def test_a_blob_whose_commit_lost_its_answer_is_found_and_not_sent_again(
 
 @pytest.mark.parametrize("retries", [0, 2])
 def test_a_blob_that_always_fails_is_asked_for_once_more_a_retry(line, sync, retries):
-    line.on("GET", BLOB, proxy.answer(500), times=None)
+    line.on("GET", BLOB, faults.answer(500), times=None)
     assert sync(retries=retries)["cause"] == "network"
     assert len(gets_of(line, LAYER.digest)) == retries + 1
 
 
 def test_tries_are_counted_anew_where_bytes_have_come(line, local, sync):
     """Each connection brings a part and breaks; none of them is a try in vain."""
-    part = proxy.both(proxy.limit_rate(10_000_000), proxy.cut_after(700_000))
+    part = faults.both(faults.limit_rate(10_000_000), faults.cut_after(700_000))
     line.on("GET", BLOB, part, times=4)
     assert sync(retries=1)["status"] == "copied"
     assert digest_of(local.url, "bad/image", "1") == BAD.digest
@@ -91,7 +92,7 @@ def test_tries_are_counted_anew_where_bytes_have_come(line, local, sync):
 
 @pytest.mark.parametrize("code", [429, 500])
 def test_an_upload_that_cannot_begin_is_tried_once_more_a_retry(near, sync, code):
-    rule = near.on("POST", BEGIN, proxy.answer(code), times=None)
+    rule = near.on("POST", BEGIN, faults.answer(code), times=None)
     bad = sync(retries=1)
     assert (bad["status"], bad["cause"]) == ("failed", "rate" if code == 429 else "network")
     # The image has two blobs. Where one was tried in vain, the other may be spared.
@@ -100,7 +101,7 @@ def test_an_upload_that_cannot_begin_is_tried_once_more_a_retry(near, sync, code
 
 @pytest.mark.parametrize("side", ["upstream", "local"])
 def test_a_wait_that_a_registry_asks_for_is_waited_once(line, near, sync, side):
-    wait = proxy.answer(429, headers={"Retry-After": "2"})
+    wait = faults.answer(429, headers={"Retry-After": "2"})
     rule = line.on("GET", BLOB, wait) if side == "upstream" else near.on("POST", BEGIN, wait)
     began = time.monotonic()
     assert sync(retries=1, patience=10)["status"] == "copied"
@@ -111,7 +112,7 @@ def test_a_wait_that_a_registry_asks_for_is_waited_once(line, near, sync, side):
 @pytest.mark.parametrize("side", ["upstream", "local"])
 @pytest.mark.parametrize("code", [429, 503])
 def test_a_wait_beyond_our_patience_fails_at_once_and_says_both_times(line, near, sync, side, code):
-    wait = proxy.answer(code, headers={"Retry-After": "3600"})
+    wait = faults.answer(code, headers={"Retry-After": "3600"})
     if side == "upstream":
         rule = line.on("GET", BLOB, wait, times=None)
     else:
@@ -138,7 +139,7 @@ def test_a_blob_that_the_registry_lost_before_its_manifest_came_is_copied_again(
 
 def test_a_registry_that_never_finds_a_blob_is_told_with_its_digest(near, local, sync):
     unknown = spec_error("MANIFEST_BLOB_UNKNOWN", {"digest": LAYER.digest})
-    rule = near.on("PUT", "/bad/image/manifests/1", proxy.answer(400, unknown), times=None)
+    rule = near.on("PUT", "/bad/image/manifests/1", faults.answer(400, unknown), times=None)
     bad = sync(retries=2)
     assert bad["status"] == "failed"
     assert bad["error"].startswith(f"local {near.address}")

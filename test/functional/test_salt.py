@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from support.images import Layer, digest_of, docker_image, push
+from support.images import Layer, docker_image
 from support.pillar import pillar_of
+from support.registry_content import digest_of, push
 
 pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
 

@@ -14,13 +14,14 @@ from urllib.parse import quote
 
 import pytest
 
-from support import proxy
+from support import faults
 from support.forward_proxy import ForwardProxy
-from support.images import Layer, docker_image, push
+from support.images import Layer, docker_image
 from support.logins import endpoint, htpasswd_config, session, tls_config, write_auth_file, write_helper
 from support.pki import Authority
 from support.proxy import FaultProxy
 from support.registries import LOOPBACK, Distribution, free_port, merge
+from support.registry_content import push
 from support.salt_minion import Minion
 from support.token_server import TokenServer
 
@@ -85,7 +86,7 @@ def world(tmp_path_factory):
         line.on(
             "GET",
             "/blobs/",
-            proxy.redirect(lambda r: f"{store.url}{r.path}?X-Amz-Signature={SIGNATURE}"),
+            faults.redirect(lambda r: f"{store.url}{r.path}?X-Amz-Signature={SIGNATURE}"),
             times=None,
         )
         helpers = directory / "bin"
@@ -162,9 +163,9 @@ def test_nothing_leaks_from_a_minion_that_logs_all(world, minion):
         heard["check"] = run(world, minion, "registry_sync.check")
         heard["plan"] = run(world, minion, "registry_sync.plan")
         # The signed URL fails, in every way in which an exception would name it.
-        world["store"].on("GET", "/blobs/", proxy.answer(403), times=None, skip=4)
-        world["store"].on("GET", "/blobs/", proxy.cut_after(10), times=2)
-        world["store"].on("GET", "/blobs/", proxy.reset(), times=2)
+        world["store"].on("GET", "/blobs/", faults.answer(403), times=None, skip=4)
+        world["store"].on("GET", "/blobs/", faults.cut_after(10), times=2)
+        world["store"].on("GET", "/blobs/", faults.reset(), times=2)
         heard["bad sync"] = run(world, minion, "registry_sync.sync")
         world["store"].forget_rules()
         heard["state"] = run(world, minion, "state.single", "registry_sync.synced", "name=Images")

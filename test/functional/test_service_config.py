@@ -9,9 +9,10 @@ import pytest
 
 import _registry_sync_commands as mirror
 from _registry_host_service import Site, service_config
-from support.images import DOCKER_FOREIGN_LAYER, Image, Layer, digest_of, docker_image, oci_image, push
+from support.images import DOCKER_FOREIGN_LAYER, Image, Layer, docker_image, oci_image
 from support.pillar import settings_of
 from support.registries import Distribution
+from support.registry_content import digest_of, push
 
 pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
 

@@ -13,8 +13,9 @@ import pytest
 import requests
 import yaml
 
-from support.images import Layer, digest_of, docker_image, pull_whole, push
+from support.images import Layer, docker_image
 from support.registries import Distribution, free_port
+from support.registry_content import digest_of, pull_whole, push
 from support.salt_minion import Minion
 
 pytestmark = [

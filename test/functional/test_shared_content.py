@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 import _registry_sync_commands as commands
-from support import proxy
+from support import faults
 from support.hostile import fresh_name, standing, with_first_layer
-from support.images import Layer, docker_image, oci_index, push
+from support.images import Layer, docker_image, oci_index
 from support.pillar import settings_of
 from support.proxy import FaultProxy
+from support.registry_content import push
 
 pytestmark = pytest.mark.needs("docker-distribution")
 
@@ -74,7 +75,7 @@ def test_a_wrong_size_is_believed_of_its_own_image_alone(two, size):
 
 @pytest.mark.parametrize(
     "fault",
-    [proxy.answer(404), proxy.answer(500), proxy.change_byte(100)],
+    [faults.answer(404), faults.answer(500), faults.change_byte(100)],
     ids=["404", "500", "changed"],
 )
 def test_a_blob_that_one_repository_does_not_give_comes_from_the_next(two, fault):
@@ -88,7 +89,7 @@ def test_a_blob_that_one_repository_does_not_give_comes_from_the_next(two, fault
 
 @pytest.mark.parametrize(
     "fault",
-    [proxy.answer(404), proxy.answer(500), proxy.change_byte(5)],
+    [faults.answer(404), faults.answer(500), faults.change_byte(5)],
     ids=["404", "500", "changed"],
 )
 def test_a_child_that_one_repository_does_not_give_comes_from_the_next(two, fault):
@@ -102,7 +103,7 @@ def test_a_child_that_one_repository_does_not_give_comes_from_the_next(two, faul
 def test_a_child_that_nobody_gives_fails_its_index_alone(two):
     child = docker_image([two.shared])
     two.push(oci_index([child]), beside(two.shared, two.good))
-    two.line.on("GET", f"/manifests/{child.digest}", proxy.answer(404), times=None)
+    two.line.on("GET", f"/manifests/{child.digest}", faults.answer(404), times=None)
     entry = two.sync()
     assert (entry["status"], entry["cause"]) == ("failed", "absent")
     assert child.digest in entry["error"]

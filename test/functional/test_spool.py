@@ -14,11 +14,12 @@ import pytest
 
 import _registry_sync_commands as commands
 from _registry_show_progress import Progress
-from support import proxy
+from support import faults
 from support.hostile_local import bytes_of, far, leftovers, make_far, without_range
-from support.images import Layer, digest_of, docker_image, push
+from support.images import Layer, docker_image
 from support.pillar import pillar_of, settings_of
 from support.proxy import FaultProxy
+from support.registry_content import digest_of, push
 
 pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
 
@@ -81,7 +82,7 @@ def assert_arrived(report, local, directory):
 @pytest.fixture
 def killed(line, local, directory, checkout):
     """Have half of the large blob come, and kill the run; return how many bytes have come."""
-    line.on("GET", BLOB, far(proxy.limit_rate(8 * MIB)), times=None)
+    line.on("GET", BLOB, far(faults.limit_rate(8 * MIB)), times=None)
     arguments = [json.dumps(pillar_of(line, local, LIST)), str(directory)]
     environment = {**os.environ, "PYTHONPATH": str(checkout / "_utils")}
     child = subprocess.Popen([sys.executable, "-c", CHILD, *arguments], env=environment)
@@ -183,7 +184,7 @@ class Watch:
 
 
 def slowly(line):
-    line.on("GET", BLOB, far(proxy.limit_rate(10 * MIB)), times=None)
+    line.on("GET", BLOB, far(faults.limit_rate(10 * MIB)), times=None)
 
 
 def test_kept_bytes_are_for_their_owner_alone(line, local, directory):

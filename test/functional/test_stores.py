@@ -15,8 +15,9 @@ from _registry_sync_copy import execute
 from _registry_sync_memory import Memory
 from _registry_sync_plan import make_plan
 from _registry_sync_stores import Stores, open_stores
-from support.images import Layer, digest_of, docker_image, oci_image, oci_index, pull_whole, push
+from support.images import Layer, docker_image, oci_image, oci_index
 from support.pillar import pillar_of
+from support.registry_content import digest_of, pull_whole, push
 
 pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
 

@@ -6,9 +6,10 @@ import pytest
 
 import _registry_sync_commands as commands
 from support.hostile import created_at, fresh_name, is_whole, standing
-from support.images import Layer, docker_image, docker_list, oci_index, push, tags_of
+from support.images import Layer, docker_image, docker_list, oci_index
 from support.pillar import settings_of
 from support.proxy import FaultProxy
+from support.registry_content import push, tags_of
 
 pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
 

@@ -19,10 +19,11 @@ import _registry_sync_copy as copy
 import _registry_sync_stores
 from _registry_show_progress import Progress
 from _registry_sync_lock import AlreadyRunning, only_one
-from support import proxy
-from support.images import Layer, digest_of, docker_image, push
+from support import faults
+from support.images import Layer, docker_image
 from support.pillar import pillar_of, settings_of
 from support.proxy import FaultProxy
+from support.registry_content import digest_of, push
 
 pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
 
@@ -65,7 +66,7 @@ def assert_arrived(report, local):
 
 @pytest.mark.usefixtures("far")
 def test_on_a_far_line_a_large_blob_comes_in_several_requests_at_a_time(line, local):
-    line.on("GET", BLOB, proxy.delay(0.2), times=None)
+    line.on("GET", BLOB, faults.delay(0.2), times=None)
     assert_arrived(mirror.sync(settings_of(line, local, LIST)), local)
     assert len(set(spans(line))) == -(-LARGE.size // fetch.RANGE)
     assert line.most_at_once > 3
@@ -73,7 +74,7 @@ def test_on_a_far_line_a_large_blob_comes_in_several_requests_at_a_time(line, lo
 
 @pytest.mark.usefixtures("far")
 def test_pieces_that_break_are_fetched_again_from_where_they_broke(line, local):
-    line.on("GET", BLOB, proxy.cut_after(500_000), times=6)
+    line.on("GET", BLOB, faults.cut_after(500_000), times=6)
     assert_arrived(mirror.sync(settings_of(line, local, LIST)), local)
 
 
@@ -97,7 +98,7 @@ def store(upstream, line):
     """Have the registry send everybody who wants a blob to a store elsewhere, by a signed URL."""
     with FaultProxy(upstream.url) as store:
         line.on(
-            "GET", BLOB, proxy.redirect(lambda request: f"{store.url}{request.path}?signed=1"), times=None
+            "GET", BLOB, faults.redirect(lambda request: f"{store.url}{request.path}?signed=1"), times=None
         )
         yield store
 
@@ -110,7 +111,7 @@ def test_a_registry_is_asked_once_where_it_has_a_blob(line, store, local):
 
 
 @pytest.mark.usefixtures("far")
-@pytest.mark.parametrize("refusal", [proxy.answer(403), proxy.answer(410), proxy.reset()])
+@pytest.mark.parametrize("refusal", [faults.answer(403), faults.answer(410), faults.reset()])
 def test_a_registry_is_asked_again_when_a_signed_url_has_ended(line, store, local, refusal):
     store.on("GET", BLOB, refusal, times=1, skip=3)
     assert_arrived(mirror.sync(settings_of(line, local, LIST)), local)
@@ -119,7 +120,7 @@ def test_a_registry_is_asked_again_when_a_signed_url_has_ended(line, store, loca
 
 @pytest.mark.usefixtures("far")
 def test_a_wrong_byte_in_one_piece_is_found(line, local):
-    line.on("GET", BLOB, proxy.change_byte(7), times=None, skip=3)
+    line.on("GET", BLOB, faults.change_byte(7), times=None, skip=3)
     report = mirror.sync(settings_of(line, local, LIST))
     assert report["images"]["large/image:1"]["cause"] == "digest"
     assert digest_of(local.url, "large/image", "1") is None
@@ -130,10 +131,10 @@ def leftovers(local):
 
 
 @pytest.mark.parametrize(
-    ("fault", "times"), [(proxy.cut_after(9 * MIB), 1), (proxy.change_byte(12 * MIB), None)]
+    ("fault", "times"), [(faults.cut_after(9 * MIB), 1), (faults.change_byte(12 * MIB), None)]
 )
 def test_a_blob_that_fails_leaves_nothing_on_the_registrys_disk(line, local, fault, times):
-    line.on("GET", BLOB, proxy.reset(), times=None)
+    line.on("GET", BLOB, faults.reset(), times=None)
     line.on("GET", BLOB, fault, times=times)
     settings = settings_of(line, local, LIST, transfer={"retries": 1})
     assert mirror.sync(settings)["images"]["large/image:1"]["status"] == "failed"
@@ -142,8 +143,8 @@ def test_a_blob_that_fails_leaves_nothing_on_the_registrys_disk(line, local, fau
 
 @pytest.mark.usefixtures("spooling")
 def test_the_next_run_goes_on_where_upstream_went_away(line, local, tmp_path):
-    line.on("GET", BLOB, proxy.reset(), times=None)
-    line.on("GET", BLOB, proxy.cut_after(20 * MIB), times=1)
+    line.on("GET", BLOB, faults.reset(), times=None)
+    line.on("GET", BLOB, faults.cut_after(20 * MIB), times=1)
     settings = settings_of(line, local, LIST, transfer={"retries": 1})
     assert mirror.sync(settings, directory=str(tmp_path))["images"]["large/image:1"]["cause"] == "network"
     line.forget_rules()
@@ -159,7 +160,7 @@ def test_the_next_run_goes_on_where_upstream_went_away(line, local, tmp_path):
 
 @pytest.mark.usefixtures("spooling")
 def test_the_next_run_goes_on_where_one_was_stopped(line, local, tmp_path, checkout):
-    line.on("GET", BLOB, proxy.limit_rate(10 * MIB), times=None)
+    line.on("GET", BLOB, faults.limit_rate(10 * MIB), times=None)
     child = start_child(checkout, pillar_of(line, local, LIST), tmp_path)
     while line.bytes_down < 15 * MIB:
         time.sleep(0.01)
@@ -184,7 +185,7 @@ def test_a_spooled_blob_arrives_and_leaves_nothing(line, local, tmp_path):
 @pytest.mark.usefixtures("spooling", "far")
 def test_an_upstream_that_goes_away_in_the_middle_costs_what_was_under_way(line, local, tmp_path):
     settings = settings_of(line, local, LIST, transfer={"retries": 0})
-    line.on("GET", BLOB, proxy.reset(), times=None, skip=10)
+    line.on("GET", BLOB, faults.reset(), times=None, skip=10)
     report = mirror.sync(settings, directory=str(tmp_path))
     assert report["images"]["large/image:1"]["cause"] == "network"
     assert not leftovers(local)
@@ -222,7 +223,7 @@ def start_child(checkout, pillar, directory):
 @pytest.mark.usefixtures("spooling")
 @pytest.mark.parametrize("at", [0.3, 0.5])
 def test_a_kill_in_the_middle_of_a_blob_costs_a_piece(line, local, tmp_path, checkout, at):
-    line.on("GET", BLOB, proxy.limit_rate(4 * MIB), times=None)
+    line.on("GET", BLOB, faults.limit_rate(4 * MIB), times=None)
     child = start_child(checkout, pillar_of(line, local, LIST, transfer={"parallel": 2}), tmp_path)
     while line.bytes_down < LARGE.size * at:
         time.sleep(0.01)
@@ -239,7 +240,7 @@ def test_a_kill_in_the_middle_of_a_blob_costs_a_piece(line, local, tmp_path, che
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_run_within_two_seconds_with_its_report(line, local, tmp_path, checkout, number):
-    line.on("GET", BLOB, proxy.stall_after(3 * MIB, 60), times=None)
+    line.on("GET", BLOB, faults.stall_after(3 * MIB, 60), times=None)
     child = start_child(checkout, pillar_of(line, local, LIST), tmp_path)
     while line.bytes_down < MIB:
         time.sleep(0.01)
@@ -263,7 +264,7 @@ def test_a_second_sync_says_who_runs_and_leaves(line, local, tmp_path):
 
 
 def test_the_lock_of_a_killed_run_blocks_nobody(line, local, tmp_path, checkout):
-    line.on("GET", BLOB, proxy.stall_after(MIB, 30), times=None)
+    line.on("GET", BLOB, faults.stall_after(MIB, 30), times=None)
     child = start_child(checkout, pillar_of(line, local, LIST), tmp_path)
     while line.bytes_down < MIB:
         time.sleep(0.01)
@@ -282,7 +283,7 @@ def test_a_cap_on_bandwidth_is_kept(line, local):
 
 
 def test_a_deadline_ends_the_run(line, local):
-    line.on("GET", BLOB, proxy.limit_rate(MIB), times=None)
+    line.on("GET", BLOB, faults.limit_rate(MIB), times=None)
     began = time.monotonic()
     report = mirror.sync(settings_of(line, local, LIST, transfer={"deadline": 2}))
     assert time.monotonic() - began < 5

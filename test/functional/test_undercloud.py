@@ -8,8 +8,9 @@ import subprocess
 
 import pytest
 
-from support.images import Layer, digest_of, docker_image, push
+from support.images import Layer, docker_image
 from support.pillar import pillar_of
+from support.registry_content import digest_of, push
 from support.undercloud import (
     DOCKER_SOCKET,
     QUEENS,

@@ -9,7 +9,7 @@ import json
 import pytest
 
 import _registry_sync_commands as commands
-from support import proxy
+from support import faults
 from support.hostile_local import (
     answer_after,
     hang_up_within,
@@ -19,9 +19,10 @@ from support.hostile_local import (
     on_bodies,
     spec_error,
 )
-from support.images import Layer, digest_of, docker_image, push
+from support.images import Layer, docker_image
 from support.pillar import settings_of
 from support.proxy import FaultProxy
+from support.registry_content import digest_of, push
 
 pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
 
@@ -90,10 +91,10 @@ def make_site(upstream, local, tmp_path):
 
 
 REFUSALS = {
-    "502": proxy.answer(502),
+    "502": faults.answer(502),
     "hang-up-within": hang_up_within(600_000),
-    "416": proxy.answer(416, spec_error("RANGE_INVALID"), {"Range": "0-0"}),
-    "unknown": proxy.answer(404, spec_error("BLOB_UPLOAD_UNKNOWN")),
+    "416": faults.answer(416, spec_error("RANGE_INVALID"), {"Range": "0-0"}),
+    "unknown": faults.answer(404, spec_error("BLOB_UPLOAD_UNKNOWN")),
 }
 
 
@@ -118,7 +119,7 @@ def test_an_upload_that_is_always_refused_leaves_nothing(make_site, size, fault)
 
 
 @SMALL_AND_LARGE
-@pytest.mark.parametrize("fault", [proxy.answer(502), proxy.reset()], ids=["502", "hang-up"])
+@pytest.mark.parametrize("fault", [faults.answer(502), faults.reset()], ids=["502", "hang-up"])
 @pytest.mark.parametrize("times", [1, None], ids=["once", "always"])
 def test_a_commit_that_is_refused_leaves_nothing(make_site, size, fault, times):
     with make_site(size) as site:
@@ -139,7 +140,7 @@ def test_a_line_that_is_cut_within_an_upload_costs_the_disk_one_try(make_site, s
     DELETE works. https://github.com/distribution/distribution/blob/v2.8.2/registry/handlers/blobupload.go
     """
     with make_site(size) as site:
-        rule = on_bodies(site.near, "bad/image", proxy.cut_upload_after(600_000), times=1)
+        rule = on_bodies(site.near, "bad/image", faults.cut_upload_after(600_000), times=1)
         site.assert_copied(site.sync())
     assert rule.used == 1
     assert len(leftovers(site.local)) <= 1
@@ -170,8 +171,8 @@ def test_an_upstream_that_goes_away_in_the_middle_leaves_nothing(make_site, size
     with make_site(size) as site:
         if distance == "far":
             make_far(site.line)
-        site.line.on("GET", site.blob, proxy.reset(), times=None)
-        site.line.on("GET", site.blob, proxy.cut_after(site.layer.size // 2), times=1)
+        site.line.on("GET", site.blob, faults.reset(), times=None)
+        site.line.on("GET", site.blob, faults.cut_after(site.layer.size // 2), times=1)
         bad = site.sync(retries=1)
         site.assert_failed(bad, f"upstream {site.line.address}", "network")
     assert leftovers(site.local) == []
@@ -182,10 +183,10 @@ def test_an_upstream_that_goes_away_in_the_middle_leaves_nothing(make_site, size
 def test_bytes_that_are_wrong_leave_nothing(make_site, size, fault):
     with make_site(size) as site:
         middle = site.layer.size // 2
-        spoil = proxy.change_byte(middle) if fault == "wrong byte" else proxy.truncate(middle)
+        spoil = faults.change_byte(middle) if fault == "wrong byte" else faults.truncate(middle)
         site.line.on("GET", site.blob, spoil, times=None)
         if fault == "truncated":
-            site.line.on("GET", site.blob, proxy.truncate(0), times=None, skip=1)
+            site.line.on("GET", site.blob, faults.truncate(0), times=None, skip=1)
         bad = site.sync(retries=1)
         site.assert_failed(bad, f"upstream {site.line.address}", "digest", "network")
     assert leftovers(site.local) == []

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from support.hosts import Host, HostedMinion, Wire, root_filesystem, salt_environments, why_no_hosts
-from support.images import Image, Layer, docker_image, push, runnable_image, static_busybox
+from support.images import Image, Layer, docker_image, runnable_image, static_busybox
 from support.registries import Distribution, registry_binary
+from support.registry_content import push
 
 REPOSITORY_ROOT = Path(__file__).resolve().parents[2]
 # The Salt that runs the tests, or the one that was asked for, for what one version proves for all.

@@ -13,7 +13,8 @@ from _registry_config_defaults import OVERCLOUD_IMAGES
 from integration.conftest import ENVIRONMENTS, SALT, minion_on
 from integration.story import changes, failures, states
 from support.hosts import Host, become_el7
-from support.images import Layer, docker_image, push
+from support.images import Layer, docker_image
+from support.registry_content import push
 from support.undercloud import QUEENS, ROOT, everybodys
 
 PAGE = (ROOT / "docs/undercloud.md").read_text(encoding="utf-8")

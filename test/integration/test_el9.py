@@ -11,8 +11,9 @@ import pytest
 from integration.conftest import minion_on
 from integration.story import changes, failures, live
 from support.hosts import become_el9
-from support.images import FileLayer, docker_image, push
+from support.images import FileLayer, docker_image
 from support.registries import registry_binary
+from support.registry_content import push
 from support.selinux import changing_calls, give_selinux
 
 CONFIG = "/etc/docker-distribution/registry/config.yml"

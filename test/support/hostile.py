@@ -14,8 +14,9 @@ from typing import Any
 
 import requests
 
+from support.faults import Action, PassOn, Request, Response
 from support.images import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Bytes, Image, sha256
-from support.proxy import Action, FaultProxy, PassOn, Request, Response
+from support.proxy import FaultProxy
 from support.registries import LOOPBACK, host_and_port
 
 MANIFEST_TYPES = (DOCKER_MANIFEST, DOCKER_LIST, OCI_MANIFEST, OCI_INDEX)

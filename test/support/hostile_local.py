@@ -13,8 +13,9 @@ from typing import Any
 
 import requests
 
-from support import proxy
-from support.proxy import Action, CutError, FaultProxy, PassOn, Request, Response
+from support import faults
+from support.faults import Action, CutError, PassOn, Request, Response
+from support.proxy import FaultProxy
 
 # An upload whose body has more than this is a layer's; configs and manifests are smaller.
 LARGER_THAN_A_CONFIG = 200_000
@@ -44,12 +45,12 @@ def gets_of(line: FaultProxy, digest: str) -> list[Request]:
 
 def make_far(line: FaultProxy) -> None:
     """Delay every answer, as a long line does; call it before rules are added, which then win."""
-    line.on(None, "", proxy.delay(FAR_SECONDS), times=None)
+    line.on(None, "", faults.delay(FAR_SECONDS), times=None)
 
 
 def far(action: Action) -> Action:
     """Do an action at the end of a long line."""
-    return proxy.both(proxy.delay(FAR_SECONDS), action)
+    return faults.both(faults.delay(FAR_SECONDS), action)
 
 
 class Bodies:
