@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import salt.utils.data
 import salt.utils.path
 from salt.exceptions import CommandExecutionError
 
-import _registry_config_minion as here
 import _registry_host_engines as engines
 import _registry_host_service as host
-from _registry_config_read import SettingsError
+import _registry_state_settings as checked
 
 _SYSCONFIG = "/etc/sysconfig/docker"
 _DAEMON_JSON = "/etc/docker/daemon.json"
@@ -34,7 +32,7 @@ def manages(engine):
 
         salt '*' registry_engine.manages docker
     """
-    choice = _pillar("manage", "auto")
+    choice = _settings().engine.manage
     if choice != "auto":
         return choice == engine
     return any(map(salt.utils.path.which, _PROGRAMS[engine])) or (engine == "docker" and installs())
@@ -53,7 +51,8 @@ def installs():
 
         salt '*' registry_engine.installs
     """
-    return bool(_pillar("install", False)) and _pillar("manage", "auto") in ("auto", "docker")
+    engine = _settings().engine
+    return engine.install is True and engine.manage in ("auto", "docker")
 
 
 def should_manage(what):
@@ -138,7 +137,7 @@ def authorities():
         salt '*' registry_engine.authorities
     """
     settings = _settings()
-    ours = _own_ca() or settings.authority
+    ours = settings.service.ca or settings.authority
     found = {settings.local.name: ours} if settings.local.tls and ours else {}
     for endpoint in (settings.local, *settings.upstreams):
         if endpoint.tls and isinstance(endpoint.verify, str):
@@ -147,21 +146,7 @@ def authorities():
 
 
 def _settings():
-    try:
-        return here.settings_of(__pillar__.get("docker_registry"), __grains__, __salt__, __context__)
-    except SettingsError as mistake:
-        raise CommandExecutionError(str(mistake)) from None
-
-
-def _own_ca():
-    pillar = here.pillar_of(__pillar__.get("docker_registry"), __salt__, __context__) or {}
-    tls = pillar.get("registry", {}).get("tls", {})
-    return tls.get("ca", "") if isinstance(tls, dict) else ""
-
-
-def _pillar(key, default):
-    # Not pillar.get, which gives modules asterisks only from Salt 3008 on.
-    return salt.utils.data.traverse_dict_and_list(__pillar__, f"docker_registry:engine:{key}", default)
+    return checked.settings_of(__pillar__, __grains__, __salt__, __context__)
 
 
 def _docker_file():

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import salt.utils.data
 import salt.utils.path
 from salt.exceptions import CommandExecutionError
 
+import _registry_state_settings as checked
 from _registry_host_firewall import nftables_may_close, replace_saved_rules
 
 __func_alias__ = {"open_": "open"}
@@ -151,8 +151,7 @@ def _call(functions):
 
 
 def _choice():
-    # Not pillar.get, which gives modules asterisks only from Salt 3008 on.
-    return salt.utils.data.traverse_dict_and_list(__pillar__, "docker_registry:firewall", "auto")
+    return checked.settings_of(__pillar__, __grains__, __salt__, __context__).firewall
 
 
 def _nftables():

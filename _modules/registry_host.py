@@ -8,26 +8,27 @@ https://docs.saltproject.io/en/latest/topics/slots/index.html
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 from pathlib import PurePosixPath
 
-from salt.exceptions import CommandExecutionError
-
-import _registry_config_minion as here
+import _registry_host_address as address
+import _registry_host_guard as guard
 import _registry_host_service as host
 import _registry_host_units as units
-from _registry_config_read import SettingsError
+import _registry_state_settings as checked
+import _registry_sync_commands as commands
+from _registry_oci_errors import RegistryError, Unsupported, Untrusted
 
-_CONFIGURING = ("package", "config", "service", "engine", "firewall")
-_IMAGE = "docker.io/library/registry:2"
+_UNTRUSTED = (Untrusted, Unsupported)
 
 
 def skips_configuration():
     """
-    Whether the registry of this host is to be left as it is: it serves images already, or is that of an
-    undercloud, and the pillar does not say ``docker_registry:force: true``. Within one state run the
-    answer stays the same.
+    Whether the registry of this host is to be left as it is: somebody else has set it up and it serves
+    images, or is that of an undercloud, or what it serves cannot be told; and the pillar does not say
+    ``docker_registry:force: true``. Within one state run the answer stays the same.
 
     Returns:
         bool: true if nothing is to be configured.
@@ -41,10 +42,34 @@ def skips_configuration():
 
         salt '*' registry_host.skips_configuration
     """
+    return not _verdict().configures
+
+
+def obstacle(config, storage_default):
+    """
+    Why this host must not be configured as the pillar says: what serves at the registry's address cannot be
+    told, its name does not resolve, or images would be out of sight in another storage.
+
+    Args:
+        config (str): path of the registry's configuration file.
+        storage_default (str): where the system's package keeps the images.
+
+    Returns:
+        str: a sentence; empty where nothing stands against it.
+
+    Raises:
+        CommandExecutionError: the pillar has a mistake.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_host.obstacle /etc/docker/registry/config.yml /var/lib/docker-registry
+    """
     settings = _settings()
-    # Asked first: forced_changes looks at a run with force inside one without, and Salt hands down what
-    # the outer run has found.
-    return not settings.force and _once("skips_configuration", lambda: _serves_already(settings))
+    if settings.force:
+        return ""
+    return _verdict().failure or _once("hidden", lambda: _hidden_images(settings, config, storage_default))
 
 
 def should_manage(what):
@@ -53,7 +78,7 @@ def should_manage(what):
 
     Args:
         what (str): ``package``, ``container``, ``quadlet`` or ``unit`` (ways to install the registry),
-            ``service``, or what it reads: ``certificate``, ``key``, ``htpasswd``.
+            ``service``, ``push`` (the second one), or what it reads: ``certificate``, ``key``, ``htpasswd``.
 
     Returns:
         bool: true if the state should run.
@@ -76,7 +101,7 @@ def should_manage(what):
 
 def forced_changes(config, storage_default):
     """
-    What ``docker_registry:force: true`` would change, as a run in test mode reports it.
+    What ``docker_registry:force: true`` would change in the registry's configuration.
 
     Args:
         config (str): path of the registry's configuration file.
@@ -91,27 +116,10 @@ def forced_changes(config, storage_default):
 
         salt '*' registry_host.forced_changes /etc/docker/registry/config.yml /var/lib/docker-registry
     """
-    test = __opts__["test"]
-    ran = __salt__["state.sls"](
-        ",".join(f"docker_registry.{name}" for name in _CONFIGURING),
-        test=True,
-        concurrent=True,
-        saltenv=__opts__.get("saltenv"),
-        pillarenv=__opts__.get("pillarenv"),
-        # With sdb:// as given: the nested pillar must hold no secret.
-        pillar={"docker_registry": {**host.plain(__pillar__.get("docker_registry") or {}), "force": True}},
-    )
-    # Salt's loader takes the test mode of an inner run over to the outer one, where a function of the same
-    # module runs in both: https://github.com/saltstack/salt/blob/master/salt/loader/lazy.py (LoadedFunc)
-    __opts__["test"] = test
-    if not isinstance(ran, dict):
-        return [f"fail: {'; '.join(map(str, ran))}"]
-    # The file holds secrets, so its state shows no difference that could be counted.
-    lines = {
-        config: host.config_lines_changed(_text(config), service_config(config, storage_default)),
-    }
-    ordered = sorted(ran.items(), key=lambda item: item[1]["__run_num__"])
-    return [host.planned_change(tag, ret, lines) for tag, ret in ordered if ret["result"] is not True]
+    if _settings().service.install == "none":
+        return []
+    lines = host.config_lines_changed(_text(config), service_config(config, storage_default))
+    return [f"change {config} ({lines} line{'s' if lines > 1 else ''})"] if lines else []
 
 
 def storage(default):
@@ -130,8 +138,8 @@ def storage(default):
 
         salt '*' registry_host.storage /var/lib/registry
     """
-    registry = _pillar("registry")
-    return host.storage_directory(registry.get("config", {}), registry.get("storage") or default)
+    service = _settings().service
+    return host.storage_directory(service.config, service.storage or default)
 
 
 def service_config(file, storage_default):
@@ -155,20 +163,30 @@ def service_config(file, storage_default):
 
         salt '*' registry_host.service_config /etc/docker/registry/config.yml /var/lib/docker-registry
     """
-    port = _settings().local.port
-    registry = _pillar("registry")
-    return host.service_config(
-        host.Site(
-            config=registry.get("config", {}),
-            storage=registry.get("storage") or storage_default,
-            port=port,
-            secret=host.secret_in(_text(file)) or secrets.token_hex(32),
-            certificate=_tls_path("certificate", file),
-            key=_tls_path("key", file),
-            htpasswd=_beside(file, "htpasswd") if registry.get("htpasswd") else "",
-            token=registry.get("token"),
-        )
-    )
+    return host.service_config(_site(file, storage_default))
+
+
+def push_config(file, storage_default):
+    """
+    The configuration of the second docker-distribution, through which this host alone pushes.
+
+    Args:
+        file (str): path of the first one's configuration file, whose ``http.secret`` it shares.
+        storage_default (str): where the system's package keeps the images.
+
+    Returns:
+        dict: what its file should say.
+
+    Raises:
+        CommandExecutionError: the pillar has a mistake.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_host.push_config /etc/docker/registry/config.yml /var/lib/docker-registry
+    """
+    return host.push_config(_site(file, storage_default))
 
 
 def owner(packaged):
@@ -206,7 +224,7 @@ def text(of):
 
         salt '*' registry_host.text certificate
     """
-    return _pillar("registry", "tls")[of]
+    return getattr(_settings().service, of)
 
 
 def container_unit(kind, name, config, storage_default):
@@ -230,7 +248,7 @@ def container_unit(kind, name, config, storage_default):
     """
     container = units.Container(
         name=name,
-        image=_pillar("registry").get("image") or _IMAGE,
+        image=_settings().service.image,
         config=config,
         storage=storage(storage_default),
         files=tuple(filter(None, (_tls_path(part, config) for part in ("certificate", "key")))),
@@ -270,7 +288,7 @@ def purges():
 
         salt '*' registry_host.purges
     """
-    return _pillar("registry").get("purge") is True
+    return _settings().service.purge
 
 
 def port():
@@ -289,13 +307,62 @@ def port():
     return _settings().local.port
 
 
-def _serves_already(settings):
-    if not _is_here(settings.local.host):
+# What serves here already
+
+
+def _verdict():
+    settings = _settings()
+    # What the run itself changes is no reason to decide anew.
+    found = _once("found", lambda: _look(settings))
+    return guard.judge(found, force=settings.force)
+
+
+def _look(settings):
+    """What serves at the registry's address."""
+    facts = {
+        "name": settings.local.name,
+        "here": address.is_here(settings.local.host, __salt__),
+        "ours": bool(__salt__["registry_backup.saved_state"]()),
+        "undercloud": __salt__["registry_undercloud.is_undercloud"](),
+    }
+    try:
+        populated = commands.holds_anything(settings)
+        return guard.Found(contents=guard.POPULATED if populated else guard.EMPTY, **facts)
+    except RegistryError as failure:
+        if not _listens(settings):
+            return guard.Found(contents=guard.NOTHING, **facts)
+        cause = "tls" if isinstance(failure, _UNTRUSTED) else failure.cause if failure.cause == "auth" else ""
+        return guard.Found(contents=guard.UNKNOWN, reason=str(failure), cause=cause, **facts)
+
+
+def _listens(settings):
+    if __salt__["registry_service.answers"]():
+        return True
+    try:
+        socket.create_connection((settings.local.host, settings.local.port), timeout=2).close()
+    except OSError:
         return False
-    if __salt__["registry_undercloud.is_undercloud"]():
-        # The director's own installation has set it up; it may still be empty.
-        return bool(__salt__["registry_sync.registry"]()["up"])
-    return bool(__salt__["registry_sync.populated"]())
+    return True
+
+
+def _hidden_images(settings, config, storage_default):
+    """Whether the images of our own registry would be out of sight where the pillar has them now."""
+    if settings.service.install == "none":
+        return ""
+    old = host.storage_location(host.read_config(_text(config)))
+    new = host.storage_location(service_config(config, storage_default))
+    if not old or old == new or not __salt__["registry_backup.saved_state"]():
+        return ""
+    repositories = _repositories_in(old, settings)
+    return guard.hidden(old, new, repositories) if repositories else ""
+
+
+def _repositories_in(storage, settings):
+    """How many repositories lie in a directory; of another kind of store the registry itself must tell."""
+    if not storage.startswith("/"):
+        return commands.registry(settings)["repositories"]
+    top = f"{storage}/docker/registry/v2/repositories"
+    return sum("_manifests" in directories for _, directories, _ in os.walk(top))
 
 
 def _once(name, find):
@@ -306,38 +373,23 @@ def _once(name, find):
     return __context__[key]
 
 
-def _pillar(*path):
-    """A mapping of our pillar. From Salt 3008 on ``pillar.get`` gives modules asterisks only."""
-    tree = _whole_pillar()
-    for name in path:
-        tree = tree.get(name) if isinstance(tree, dict) else None
-    return tree if isinstance(tree, dict) else {}
-
-
-def _whole_pillar():
-    try:
-        return here.pillar_of(__pillar__.get("docker_registry"), __salt__, __context__)
-    except SettingsError as mistake:
-        raise CommandExecutionError(str(mistake)) from None
-
-
 def _settings():
-    try:
-        return here.settings_of(__pillar__.get("docker_registry"), __grains__, __salt__, __context__)
-    except SettingsError as mistake:
-        raise CommandExecutionError(str(mistake)) from None
+    return checked.settings_of(__pillar__, __grains__, __salt__, __context__)
 
 
-def _is_here(name):
-    """Whether a name stands for this host; with ``ip_nonlocal_bind`` a bind would not tell."""
-    try:
-        found = {str(info[4][0]) for info in socket.getaddrinfo(name, None)}
-    except OSError:
-        return False
-    own = __salt__["network.ip_addrs"](include_loopback=True)
-    own += __salt__["network.ip_addrs6"](include_loopback=True)
-    # Debian gives the host's own name 127.0.1.1, which no interface lists.
-    return any(address.startswith("127.") or address in own for address in found)
+def _site(file, storage_default):
+    settings = _settings()
+    service = settings.service
+    return host.Site(
+        config=service.config,
+        storage=service.storage or storage_default,
+        port=settings.local.port,
+        secret=host.secret_in(_text(file)) or secrets.token_hex(32),
+        certificate=_tls_path("certificate", file),
+        key=_tls_path("key", file),
+        htpasswd=_beside(file, "htpasswd") if service.htpasswd else "",
+        token=service.token,
+    )
 
 
 def _text(path):
@@ -348,7 +400,7 @@ def _text(path):
 
 
 def _way():
-    choice = _pillar("registry").get("install", "auto")
+    choice = _settings().service.install
     return _once("way", _found_way) if choice == "auto" else choice
 
 
@@ -374,7 +426,7 @@ def _tls_path(part, config):
     """Where the registry finds its certificate or key: the pillar has a path, or the text itself."""
     if __salt__["registry_tls.makes_authority"]():
         return _beside(config, f"tls-{part}.pem")
-    value = _pillar("registry", "tls").get(part, "")
+    value = getattr(_settings().service, part)
     return _beside(config, f"tls-{part}.pem") if host.is_pem(value) else value
 
 
@@ -388,7 +440,8 @@ _CONDITIONS = {
     "unit": lambda: _way() == "container" and not _has_quadlet(),
     "container": lambda: _way() == "container",
     "service": lambda: _way() != "none",
-    "certificate": lambda: host.is_pem(_pillar("registry", "tls").get("certificate", "")),
-    "key": lambda: host.is_pem(_pillar("registry", "tls").get("key", "")),
-    "htpasswd": lambda: bool(_pillar("registry", "htpasswd")),
+    "push": lambda: host.has_push_instance(_settings().service),
+    "certificate": lambda: host.is_pem(_settings().service.certificate),
+    "key": lambda: host.is_pem(_settings().service.key),
+    "htpasswd": lambda: bool(_settings().service.htpasswd),
 }

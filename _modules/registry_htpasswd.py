@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from salt.exceptions import CommandExecutionError
 
-import _registry_config_minion as here
 import _registry_host_htpasswd as users_file
-from _registry_config_read import SettingsError
+import _registry_state_settings as checked
 
 _NO_BCRYPT = (
     "docker_registry:registry:htpasswd: Salt's Python cannot hash with bcrypt here; give hashes, as "
@@ -33,23 +32,10 @@ def text(file):
 
         salt '*' registry_htpasswd.text /etc/docker/registry/htpasswd
     """
-    # Checked as a whole; a number for a name is one.
-    _check()
-    wanted = {str(name): entry for name, entry in _registry().get("htpasswd", {}).items()}
+    wanted = checked.settings_of(__pillar__, __grains__, __salt__, __context__).service.htpasswd
     try:
         return users_file.htpasswd(
             wanted, __salt__["file.read"](file) if __salt__["file.file_exists"](file) else ""
         )
     except users_file.NoBcryptError:
         raise CommandExecutionError(_NO_BCRYPT) from None
-
-
-def _check():
-    try:
-        here.settings_of(__pillar__.get("docker_registry"), __grains__, __salt__, __context__)
-    except SettingsError as mistake:
-        raise CommandExecutionError(str(mistake)) from None
-
-
-def _registry():
-    return here.pillar_of(__pillar__.get("docker_registry"), __salt__, __context__).get("registry", {})

@@ -6,11 +6,9 @@ import socket
 import time
 
 import salt.utils.systemd
-from salt.exceptions import CommandExecutionError
 
-import _registry_config_minion as here
 import _registry_host_service as host
-from _registry_config_read import SettingsError
+import _registry_state_settings as checked
 
 
 def answers(patience=0):
@@ -29,8 +27,8 @@ def answers(patience=0):
 
         salt '*' registry_service.answers patience=5
     """
-    port = __salt__["registry_host.port"]()
-    addresses = host.listen_addresses(_registry().get("config", {}), port)
+    settings = checked.settings_of(__pillar__, __grains__, __salt__, __context__)
+    addresses = host.listen_addresses(settings.service.config, settings.local.port)
     deadline = time.monotonic() + patience
     while not any(map(_accepts, addresses)):
         if time.monotonic() >= deadline:
@@ -93,11 +91,3 @@ def _accepts(address):
     except OSError:
         return False
     return True
-
-
-def _registry():
-    try:
-        pillar = here.pillar_of(__pillar__.get("docker_registry"), __salt__, __context__)
-    except SettingsError as mistake:
-        raise CommandExecutionError(str(mistake)) from None
-    return (pillar or {}).get("registry", {})

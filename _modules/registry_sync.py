@@ -17,8 +17,6 @@ from pathlib import Path
 
 from salt.exceptions import CommandExecutionError
 
-import _registry_config_minion as here
-import _registry_config_read as pillar_settings
 import _registry_config_warnings as reminders
 import _registry_host_pull as engine_pull
 
@@ -27,9 +25,11 @@ import _registry_show_nagios as nagios
 import _registry_show_progress as progress
 import _registry_show_prometheus as metrics
 import _registry_show_sinks as listeners
+import _registry_state_settings as checked
 import _registry_sync_commands as commands
 import _registry_tripleo_check as deployment
 import _registry_tripleo_files as undercloud_files
+from _registry_config_validators import SettingsError
 from _registry_oci_errors import RegistryError
 from _registry_show_report import UP_TO_DATE
 
@@ -246,7 +246,7 @@ def pull(name):
     """
     try:
         pulled = engine_pull.pull(_pillar_settings().local, name)
-    except pillar_settings.SettingsError as mistake:
+    except SettingsError as mistake:
         raise CommandExecutionError(str(mistake)) from None
     __context__["retcode"] = 1 if pulled["error"] else 0
     return pulled
@@ -343,12 +343,7 @@ def _settings(images_file=""):
 
 
 def _pillar_settings(listing=None):
-    # Not pillar.get: from 3008 on it gives modules asterisks for values.
-    given = __salt__["pillar.raw"]("docker_registry")
-    try:
-        return here.settings_of(given, __grains__, __salt__, __context__, listing=listing)
-    except pillar_settings.SettingsError as mistake:
-        raise CommandExecutionError(str(mistake)) from None
+    return checked.settings_of(__pillar__, __grains__, __salt__, __context__, listing=listing)
 
 
 def _prepared(settings):

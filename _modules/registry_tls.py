@@ -15,9 +15,8 @@ from pathlib import Path, PurePosixPath
 import salt.loader
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
-import _registry_config_minion as here
 import _registry_host_certificates as certificates
-from _registry_config_read import SettingsError
+import _registry_state_settings as checked
 
 _CANNOT_BE_READ = "it cannot be read"
 _OTHER_KEY = "its key is another's"
@@ -61,7 +60,7 @@ def makes_authority():
 
         salt '*' registry_tls.makes_authority
     """
-    return self_signed() and _registry().get("install", "auto") != "none"
+    return self_signed() and _settings().service.install != "none"
 
 
 def authority():
@@ -406,12 +405,5 @@ def _text(path):
     return Path(path).read_text(encoding="utf-8") if Path(path).exists() else ""
 
 
-def _registry():
-    return here.pillar_of(__pillar__.get("docker_registry"), __salt__, __context__).get("registry", {})
-
-
 def _settings():
-    try:
-        return here.settings_of(__pillar__.get("docker_registry"), __grains__, __salt__, __context__)
-    except SettingsError as mistake:
-        raise CommandExecutionError(str(mistake)) from None
+    return checked.settings_of(__pillar__, __grains__, __salt__, __context__)

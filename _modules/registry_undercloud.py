@@ -11,6 +11,7 @@ import time
 from salt.exceptions import CommandExecutionError
 
 import _registry_config_minion as here
+import _registry_state_settings as checked
 import _registry_tripleo_files as uc
 from _registry_config_read import SettingsError, read_undercloud
 
@@ -310,20 +311,13 @@ def _services():
     return __salt__["service.get_all"]() if "service.get_all" in __salt__ else []
 
 
-def _pillar():
-    # Not pillar.get: from Salt 3008 on it gives modules asterisks for values.
-    return __pillar__.get("docker_registry")
-
-
 def _undercloud():
+    # Read before all else: the defaults of the other settings depend on it.
     try:
-        return read_undercloud(here.pillar_of(_pillar(), __salt__, __context__))
+        return read_undercloud(here.pillar_of(__pillar__.get("docker_registry"), __salt__, __context__))
     except SettingsError as mistake:
         raise CommandExecutionError(str(mistake)) from None
 
 
 def _settings():
-    try:
-        return here.settings_of(_pillar(), __grains__, __salt__, __context__)
-    except SettingsError as mistake:
-        raise CommandExecutionError(str(mistake)) from None
+    return checked.settings_of(__pillar__, __grains__, __salt__, __context__)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from salt.exceptions import CommandExecutionError
 
+import _registry_host_guard as guard
 from _registry_state_returns import joined as _joined
 from _registry_state_returns import ret as _ret
 
@@ -16,8 +17,9 @@ _LEFT_ALONE = "Nothing to configure on this host"
 
 def configuration_guard(name, config, storage):
     """
-    Check the pillar, and report whether the formula configures this host: a registry that already serves
-    images is left alone, unless ``docker_registry:force`` is true.
+    Check the pillar, and report whether the formula configures this host. A registry that this formula has
+    set up follows the pillar. One that somebody else has set up and that serves images is left alone,
+    unless ``docker_registry:force`` is true.
 
     Args:
         name (str): any.
@@ -25,7 +27,8 @@ def configuration_guard(name, config, storage):
         storage (str): where the system's package keeps the images.
 
     Returns:
-        dict: result False, with the mistake as its comment, where the pillar has one.
+        dict: result False, with the reason as its comment, where the pillar has a mistake, where it cannot be
+        told what serves here, or where images would be out of sight.
 
     .. code-block:: yaml
 
@@ -35,22 +38,17 @@ def configuration_guard(name, config, storage):
             - storage: /var/lib/docker-registry
     """
     try:
+        obstacle = __salt__["registry_host.obstacle"](config, storage)
+        if obstacle:
+            return _ret(name, False, obstacle)
         if not __salt__["registry_host.skips_configuration"]():
             return _ret(name, True, "The pillar is valid; the registry is configured as it says")
         served = __salt__["registry_sync.registry"]()
-        test = __opts__["test"]
         changes = __salt__["registry_host.forced_changes"](config, storage)
-        # As there, for the states.
-        __opts__["test"] = test
     except CommandExecutionError as mistake:
         return _ret(name, False, str(mistake))
-    forced = f"would {_and(changes)}" if changes else "would change nothing either"
-    repositories = "1 repository" if served["repositories"] == 1 else f"{served['repositories']} repositories"
-    comment = (
-        f"{served['url'].partition('://')[2]} already serves {repositories}; nothing was configured. "
-        f"docker_registry:force: true {forced}"
-    )
-    return _ret(name, True, comment)
+    host = served["url"].partition("://")[2]
+    return _ret(name, True, guard.left_alone(host, served["repositories"], changes))
 
 
 def storage(name, default, user, group):
@@ -140,7 +138,3 @@ def images_purged(name, default):
         return _ret(name, False, "The images do not lie in files; remove them where they lie")
     # Only what the server makes in its root directory, which may be any directory of the site.
     return {**__states__["file.absent"](f"{directory}/docker/registry"), "name": name}
-
-
-def _and(phrases):
-    return " and ".join(filter(None, (", ".join(phrases[:-1]), phrases[-1])))

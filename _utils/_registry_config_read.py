@@ -21,7 +21,7 @@ from _registry_config_defaults import (
 )
 from _registry_config_schema import IMAGE, PILLAR, ROOT, SELF_SIGNED, bad_repository
 from _registry_config_validators import SettingsError
-from _registry_config_values import Image, Listing, Settings, Undercloud
+from _registry_config_values import Engine, Image, Listing, Service, Settings, Undercloud
 from _registry_http_endpoint import Endpoint, Transfer
 from _registry_http_environment import Environment, process_environment
 from _registry_oci_names import is_digest, is_repository
@@ -86,7 +86,12 @@ def read_settings(
     images = _images(tree, defaults, upstream, listing)
     _refuse_shared_targets(images)
     _refuse_mirroring_oneself(images, local)
+    director = read_undercloud(tree)
     return Settings(
+        given=pillar is not None,
+        service=_service(tree.get("registry", {}), director, undercloud=undercloud),
+        engine=Engine(**tree.get("engine", {})),
+        firewall=tree.get("firewall", "auto"),
         force=tree.get("force", False),
         sync=tree.get("sync", True),
         local=local,
@@ -95,11 +100,19 @@ def read_settings(
         transfer=Transfer(**tree.get("transfer", {})),
         metrics=tree.get("metrics", ""),
         authority=authority,
-        undercloud=read_undercloud(tree),
+        undercloud=director,
         namespace=defaults["namespace"],
         prefix=defaults["prefix"],
         tags=_tag_rule(defaults["tags"]),
     )
+
+
+def _service(own: Mapping[str, Any], director: Undercloud, *, undercloud: bool) -> Service:
+    tls = own.get("tls", {})
+    # The director's command line uploads as any client of the network does.
+    push = "everyone" if undercloud and director.upload_with == "openstack" else "local"
+    given = {name: value for name, value in own.items() if name != "tls" and value != ""}
+    return Service(**{"push": push, **given, **(tls if isinstance(tls, Mapping) else {})})
 
 
 def _images(

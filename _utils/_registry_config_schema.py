@@ -310,6 +310,7 @@ _UNDERCLOUD: dict[str, Checker] = {
 }
 _REGISTRY: dict[str, Checker] = {
     "install": check.one_of("auto", "package", "container", "none"),
+    "push": check.one_of("local", "everyone"),
     "storage": check.path,
     "config": check.free_mapping,
     "tls": _own_tls,
@@ -358,7 +359,7 @@ PILLAR: dict[str, Checker] = {
     "engine": check.mapping(
         {
             "manage": check.one_of("auto", "docker", "podman", "none"),
-            "install": check.boolean,
+            "install": check.one_of("auto", True, False),
         }
     ),
     "firewall": check.one_of("auto", "firewalld", "iptables", "none"),

@@ -84,6 +84,50 @@ class Undercloud:
 
 
 @dataclass(frozen=True)
+class Service:
+    """The registry that this host runs.
+
+    Args:
+        install: ``package``, ``container``, ``none``, or ``auto``: what this system has.
+        push: who may: ``local``, this host alone, or ``everyone`` who reaches it.
+        storage: directory of the images; empty = where the system's package keeps them.
+        config: merged over docker-distribution's configuration.
+        certificate: path or PEM.
+        key: path or PEM.
+        ca: path or PEM of the CA that clients need.
+        htpasswd: user → password or bcrypt hash.
+        token: settings of ``auth.token``.
+        image: of the container.
+        purge: whether ``clean`` removes the images.
+    """
+
+    install: str = "auto"
+    push: str = "local"
+    storage: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    certificate: str = ""
+    key: str = field(default="", repr=False)
+    ca: str = ""
+    htpasswd: Mapping[str, str] = field(default_factory=dict, repr=False)
+    token: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    image: str = "docker.io/library/registry:2"
+    purge: bool = False
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The container engines of this host.
+
+    Args:
+        manage: ``docker``, ``podman``, ``none``, or ``auto``: those that are installed.
+        install: whether docker is to be installed; ``auto``: on Enterprise Linux 7.
+    """
+
+    manage: str = "auto"
+    install: str | bool = "auto"
+
+
+@dataclass(frozen=True)
 class Listing:
     """Images that another file than the pillar lists.
 
@@ -108,6 +152,12 @@ class Settings:
     upstream: Endpoint
     images: tuple[Image, ...]
     transfer: Transfer
+    # Whether the pillar says anything at all; else all of this is defaults.
+    given: bool = field(default=True, compare=False)
+    service: Service = field(default_factory=Service)
+    engine: Engine = field(default_factory=Engine)
+    # auto, firewalld, iptables or none.
+    firewall: str = "auto"
     # Absolute path of a file for Prometheus; empty = none is written.
     metrics: str = ""
     # Path of the certificate of the registry's own authority on this host; empty = it has none.

@@ -1,4 +1,4 @@
-"""Warnings about insecure settings in the pillar, given on each run."""
+"""Warnings about what the pillar says, or does not say, given on each run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,27 @@ def warnings_of(settings: Settings) -> list[str]:
         One sentence each; none where all is well. They hold no secrets.
     """
     endpoints = dict.fromkeys((settings.local, *settings.upstreams))
-    return list(dict.fromkeys(warning for endpoint in endpoints for warning in _warnings(endpoint)))
+    insecure = (warning for endpoint in endpoints for warning in _warnings(endpoint))
+    return list(dict.fromkeys((*_defaults(settings), *_open_to_pushes(settings), *insecure)))
+
+
+def _open_to_pushes(settings: Settings) -> list[str]:
+    service = settings.service
+    if service.push == "local" or (settings.local.tls and (service.htpasswd or service.token)):
+        return []
+    return [
+        f"docker_registry:registry:push is everyone: whoever reaches {settings.local.name} can replace its "
+        "images; TLS and users would prevent it"
+    ]
+
+
+def _defaults(settings: Settings) -> list[str]:
+    if settings.given:
+        return []
+    return [
+        f"the pillar has no docker_registry, so the defaults hold: {len(settings.images)} images of "
+        f"{settings.upstream.name}"
+    ]
 
 
 def _warnings(endpoint: Endpoint) -> list[str]:

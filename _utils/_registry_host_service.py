@@ -9,12 +9,18 @@ from typing import Any
 
 import yaml
 
+from _registry_config_values import Service
+
 # Without a list the server refuses every manifest with a layer that lies elsewhere, as those of Windows have;
 # it never opens the address itself: https://github.com/distribution/distribution/issues/2795
 _WEB_ADDRESSES = "^https?://"
 LOOPBACKS = ("127.0.0.1", "::1")
+PUSH_DIRECTORY = "/run/docker_registry"
+_READ_ONLY = {"readonly": {"enabled": True}, "uploadpurging": {"enabled": False}}
 # Keys of `storage` that are no driver: https://distribution.github.io/distribution/about/configuration/#storage
 _STORAGE_OPTIONS = ("cache", "delete", "maintenance", "redirect", "tag")
+# Parameters of drivers that say which store it is; the others are logins and ways to it.
+_STORE_NAMES = ("bucket", "container", "rootdirectory")
 
 
 def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,11 +33,19 @@ def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
-def plain(value: Any) -> Any:
-    """The same in dicts and lists of Python's own, where Salt has kinds that hide what they hold."""
-    if isinstance(value, Mapping):
-        return {key: plain(entry) for key, entry in value.items()}
-    return [plain(entry) for entry in value] if isinstance(value, list) else value
+def push_socket(port: int) -> str:
+    """Where this host alone pushes to its registry, which clients reach on a port: a Unix socket's path."""
+    return f"{PUSH_DIRECTORY}/{port}.sock"
+
+
+def has_push_instance(service: Service) -> bool:
+    """Whether pushes go to a second server over the same storage, and the one of the network is read-only.
+
+    A pull-through cache stores what it is asked for, and images in memory are one server's own.
+    """
+    if service.push != "local" or service.install == "none" or service.config.get("proxy"):
+        return False
+    return storage_driver(service.config) != "inmemory"
 
 
 # The registry's own configuration
@@ -51,6 +65,7 @@ class Site:
         key: path.
         htpasswd: path of a file of users.
         token: settings of ``auth.token``.
+        readonly: pushes go to another server, which ``push_config`` configures.
     """
 
     config: Mapping[str, Any]
@@ -61,10 +76,33 @@ class Site:
     key: str = ""
     htpasswd: str = ""
     token: Mapping[str, Any] | None = None
+    readonly: bool = False
 
 
 def service_config(site: Site) -> dict[str, Any]:
-    """The configuration of docker-distribution."""
+    """The configuration of the docker-distribution that clients reach."""
+    config = merge(_defaults(site), site.config)
+    if site.readonly:
+        # It would go on serving what the other server has deleted, and purge what that one receives.
+        storage = {name: value for name, value in config["storage"].items() if name != "cache"}
+        config["storage"] = merge(storage, {"maintenance": _READ_ONLY})
+    return config
+
+
+def push_config(site: Site) -> dict[str, Any]:
+    """The configuration of the docker-distribution that this host alone pushes to.
+
+    Its socket lies in a directory that only root and the service's user may enter, so nobody logs in.
+    https://distribution.github.io/distribution/about/configuration/#http
+    """
+    config = merge(_defaults(site), site.config)
+    http = {name: config["http"][name] for name in ("secret", "headers")}
+    config["http"] = {**http, "net": "unix", "addr": push_socket(site.port), "relativeurls": True}
+    config["storage"] = merge(config["storage"], {"maintenance": {"readonly": {"enabled": False}}})
+    return {name: value for name, value in config.items() if name != "auth"}
+
+
+def _defaults(site: Site) -> dict[str, Any]:
     default: dict[str, Any] = {
         "version": 0.1,
         "log": {"fields": {"service": "registry"}},
@@ -89,7 +127,7 @@ def service_config(site: Site) -> dict[str, Any]:
         default["auth"] = {"htpasswd": {"realm": "registry", "path": site.htpasswd}}
     if site.token:
         default["auth"] = {"token": dict(site.token)}
-    return merge(default, site.config)
+    return default
 
 
 def storage_driver(config: Mapping[str, Any]) -> str:
@@ -106,6 +144,35 @@ def storage_directory(config: Mapping[str, Any], default: str) -> str:
     return str(filesystem.get("rootdirectory", default))
 
 
+def storage_location(config: Mapping[str, Any]) -> str:
+    """Where a whole configuration has the images: a directory, or a driver and what names its store.
+
+    Args:
+        config: of docker-distribution; empty where a file could not be read.
+
+    Returns:
+        A path or some words; empty where the configuration names no storage.
+    """
+    storage = config.get("storage")
+    if not isinstance(storage, Mapping):
+        return ""
+    driver = storage_driver(config)
+    parameters = storage.get(driver) or {}
+    if driver == "filesystem":
+        return str(parameters.get("rootdirectory", "")).rstrip("/")
+    named = [str(parameters[name]) for name in _STORE_NAMES if parameters.get(name)]
+    return " ".join((driver, *named))
+
+
+def read_config(text: str) -> Mapping[str, Any]:
+    """A configuration file; empty where it is none."""
+    try:
+        config = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return {}
+    return config if isinstance(config, Mapping) else {}
+
+
 def listen_addresses(config: Mapping[str, Any], port: int) -> list[tuple[str, int]]:
     """Where a client on the same host reaches the registry: ``http.addr`` of the pillar, or any address.
 
@@ -119,11 +186,7 @@ def listen_addresses(config: Mapping[str, Any], port: int) -> list[tuple[str, in
 
 def secret_in(config_text: str) -> str:
     """``http.secret`` of a configuration file, empty where there is none or the file is broken."""
-    try:
-        config = yaml.safe_load(config_text)
-    except yaml.YAMLError:
-        return ""
-    http = config.get("http") if isinstance(config, Mapping) else None
+    http = read_config(config_text).get("http")
     secret = http.get("secret") if isinstance(http, Mapping) else None
     return secret if isinstance(secret, str) else ""
 
@@ -138,37 +201,9 @@ def config_lines_changed(old_text: str, new: Mapping[str, Any]) -> int:
     return _changed(old_lines, yaml.safe_dump(dict(new)).splitlines())
 
 
-def diff_lines_changed(diff: str) -> int:
-    """How many lines a unified diff changes; a line that is replaced counts once."""
-    lines = diff.splitlines()
-    old = [line[1:] for line in lines if line[:1] in "- " and line[:4] != "--- "]
-    new = [line[1:] for line in lines if line[:1] in "+ " and line[:4] != "+++ "]
-    return _changed(old, new)
-
-
 def _changed(old: Sequence[str], new: Sequence[str]) -> int:
     steps = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
     return sum(max(i2 - i1, j2 - j1) for tag, i1, i2, j1, j2 in steps if tag != "equal")
-
-
-def planned_change(tag: str, ret: Mapping[str, Any], lines: Mapping[str, int]) -> str:
-    """What a state would do, as a phrase.
-
-    Args:
-        tag: its key in the return of a state run.
-        ret: its return in test mode, with changes.
-        lines: how many lines change in files whose difference is not shown.
-    """
-    module, name = tag.split("_|-")[0], str(ret["name"])
-    if ret["result"] is False:
-        return f"fail: {ret['comment']}"
-    if module == "pkg":
-        return f"install {name}"
-    if module == "file":
-        count = lines.get(name) or diff_lines_changed(str(ret["changes"].get("diff", "")))
-        return f"change {name}" + (f" ({count} line{'s' if count > 1 else ''})" if count else "")
-    plan, _, _ = str(ret["comment"]).partition(". Warning: ")
-    return plan.removeprefix("Would ") if plan.startswith("Would ") else f"change {', '.join(ret['changes'])}"
 
 
 def is_pem(text: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from _registry_http_environment import Environment
 
@@ -25,6 +25,9 @@ class Endpoint:
         key: path of its key (PEM).
         path: prefix of the registry's API below the host, without slashes at the ends.
         proxy: URL of a proxy; empty = what the environment says.
+        socket: path of a Unix socket on which its server listens; empty = it listens on host and port.
+        push_socket: the same of a second server over the same storage, which takes what is written;
+            empty = the first one does.
         environment: proxies and auth files where the pillar names none.
     """
 
@@ -40,10 +43,12 @@ class Endpoint:
     key: str = ""
     path: str = ""
     proxy: str = field(default="", repr=False)
+    socket: str = ""
+    push_socket: str = ""
     environment: Environment = field(default=Environment(), repr=False)
 
     def __str__(self) -> str:
-        return f"{self.side} {self.name}"
+        return f"{self.side} {self.name}" + (f" ({self.socket})" if self.socket else "")
 
     @property
     def name(self) -> str:
@@ -56,6 +61,25 @@ class Endpoint:
         """The address without the path ``/v2/``."""
         prefix = f"/{self.path}" if self.path else ""
         return f"{'https' if self.tls else 'http'}://{self.name}{prefix}"
+
+
+def push_endpoint(endpoint: Endpoint) -> Endpoint:
+    """Where a registry is written to: itself, or the server at its socket, to which nobody has to log in."""
+    if not endpoint.push_socket:
+        return endpoint
+    return replace(
+        endpoint,
+        socket=endpoint.push_socket,
+        push_socket="",
+        tls=False,
+        path="",
+        username="",
+        password="",
+        auth_file="",
+        cert="",
+        key="",
+        environment=Environment(),
+    )
 
 
 @dataclass(frozen=True)

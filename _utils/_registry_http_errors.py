@@ -74,7 +74,8 @@ def _meaning(
         return DigestMismatch(f"digest mismatch: {registry} computed another digest for {what}")
     if status == 416:
         return DigestMismatch(f"{registry}: {what} is shorter than the manifest says")
-    return Unsupported(f"{registry} answered {status} to {method} of {what}{said}")
+    meaning = ", so it is read-only from here" if status == 405 else ""
+    return Unsupported(f"{registry} answered {status} to {method} of {what}{meaning}{said}")
 
 
 def _errors_of(stream: Stream) -> list[Mapping[str, Any]]:

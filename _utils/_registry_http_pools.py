@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import re
+import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ _OLD_URLLIB3 = not hasattr(urllib3, "BaseHTTPResponse")
 # https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4
 LONGEST_HOST = 255
 DEFAULT_PORTS = {"http": 80, "https": 443}
+CONNECT_SECONDS = 15.0
 
 
 class Origin(NamedTuple):
@@ -89,6 +91,8 @@ def new_route(endpoint: Endpoint, origin: Origin, *, connections: int) -> Route:
         Unsupported: the proxy's URL is no good, or it is of another kind than HTTP.
     """
     options: dict[str, Any] = {"maxsize": connections, "blocksize": BLOCK_SIZE}
+    if endpoint.socket and origin == origin_of(endpoint.url):
+        return Route(_strict(_over_socket(endpoint.socket, origin, options)))
     if origin.scheme == "https":
         options["ssl_context"] = _tls_context(endpoint, origin)
         # urllib3 1.26 writes its own default into the context otherwise.
@@ -98,6 +102,25 @@ def new_route(endpoint: Endpoint, origin: Origin, *, connections: int) -> Route:
         return _route_through(proxy, endpoint, origin, options)
     kind = urllib3.HTTPSConnectionPool if origin.scheme == "https" else urllib3.HTTPConnectionPool
     return Route(_strict(kind(origin.host, origin.port, **options)))
+
+
+def _over_socket(path: str, origin: Origin, options: Mapping[str, Any]) -> urllib3.HTTPConnectionPool:
+    """Connections to a Unix socket; requests name the host as they do over TCP."""
+
+    class Connection(urllib3.connection.HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            connection.settimeout(CONNECT_SECONDS)
+            try:
+                connection.connect(path)
+            except OSError as failure:
+                connection.close()
+                raise urllib3.exceptions.NewConnectionError(self, str(failure)) from failure
+            return connection
+
+    pool = urllib3.HTTPConnectionPool(origin.host, origin.port, **options)
+    pool.ConnectionCls = Connection
+    return pool
 
 
 class _StrictResponse(http.client.HTTPResponse):

@@ -25,12 +25,11 @@ from urllib3.exceptions import HTTPError, ProxyError, SSLError
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from _registry_http_endpoint import Endpoint
-from _registry_http_pools import BLOCK_SIZE, Origin, Route, new_route, origin_of
+from _registry_http_pools import BLOCK_SIZE, CONNECT_SECONDS, Origin, Route, new_route, origin_of
 from _registry_oci_errors import Unreachable, Unsupported, Untrusted
 
 CHUNK = BLOCK_SIZE
 ANSWER_LIMIT = 1024 * 1024
-CONNECT_SECONDS = 15.0
 ANSWER_SECONDS = 60.0
 REDIRECTS = 5
 # Hosts to which connections are kept.

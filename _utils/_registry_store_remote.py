@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from _registry_http_client import Client, delete_scope, pull_scope, push_scope
-from _registry_http_endpoint import Endpoint
+from _registry_http_endpoint import Endpoint, push_endpoint
 from _registry_http_retry import Pace
 from _registry_http_transport import ANSWER_LIMIT, Answer
 from _registry_oci_errors import BlobUnknown, DigestMismatch, NotFound, Unreachable, Unsupported
@@ -38,7 +38,7 @@ NAMES_LIMIT = 1_000_000
 
 
 class RemoteStore:
-    """One registry.
+    """One registry: read as its clients see it, written to where it takes that.
 
     Args:
         endpoint: where it is and who we are there.
@@ -50,7 +50,10 @@ class RemoteStore:
         self.endpoint = endpoint
         self.pace = pace
         self._client = Client(endpoint, pace, connections=connections)
-        self._writer = BlobWriter(self._client)
+        self._push_client = self._client
+        if endpoint.push_socket:
+            self._push_client = Client(push_endpoint(endpoint), pace, connections=connections)
+        self._writer = BlobWriter(self._push_client)
         self._ahead: RangesAhead | None = None
         self._split_from = 0
         # Blobs that the registry names and has no bytes of.
@@ -242,20 +245,20 @@ class RemoteStore:
         """
         what = _named(repository, reference)
         headers = {"Content-Type": manifest.media_type, "Content-Length": str(len(manifest.body))}
-        url = self._client.url(f"{repository}/manifests/{reference}")
+        url = self._push_client.url(f"{repository}/manifests/{reference}")
         try:
-            answer = self._client.ask("PUT", url, push_scope(repository), what, headers, manifest.body)
+            answer = self._push_client.ask("PUT", url, push_scope(repository), what, headers, manifest.body)
         except BlobUnknown as failure:
             if not manifest.foreign:
                 raise
             # Nothing that could be brought is lacking: docker-distribution allows no URLs unless told to.
             said = f"refuses the foreign layers of {what}; validation.manifests.urls allows them ({failure})"
-            raise self._client.error(Unsupported, said) from None
+            raise self._push_client.error(Unsupported, said) from None
         stored = answer.headers.get("Docker-Content-Digest", manifest.digest)
         if not is_digest(stored) or not matches(manifest.body, stored):
             other = stored if is_digest(stored) else "something else"
             said = f"stored {what} as {other} instead of {manifest.digest}"
-            raise self._client.error(DigestMismatch, said)
+            raise self._push_client.error(DigestMismatch, said)
 
     def delete(self, repository: str, reference: str) -> None:
         """Forget a tag, or a manifest by its digest (end-9).
@@ -264,8 +267,8 @@ class RemoteStore:
             NotFound: it is not there.
             Unsupported: the registry does not let it be deleted.
         """
-        url = self._client.url(f"{repository}/manifests/{reference}")
-        self._client.ask("DELETE", url, delete_scope(repository), _named(repository, reference))
+        url = self._push_client.url(f"{repository}/manifests/{reference}")
+        self._push_client.ask("DELETE", url, delete_scope(repository), _named(repository, reference))
 
     def referrers(self, repository: str, digest: str) -> list[Descriptor]:
         """Manifests whose ``subject`` is a manifest (end-12a), also where the registry only keeps the tag.

@@ -129,10 +129,19 @@ def registry(settings: Settings) -> dict[str, Any]:
 
 def populated(settings: Settings) -> bool:
     """Whether the local registry answers and names at least one repository."""
-    # Asked before anything is set up, when nothing may be listening: waiting longer would not help.
-    local = RemoteStore(settings.local, Pace(Run(replace(settings.transfer, retries=0))))
     try:
-        local.ping()
-        return bool(local.first_repository())
+        return holds_anything(settings)
     except RegistryError:
         return False
+
+
+def holds_anything(settings: Settings) -> bool:
+    """Whether the local registry names at least one repository.
+
+    Raises:
+        RegistryError: it cannot be told.
+    """
+    # Asked before anything is set up, when nothing may be listening: waiting longer would not help.
+    local = RemoteStore(settings.local, Pace(Run(replace(settings.transfer, retries=0))))
+    local.ping()
+    return bool(local.first_repository())

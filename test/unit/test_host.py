@@ -9,16 +9,14 @@ from _registry_host_firewall import replace_saved_rules
 from _registry_host_service import (
     Site,
     config_lines_changed,
-    diff_lines_changed,
     is_pem,
     listen_addresses,
     merge,
-    plain,
-    planned_change,
     secret_in,
     service_config,
     storage_directory,
     storage_driver,
+    storage_location,
 )
 from _registry_host_units import UNIT_MARK, Container, quadlet, unit
 
@@ -87,20 +85,6 @@ def test_merging_replaces_lists_and_leaves_its_arguments():
     assert base == {"a": {"b": 1, "c": [1, 2]}, "d": 1}
 
 
-def test_kinds_of_mappings_and_lists_become_plain():
-    class Kind(dict):
-        pass
-
-    class Row(list):
-        pass
-
-    made = plain(Kind(a=Row([Kind(b=1)]), c="x"))
-    assert made == {"a": [{"b": 1}], "c": "x"}
-    assert type(made) is dict
-    assert type(made["a"]) is list
-    assert type(made["a"][0]) is dict
-
-
 LOOPBACKS = [("127.0.0.1", 5000), ("::1", 5000)]
 
 
@@ -157,43 +141,17 @@ def test_changed_lines_do_not_count_layout():
     assert config_lines_changed("a: b: c\n", {"a": 1}) == 1
 
 
-def test_a_replaced_line_of_a_diff_counts_once():
-    diff = "--- \n+++ \n@@ -1,3 +1,4 @@\n same\n-old\n+new\n same\n+added\n"
-    assert diff_lines_changed(diff) == 2
-    assert diff_lines_changed("New file") == 0
-
-
 @pytest.mark.parametrize(
-    ("tag", "ret", "phrase"),
+    ("storage", "location"),
     [
-        ("pkg_|-x_|-y_|-installed", {"name": "docker-registry", "result": None}, "install docker-registry"),
-        ("file_|-x_|-y_|-serialize", {"name": "/c", "result": None, "changes": {}}, "change /c (1 line)"),
-        (
-            "file_|-x_|-y_|-managed",
-            {"name": "/d", "result": None, "changes": {"diff": "-a\n-b\n+c\n"}},
-            "change /d (2 lines)",
-        ),
-        ("file_|-x_|-y_|-managed", {"name": "/d", "result": None, "changes": {"newfile": "/d"}}, "change /d"),
-        (
-            "registry_host_|-x_|-y_|-running",
-            {"name": "r", "result": None, "comment": "Would restart r"},
-            "restart r",
-        ),
-        (
-            "registry_host_|-x_|-y_|-running",
-            {"name": "r", "result": None, "comment": "Would restart r. Warning: not at boot"},
-            "restart r",
-        ),
-        (
-            "registry_host_|-x_|-y_|-storage",
-            {"name": "r", "result": None, "comment": "The following files …", "changes": {"/d": {}}},
-            "change /d",
-        ),
-        ("pkg_|-x_|-y_|-installed", {"name": "r", "result": False, "comment": "no such"}, "fail: no such"),
+        ({"filesystem": {"rootdirectory": "/srv/images/"}, "delete": {"enabled": True}}, "/srv/images"),
+        ({"s3": {"bucket": "images", "accesskey": "AKIA", "rootdirectory": "/site"}}, "s3 images /site"),
+        ({"inmemory": None}, "inmemory"),
+        (None, ""),
     ],
 )
-def test_what_a_state_would_do_is_a_phrase(tag, ret, phrase):
-    assert planned_change(tag, ret, {"/c": 1}) == phrase
+def test_where_images_lie_is_told_without_logins(storage, location):
+    assert storage_location({"storage": storage} if storage else {}) == location
 
 
 def test_pem_is_told_from_a_path():

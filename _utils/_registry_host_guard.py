@@ -1,0 +1,102 @@
+"""Whether the registry of this host may be configured: decided from what was found, without I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# What a look at the registry's address has found.
+POPULATED, EMPTY, NOTHING, UNKNOWN = "populated", "empty", "nothing", "unknown"
+_ADVICE = {
+    "auth": "give a login (docker_registry:local:username and password, or auth_file)",
+    "tls": "see to docker_registry:local:tls and verify",
+    "": "see to docker_registry:local:port, or wait until it answers",
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What serves at the address of ``docker_registry:local``.
+
+    Args:
+        name: ``host:port`` of it.
+        contents: ``populated``, ``empty``, ``nothing`` (no server listens) or ``unknown``.
+        reason: why the contents are unknown.
+        cause: ``auth``, ``tls``, or empty.
+        here: it is this host.
+        ours: this formula has set it up.
+        undercloud: this host is an undercloud, whose director sets one up.
+    """
+
+    name: str
+    contents: str
+    reason: str = ""
+    cause: str = ""
+    here: bool = True
+    ours: bool = False
+    undercloud: bool = False
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What follows for the states that configure.
+
+    Args:
+        configures: they run.
+        failure: why they must not, and what to do about it; empty where they may, or need not.
+    """
+
+    configures: bool
+    failure: str = ""
+
+
+def judge(found: Found, *, force: bool) -> Verdict:
+    """Decide; what somebody else has set up, and what serves or may serve, is not ours to change."""
+    if force or found.ours or not found.here or found.contents == NOTHING:
+        return Verdict(configures=True)
+    if found.contents == UNKNOWN:
+        return Verdict(
+            configures=False,
+            failure=(
+                f"{found.name} was not set up by this formula, and it cannot be told what it serves: "
+                f"{found.reason}. Nothing was configured; {_ADVICE[found.cause]}, or replace it with "
+                "docker_registry:force: true"
+            ),
+        )
+    return Verdict(configures=found.contents == EMPTY and not found.undercloud)
+
+
+def left_alone(name: str, repositories: int, changes: list[str]) -> str:
+    """Say that a registry is left alone.
+
+    Args:
+        name: ``host:port`` of it.
+        repositories: how many it serves.
+        changes: what force would change, as phrases.
+    """
+    return (
+        f"{name} already serves {_repositories(repositories)}; nothing was configured. "
+        f"docker_registry:force: true would {_and(changes) or 'change nothing either'}"
+    )
+
+
+def hidden(old: str, new: str, repositories: int) -> str:
+    """Say that images would be out of sight in another storage.
+
+    Args:
+        old: where they lie.
+        new: where the pillar has them.
+        repositories: how many lie there.
+    """
+    return (
+        f"docker_registry:registry: the images would be kept in {new}, but {_repositories(repositories)} "
+        f"in {old} would be out of sight. Nothing was configured; move them, or leave them behind with "
+        "docker_registry:force: true"
+    )
+
+
+def _repositories(number: int) -> str:
+    return "1 repository" if number == 1 else f"{number} repositories"
+
+
+def _and(phrases: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(phrases[:-1]), phrases[-1]))) if phrases else ""
