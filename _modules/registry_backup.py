@@ -25,6 +25,24 @@ def saved_state():
     return json.loads(__salt__["file.read"](PATH)) if __salt__["file.file_exists"](PATH) else {}
 
 
+def is_ours():
+    """
+    Whether the registry of this host is one that the formula has set up: what was here before is saved, and
+    the configuration that it wrote then is there.
+
+    Returns:
+        bool: true if it is.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_backup.is_ours
+    """
+    files = saved_state().get("files") or {}
+    return any(__salt__["file.file_exists"](file) for file in list(files)[:1])
+
+
 def path():
     """
     Where it is saved.

@@ -312,9 +312,10 @@ def port():
 
 def _verdict():
     settings = _settings()
+    if settings.force:
+        return guard.Verdict(configures=True)
     # What the run itself changes is no reason to decide anew.
-    found = _once("found", lambda: _look(settings))
-    return guard.judge(found, force=settings.force)
+    return guard.judge(_once("found", lambda: _look(settings)))
 
 
 def _look(settings):
@@ -322,7 +323,7 @@ def _look(settings):
     facts = {
         "name": settings.local.name,
         "here": address.is_here(settings.local.host, __salt__),
-        "ours": bool(__salt__["registry_backup.saved_state"]()),
+        "ours": __salt__["registry_backup.is_ours"](),
         "undercloud": __salt__["registry_undercloud.is_undercloud"](),
     }
     try:
@@ -351,7 +352,7 @@ def _hidden_images(settings, config, storage_default):
         return ""
     old = host.storage_location(host.read_config(_text(config)))
     new = host.storage_location(service_config(config, storage_default))
-    if not old or old == new or not __salt__["registry_backup.saved_state"]():
+    if not old or old == new or not __salt__["registry_backup.is_ours"]():
         return ""
     repositories = _repositories_in(old, settings)
     return guard.hidden(old, new, repositories) if repositories else ""

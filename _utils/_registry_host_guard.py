@@ -49,9 +49,9 @@ class Verdict:
     failure: str = ""
 
 
-def judge(found: Found, *, force: bool) -> Verdict:
+def judge(found: Found) -> Verdict:
     """Decide; what somebody else has set up, and what serves or may serve, is not ours to change."""
-    if force or found.ours or not found.here or found.contents == NOTHING:
+    if found.ours or not found.here or found.contents == NOTHING:
         return Verdict(configures=True)
     if found.contents == UNKNOWN:
         return Verdict(

@@ -16,7 +16,7 @@ def load(checkout, name, *, grains=None, pillar=None, salt=None):
     module.__pillar__ = {"docker_registry": pillar or {}}
     module.__context__ = {}
     module.__opts__ = {"test": False}
-    module.__salt__ = salt or {}
+    module.__salt__ = {"registry_undercloud.is_undercloud": lambda: False, **(salt or {})}
     return module
 
 
@@ -26,8 +26,8 @@ def packages(**versions):
         "pkg.version": lambda name: "",
         "pkg.latest_version": lambda name: versions.get(name.replace("-", "_"), ""),
         "pkg.version_cmp": lambda one, other: (one > other) - (one < other),
-        "registry_undercloud.is_undercloud": lambda: False,
-        "registry_sync.populated": lambda: False,
+        "registry_backup.is_ours": lambda: False,
+        "registry_service.answers": lambda: False,
         "network.ip_addrs": lambda include_loopback: [],
         "network.ip_addrs6": lambda include_loopback: [],
     }
@@ -82,17 +82,17 @@ def test_a_condition_forgets_the_failed_command_before_it(checkout):
         assert module.__context__["retcode"] == 0
 
 
-def test_what_was_found_first_in_a_run_stays(checkout):
+def test_what_was_found_first_in_a_run_stays(checkout, monkeypatch):
     answers = iter([False, True])
-    salt = {**packages(), "registry_sync.populated": lambda: next(answers)}
-    module = load(checkout, "registry_host", pillar={"local": {"host": "127.0.0.1"}}, salt=salt)
+    module = load(checkout, "registry_host", pillar={"local": {"host": "127.0.0.1"}}, salt=packages())
+    monkeypatch.setattr(module.commands, "holds_anything", lambda settings: next(answers))
     # The service that starts in between may find the images of a bucket or of an earlier installation.
     assert [module.skips_configuration(), module.skips_configuration()] == [False, False]
 
 
-def test_force_looks_no_further(checkout):
+def test_force_looks_no_further(checkout, monkeypatch):
     module = load(checkout, "registry_host", pillar={"force": True}, salt=packages())
-    del module.__salt__["registry_sync.populated"]
+    monkeypatch.delattr(module.commands, "holds_anything")
     assert not module.skips_configuration()
 
 

@@ -28,8 +28,7 @@ def found(contents, **facts):
     ],
 )
 def test_what_serves_and_is_not_ours_is_left_alone(what, configures):
-    assert judge(what, force=False).configures is configures
-    assert judge(what, force=True) == judge(found(NOTHING), force=False)
+    assert judge(what).configures is configures
 
 
 @pytest.mark.parametrize(
@@ -37,7 +36,7 @@ def test_what_serves_and_is_not_ours_is_left_alone(what, configures):
     [("auth", "local:username"), ("tls", "local:tls"), ("", "local:port")],
 )
 def test_what_cannot_be_told_fails_and_says_what_to_give(cause, advice):
-    failure = judge(found(UNKNOWN, reason="refused us", cause=cause), force=False).failure
+    failure = judge(found(UNKNOWN, reason="refused us", cause=cause)).failure
     assert failure.startswith("10.0.0.5:5000 was not set up by this formula")
     assert "refused us" in failure
     assert f"docker_registry:{advice}" in failure
@@ -46,7 +45,7 @@ def test_what_cannot_be_told_fails_and_says_what_to_give(cause, advice):
 
 def test_what_is_known_fails_nothing():
     for contents in (NOTHING, EMPTY, POPULATED):
-        assert judge(found(contents), force=False).failure == ""
+        assert judge(found(contents)).failure == ""
 
 
 def test_a_registry_that_is_left_alone_is_named_with_what_force_would_change():
