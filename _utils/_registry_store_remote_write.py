@@ -15,13 +15,15 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import quote, urlsplit
 
 from _registry_http_client import Client, pull_scope, push_scope
-from _registry_http_transport import Answer
+from _registry_http_transport import CHUNK, Answer
 from _registry_oci_errors import NotFound, RateLimited, RegistryError, Unreachable, Unsupported
 from _registry_oci_manifest import Descriptor
 from _registry_store_protocol import Written
 
 # What is sent in one request: held in memory, by each worker.
 SMALL_SIZE = 1024 * 1024
+# Up to here a request says how long its body is, which costs both ends less than framing each chunk does.
+KNOWN_SIZE = 32 * 1024 * 1024
 # A commit to an object store copies the blob once more before it answers.
 COMMIT_SECONDS = 600.0
 NOTHING = {"Content-Length": "0"}
@@ -108,13 +110,14 @@ class BlobWriter:
             raise
 
     def _send_streamed(self, repository: str, blob: Descriptor, chunks: Iterable[bytes], upload: str) -> None:
-        """Send a blob in one request of any length, which ends well whatever fails, and commit it."""
-        body = _UntilFailure(chunks)
+        """Send a blob in one request, which ends well whatever fails, and commit it."""
+        known = blob.size if blob.size <= KNOWN_SIZE else 0
+        body = _UntilFailure(chunks, fill_up_to=known)
         try:
             # Nothing is begun before there is something to send.
             body.wait_for_the_first()
             upload = upload or self._begin(repository)
-            upload = self._append(repository, upload, blob, body)
+            upload = self._append(repository, upload, blob, body, known)
             if body.failure:
                 raise body.failure
         except RegistryError as failure:
@@ -133,12 +136,15 @@ class BlobWriter:
             self._client.ask_once("POST", url, push_scope(repository), f"an upload to {repository}", NOTHING)
         )
 
-    def _append(self, repository: str, upload: str, blob: Descriptor, body: Iterable[bytes]) -> str:
-        """Send bytes whose number need not be known (end-5); the URL to go on with."""
+    def _append(
+        self, repository: str, upload: str, blob: Descriptor, body: Iterable[bytes], size: int
+    ) -> str:
+        """Send bytes, whose number need not be known (end-5); the URL to go on with."""
         what = f"blob {blob.digest} of {repository}"
+        headers = {**BYTES, "Content-Length": str(size)} if size else BYTES
         try:
             return self._upload_url(
-                self._client.ask_once("PATCH", upload, push_scope(repository), what, BYTES, body)
+                self._client.ask_once("PATCH", upload, push_scope(repository), what, headers, body)
             )
         except (NotFound, Unsupported) as failure:
             self._streams = False
@@ -190,10 +196,16 @@ class BlobWriter:
 
 
 class _UntilFailure:
-    """Chunks that end where they fail; the failure is kept."""
+    """Chunks that end where they fail; the failure is kept.
 
-    def __init__(self, chunks: Iterable[bytes]) -> None:
+    Args:
+        chunks: of a body.
+        fill_up_to: bytes that the body was said to have: zeros take the place of what does not come.
+    """
+
+    def __init__(self, chunks: Iterable[bytes], *, fill_up_to: int = 0) -> None:
         self.failure: RegistryError | None = None
+        self._left = fill_up_to
         self._chunks = iter(chunks)
         self._first: list[bytes] = []
 
@@ -207,7 +219,12 @@ class _UntilFailure:
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            yield from self._first
-            yield from self._chunks
+            for chunk in itertools.chain(self._first, self._chunks):
+                self._left -= len(chunk)
+                yield chunk
         except RegistryError as failure:
             self.failure = failure
+        while self._left > 0:
+            filler = bytes(min(self._left, CHUNK))
+            self._left -= len(filler)
+            yield filler
