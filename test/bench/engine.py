@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from _registry_config_read import read_settings
@@ -13,9 +14,11 @@ from _registry_sync_commands import sync
 
 def main() -> int:
     """Sync, and return what a script is told."""
-    file = Path(sys.argv[1])
-    settings = read_settings(json.loads(file.read_text(encoding="utf-8")), host="127.0.0.1")
-    report = sync(settings, directory=str(file.parent))
+    file, *socket = sys.argv[1:]
+    settings = read_settings(json.loads(Path(file).read_text(encoding="utf-8")), host="127.0.0.1")
+    if socket:
+        settings = replace(settings, local=replace(settings.local, push_socket=socket[0]))
+    report = sync(settings, directory=str(Path(file).parent))
     print(json.dumps(report["summary"]))
     for name, entry in report["images"].items():
         if entry["error"]:

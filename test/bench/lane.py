@@ -195,7 +195,7 @@ def lanes(
         for round_ in range(bench.runs):
             shift = round_ % len(racers) if racers else 0
             for racer in (*racers[shift:], *racers[:shift]):
-                with bench.scratch() as scratch, Distribution(scratch / "local") as local:
+                with bench.scratch() as scratch, racer.registry(scratch / "local") as local:
                     job = Job(
                         upstream=way.address,
                         local=local.address,
@@ -205,6 +205,7 @@ def lanes(
                         transfer={**bench.transfer, **(transfer or {})},
                         formula=bench.formula,
                         before=bench.before,
+                        push_socket=str(getattr(local, "socket", "")),
                     )
                     command = racer.prepare(job)
                     with racer.beside(scratch):

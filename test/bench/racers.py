@@ -17,6 +17,8 @@ from typing import Any
 import yaml
 from storage import StoredBlob
 
+from support.formula_registry import FormulaRegistry
+from support.registries import Distribution
 from support.salt_minion import Minion
 from support.undercloud import DOCKER_SOCKET, QUEENS, docker_daemon
 
@@ -40,6 +42,7 @@ class Job:
         transfer: ours alone: the pillar's `transfer`.
         formula: ours alone: the checkout to race.
         before: ours alone: an older checkout to compare it with.
+        push_socket: ours alone: where a registry that is read-only to its clients is written to.
     """
 
     upstream: str
@@ -50,6 +53,7 @@ class Job:
     transfer: Mapping[str, Any]
     formula: Path
     before: Path | None = None
+    push_socket: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class Racer:
         beside: from a directory to what must run meanwhile.
         ours: whether it understands our pillar.
         record: from a job and a file to a command that does the same and writes there how it came along.
+        registry: from a directory to the local registry that it fills.
     """
 
     name: str
@@ -75,6 +80,7 @@ class Racer:
     beside: Callable[[Path], AbstractContextManager[None]] = lambda _: nullcontext()
     ours: bool = False
     record: Callable[[Job, Path], Command] | None = None
+    registry: Callable[[Path], Distribution] = Distribution
 
     @property
     def why_not(self) -> str:
@@ -119,6 +125,11 @@ def recorded_engine_before(job: Job, record: Path) -> Command:
     """Like `engine_before`, recorded."""
     assert job.before is not None
     return _python_of(job.before, BENCH / "record.py", _pillar_file(job), record)
+
+
+def engine_over_socket(job: Job) -> Command:
+    """Like `engine`, where the registry is read-only to its clients and its host pushes through a socket."""
+    return [*engine(job), job.push_socket]
 
 
 def _pillar_file(job: Job) -> Path:
@@ -213,6 +224,7 @@ def docker_beside(directory: Path) -> AbstractContextManager[None]:
 RACERS = (
     Racer("engine", engine, ours=True, record=recorded_engine),
     Racer(BEFORE, engine_before, ours=True, record=recorded_engine_before),
+    Racer("engine socket", engine_over_socket, ours=True, registry=FormulaRegistry),
     Racer("salt-call", ours_salt, ours=True),
     Racer("skopeo", skopeo_sync, programs=("skopeo",)),
     Racer("regsync", regsync, programs=("regsync",)),
