@@ -1,4 +1,4 @@
-"""The registry as the formula runs it: a read-only server for its clients, and one that its host pushes to."""
+"""The registry as the formula runs it: a read-only server for clients, and one that its host pushes to."""
 
 from __future__ import annotations
 
