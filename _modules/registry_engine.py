@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+
 import salt.utils.path
+import salt.utils.systemd
 from salt.exceptions import CommandExecutionError
 
+import _registry_host_address as address
+import _registry_host_docker as docker
 import _registry_host_engines as engines
 import _registry_host_service as host
 import _registry_state_settings as checked
 
 _SYSCONFIG = "/etc/sysconfig/docker"
 _DAEMON_JSON = "/etc/docker/daemon.json"
+_SECONDS_TO_RELOAD = 10
 # Enterprise Linux 7 has its docker under names of its own; a plain docker may be podman's.
 _PROGRAMS = {"docker": ("dockerd", "dockerd-current", "docker-current"), "podman": ("podman",)}
 
@@ -43,7 +51,7 @@ def installs():
     Whether docker is to be installed.
 
     Returns:
-        bool: the pillar's ``engine:install``.
+        bool: the pillar's ``engine:install``; ``auto`` is true on Enterprise Linux 7, as in the role.
 
     CLI Example:
 
@@ -52,7 +60,8 @@ def installs():
         salt '*' registry_engine.installs
     """
     engine = _settings().engine
-    return engine.install is True and engine.manage in ("auto", "docker")
+    wanted = _is_el7() if engine.install == "auto" else engine.install
+    return wanted and engine.manage in ("auto", "docker")
 
 
 def should_manage(what):
@@ -61,10 +70,13 @@ def should_manage(what):
 
     Args:
         what (str): ``package`` (docker's), ``sysconfig`` or ``daemon`` (files of docker; only one of them
-            names registries), ``podman``.
+            names registries), ``reload`` (docker has not taken over what its daemon.json says), ``podman``.
 
     Returns:
         bool: true if the state should run.
+
+    Raises:
+        CommandExecutionError: a file of docker is broken, or the pillar has a mistake.
 
     CLI Example:
 
@@ -72,7 +84,10 @@ def should_manage(what):
 
         salt '*' registry_engine.should_manage daemon
     """
-    wanted = not __salt__["registry_host.skips_configuration"]() and _CONDITIONS[what]()
+    try:
+        wanted = not __salt__["registry_host.skips_configuration"]() and _CONDITIONS[what]()
+    except engines.EngineFileError as error:
+        raise CommandExecutionError(str(error)) from error
     # See registry_host.should_manage.
     __context__["retcode"] = 0
     return wanted
@@ -83,8 +98,8 @@ def text(of, clean=False):
     Contents of a configuration file.
 
     Args:
-        of (str): ``sysconfig`` (/etc/sysconfig/docker), ``daemon`` (/etc/docker/daemon.json) or ``podman``
-            (our file in registries.conf.d).
+        of (str): ``sysconfig`` (/etc/sysconfig/docker), ``daemon`` (/etc/docker/daemon.json), ``tidy`` (the
+            same, but for a list of no registries) or ``podman`` (our file in registries.conf.d).
         clean (bool): without our registries.
 
     Returns:
@@ -107,7 +122,7 @@ def text(of, clean=False):
 
 def insecure():
     """
-    The registries of the pillar, upstream and local, that speak plain HTTP or are not verified.
+    The registries that engines of this host pull from and that speak plain HTTP or are not verified.
 
     Returns:
         list: ``host:port`` of each.
@@ -118,9 +133,69 @@ def insecure():
 
         salt '*' registry_engine.insecure
     """
-    settings = _settings()
-    endpoints = (settings.local, *settings.upstreams)
+    endpoints = _pulled_from(_settings())
     return list(dict.fromkeys(each.name for each in endpoints if not each.tls or each.verify is False))
+
+
+def pending():
+    """
+    Of ``insecure``, those on which docker's daemon.json and the docker that runs do not agree: what the file
+    names anew, or no longer. It asks docker on its socket.
+
+    Returns:
+        list: ``host:port`` of each; empty where docker cannot be asked, or where its daemon.json has no list.
+
+    Raises:
+        CommandExecutionError: daemon.json is broken.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_engine.pending
+    """
+    text = _daemon_json_text()
+    info = docker.ask_info() if engines.names_insecure_registries(text) else {}
+    if not info:
+        return []
+    differing = set(engines.insecure_registries(text)) ^ docker.trusted_registries(info)
+    return [name for name in insecure() if name in differing]
+
+
+def reload(name):
+    """
+    Have docker read its daemon.json, without a restart, and wait until it has. Its containers go on.
+    https://docs.docker.com/reference/cli/dockerd/#configuration-reload-behavior
+
+    Args:
+        name (str): docker's service.
+
+    Returns:
+        bool: true if docker has been told, and does not deny.
+
+    Raises:
+        CommandExecutionError: it could not be told, or does not take over the registries.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_engine.reload docker
+    """
+    _refuse_loss(name)
+    if salt.utils.systemd.booted(__context__):
+        __salt__["service.reload"](name)
+    else:
+        _hang_up(name)
+    deadline = time.monotonic() + _SECONDS_TO_RELOAD
+    while left := pending():
+        if time.monotonic() > deadline:
+            raise CommandExecutionError(
+                f"{name} was reloaded but does not take over {', '.join(left)} from {_DAEMON_JSON}; "
+                "its log says why"
+            )
+        time.sleep(0.05)
+    return True
 
 
 def authorities():
@@ -139,7 +214,7 @@ def authorities():
     settings = _settings()
     ours = settings.service.ca or settings.authority
     found = {settings.local.name: ours} if settings.local.tls and ours else {}
-    for endpoint in (settings.local, *settings.upstreams):
+    for endpoint in _pulled_from(settings):
         if endpoint.tls and isinstance(endpoint.verify, str):
             found.setdefault(endpoint.name, endpoint.verify)
     return {name: text if host.is_pem(text) else _read(text) for name, text in found.items()}
@@ -147,6 +222,52 @@ def authorities():
 
 def _settings():
     return checked.settings_of(__pillar__, __grains__, __salt__, __context__)
+
+
+def _pulled_from(settings):
+    return engines.pulled_from(
+        settings,
+        is_el7=_is_el7(),
+        is_undercloud=__salt__["registry_undercloud.is_undercloud"](),
+        is_here=lambda name: address.is_here(name, __salt__),
+    )
+
+
+def _is_el7():
+    return __grains__["os_family"] == "RedHat" and __grains__.get("osmajorrelease", 0) < 8
+
+
+# The docker that runs
+
+
+def _refuse_loss(name):
+    daemon = engines.daemon_settings(_daemon_json_text())
+    version = docker.ask_info().get("ServerVersion", "") if daemon.get("registry-mirrors") else ""
+    if docker.loses_registries(version):
+        raise CommandExecutionError(
+            f"{name} {version} would forget all its insecure registries at a reload, as {_DAEMON_JSON} has "
+            "registry-mirrors (https://github.com/moby/moby/pull/45552); restart it when you can"
+        )
+
+
+def _hang_up(name):
+    """Debian's init script knows no reload."""
+    pid, _ = docker.running_process()
+    if not pid:
+        raise CommandExecutionError(f"{name} cannot be reloaded: {docker.PID_FILE} names no dockerd")
+    os.kill(pid, signal.SIGHUP)
+
+
+def _daemon_json_text():
+    text = _read(_DAEMON_JSON)
+    try:
+        engines.daemon_settings(text)
+    except engines.EngineFileError as error:
+        raise CommandExecutionError(str(error)) from error
+    return text
+
+
+# Its files
 
 
 def _docker_file():
@@ -160,8 +281,7 @@ def _docker_file():
 
 def _brings_sysconfig():
     """Whether docker's package, yet to be installed, has the file: a plan should name the right one."""
-    is_old = __grains__["os_family"] == "RedHat" and __grains__.get("osmajorrelease", 0) < 8
-    return is_old and not any(map(salt.utils.path.which, _PROGRAMS["docker"]))
+    return _is_el7() and not any(map(salt.utils.path.which, _PROGRAMS["docker"]))
 
 
 def _sysconfig(clean):
@@ -170,8 +290,15 @@ def _sysconfig(clean):
 
 
 def _daemon(clean):
-    change = engines.drop_from_daemon_json if clean else engines.add_to_daemon_json
-    return change(_read(_DAEMON_JSON), insecure())
+    old = _read(_DAEMON_JSON)
+    if clean:
+        return engines.drop_from_daemon_json(old, insecure())
+    _, words = docker.running_process()
+    return engines.add_to_daemon_json(old, insecure(), beside=words)
+
+
+def _tidy(_clean):
+    return engines.without_empty_list(_read(_DAEMON_JSON))
 
 
 def _podman(clean):
@@ -182,10 +309,11 @@ def _read(path):
     return __salt__["file.read"](path) if __salt__["file.file_exists"](path) else ""
 
 
-_TEXTS = {"sysconfig": _sysconfig, "daemon": _daemon, "podman": _podman}
+_TEXTS = {"sysconfig": _sysconfig, "daemon": _daemon, "tidy": _tidy, "podman": _podman}
 _CONDITIONS = {
     "package": installs,
     "sysconfig": lambda: _docker_file() == "sysconfig" and text("sysconfig") != _read(_SYSCONFIG),
     "daemon": lambda: _docker_file() == "daemon" and text("daemon") != _read(_DAEMON_JSON),
+    "reload": lambda: manages("docker") and bool(pending()),
     "podman": lambda: manages("podman") and bool(insecure()),
 }

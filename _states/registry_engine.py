@@ -10,13 +10,40 @@ from _registry_state_returns import ret as _ret
 _LEFT_ALONE = "Nothing to configure on this host"
 
 
+def file_managed(name, of):
+    """
+    Name our registries in a file of docker, where neither it nor the other file does; other settings stay.
+
+    Args:
+        name (str): path of the file.
+        of (str): ``sysconfig`` or ``daemon``.
+
+    Returns:
+        dict: as ``file.managed`` gives it; result False where docker would refuse what the file then says.
+
+    .. code-block:: yaml
+
+        Docker trusts the registries through its daemon.json:
+          registry_engine.file_managed:
+            - name: /etc/docker/daemon.json
+            - of: daemon
+    """
+    try:
+        if not __salt__["registry_engine.should_manage"](of):
+            return _ret(name, True, _LEFT_ALONE)
+        text = __salt__["registry_engine.text"](of)
+    except CommandExecutionError as error:
+        return _ret(name, False, str(error))
+    return __states__["file.managed"](name, contents=text, makedirs=True)
+
+
 def file_cleaned(name, of):
     """
     Remove our registries from a file of docker; other settings stay.
 
     Args:
         name (str): path of the file.
-        of (str): ``sysconfig`` or ``daemon``.
+        of (str): ``sysconfig``, ``daemon`` or ``tidy``, as in ``registry_engine.text``.
 
     Returns:
         dict: as ``file.managed`` or, where nothing else is in it, ``file.absent`` gives it.
@@ -39,6 +66,59 @@ def file_cleaned(name, of):
     if text == __salt__["file.read"](name):
         return _ret(name, True, f"{name} does not name our registries")
     return __states__["file.managed"](name, contents=text)
+
+
+def reloaded(name):
+    """
+    Have docker read its daemon.json again, when that changes or docker does not know yet what it says of our
+    registries. It is never restarted: its containers are not touched.
+
+    Args:
+        name (str): docker's service.
+
+    Returns:
+        dict: result False where docker does not take over what the file says.
+
+    .. code-block:: yaml
+
+        Docker is reloaded:
+          registry_engine.reloaded:
+            - name: docker
+            - watch:
+              - file: /etc/docker/daemon.json
+    """
+    try:
+        # Asked on its socket, a docker that does not run might be started by systemd.
+        runs = __salt__["registry_service.control"](name, "status")
+        reloads = runs and __salt__["registry_engine.should_manage"]("reload")
+    except CommandExecutionError as error:
+        return _ret(name, False, str(error))
+    return (
+        mod_watch(name) if reloads else _ret(name, True, f"{name} is reloaded when its daemon.json changes")
+    )
+
+
+def mod_watch(name, **_):
+    """
+    Reload docker where it runs.
+
+    Args:
+        name (str): docker's service.
+
+    Returns:
+        dict: as ``reloaded``.
+    """
+    if not __salt__["registry_service.control"](name, "status"):
+        return _ret(name, True, f"{name} is not running; it reads its daemon.json when it starts")
+    changes = {"now": "reloaded"}
+    if __opts__["test"]:
+        return _ret(name, None, f"Would reload {name}; its containers are not touched", changes)
+    try:
+        __salt__["registry_engine.reload"](name)
+    except CommandExecutionError as error:
+        # Without changes Salt would go on to mod_watch and the same again.
+        return {**_ret(name, False, str(error)), "skip_watch": True}
+    return _ret(name, True, f"{name} was reloaded; its containers were not touched", changes)
 
 
 def authorities(name, engine):

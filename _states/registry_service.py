@@ -14,6 +14,7 @@ _SECONDS_TO_PULL = 600
 _SECONDS_TO_STOP = 15
 _SECONDS_TO_ANSWER = 5
 _LEFT_ALONE = "Nothing to configure on this host"
+_AND_CONTAINERS = ", and with it the containers that run without live-restore"
 
 
 def running(name):
@@ -58,42 +59,67 @@ def mod_watch(name, sfun="", **_):
     Returns:
         dict: result False where the service does not come up again.
     """
-    if sfun == "engine" and not __salt__["registry_service.control"](name, "status"):
+    is_engine = sfun == "engine_restarted"
+    if is_engine and not __salt__["registry_service.control"](name, "status"):
         return _ret(name, True, f"{name} is not running; no restart needed")
     changes = {"now": "restarted"}
     if __opts__["test"]:
-        return _planned(name, changes)
+        plan = _planned(name, changes)
+        return {**plan, "comment": plan["comment"] + _AND_CONTAINERS} if is_engine else plan
     # Not the init script's own restart: it starts the new server while the old one still holds the port.
     _stop(name)
-    come_up = _answering if sfun == "running" else _staying
+    come_up = _staying if is_engine else _answering
     return _start(name, {"now": "started"}) or come_up(name, changes)
 
 
-def engine(name, start=False):
+def engine_running(name, start=False):
     """
-    Restart an engine when what this state watches changes.
+    Run an engine, now and at boot. It never restarts one that runs, whose containers would stop with it.
 
     Args:
         name (str): the service.
-        start (bool): run it, now and at boot.
+        start (bool): whether it is to run; else this does nothing.
 
     Returns:
         dict: result False where the service does not come up.
 
     .. code-block:: yaml
 
-        Docker is reloaded:
-          registry_service.engine:
+        Docker is running:
+          registry_service.engine_running:
             - name: docker
-            - watch:
-              - file: /etc/docker/daemon.json
+            - start: true
     """
     if not start or __salt__["registry_host.skips_configuration"]():
-        return _ret(name, True, f"{name} restarts when its settings change")
-    changes = _what_starts(name)
+        return _ret(name, True, f"{name} runs or not as it was before")
+    changes = {} if __salt__["registry_service.control"](name, "status") else {"now": "started"}
+    if not __salt__["registry_service.control"](name, "enabled"):
+        changes["at boot"] = "enabled"
     if __opts__["test"]:
         return _planned(name, changes)
     return _start(name, changes) or _staying(name, changes)
+
+
+def engine_restarted(name):
+    """
+    Restart an engine, and with it its containers, when something changes that this state watches and that
+    an engine reads only when it starts.
+
+    Args:
+        name (str): the service.
+
+    Returns:
+        dict: result False where the service does not come up again.
+
+    .. code-block:: yaml
+
+        Docker is restarted:
+          registry_service.engine_restarted:
+            - name: docker
+            - watch:
+              - file: /etc/sysconfig/docker
+    """
+    return _ret(name, True, f"{name} restarts when its command line changes")
 
 
 def stopped(name):

@@ -9,8 +9,11 @@ import json
 import re
 import shlex
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+from _registry_config_values import Settings
+from _registry_http_endpoint import Endpoint
 
 _FLAG = "--insecure-registry"
 _JSON_KEY = "insecure-registries"
@@ -20,6 +23,28 @@ _COMMENTED = re.compile(r"\s*#+\s*INSECURE_REGISTRY=")
 
 class EngineFileError(ValueError):
     """A file says something that cannot be added to."""
+
+
+def pulled_from(
+    settings: Settings, *, is_el7: bool, is_undercloud: bool, is_here: Callable[[str], bool]
+) -> tuple[Endpoint, ...]:
+    """The registries that engines of this host pull from.
+
+    Args:
+        settings: of this host.
+        is_el7: Enterprise Linux 7 or older, where the Ansible role ran: it named both registries, and a file
+            that it has written is to stay as it is.
+        is_undercloud: there the command line of OpenStack, if it is to upload, has docker pull from upstream.
+        is_here: whether a name is this host's own.
+
+    Returns:
+        ``local``; and of the upstreams all on these two, else the one that has the image in which the
+        registry itself runs here. All else comes from upstream through ``registry_sync``, not an engine.
+    """
+    if is_el7 or (is_undercloud and settings.undercloud.upload_with == "openstack"):
+        return settings.local, *settings.upstreams
+    of_image = [each for each in settings.upstreams if settings.service.image.startswith(f"{each.name}/")]
+    return settings.local, *(of_image if of_image and is_here(settings.local.host) else ())
 
 
 def add_to_sysconfig(text: str, wanted: Iterable[str]) -> str:
@@ -129,23 +154,32 @@ def _registries(value: str) -> list[str]:
     return [registry for registry in map(_registry_of, _words(value)) if registry]
 
 
-def add_to_daemon_json(text: str, wanted: Iterable[str]) -> str:
+def add_to_daemon_json(text: str, wanted: Iterable[str], beside: Sequence[str] = ()) -> str:
     """Add insecure registries to ``/etc/docker/daemon.json``.
 
     Args:
         text: the file as it is, empty where there is none.
         wanted: ``host:port`` of each registry.
+        beside: the command line that docker runs with.
 
     Returns:
-        The same text where it names them all; else all that it had, and them.
+        The same text where it, or the command line, names them all; else all that it had, and them.
 
     Raises:
-        EngineFileError: the file is no JSON object.
+        EngineFileError: the file is no JSON object, or docker would refuse it beside its command line.
     """
-    daemon = daemon_settings(text)
-    named = list(daemon.get(_JSON_KEY) or [])
+    wanted = list(wanted)
+    named = insecure_registries(text)
+    in_command = _registries(shlex.join(beside))
+    if set(wanted) <= set(in_command):
+        return text
+    if in_command and not named:
+        raise EngineFileError(
+            f"docker runs with {_FLAG} and would refuse {_JSON_KEY} in /etc/docker/daemon.json beside it; "
+            f"give {' and '.join(wanted)} there, or move all to daemon.json"
+        )
     missing = [registry for registry in dict.fromkeys(wanted) if registry not in named]
-    return _daemon_json(text, {**daemon, _JSON_KEY: named + missing}) if missing else text
+    return _daemon_json(text, {**daemon_settings(text), _JSON_KEY: named + missing}) if missing else text
 
 
 def drop_from_daemon_json(text: str, unwanted: Iterable[str]) -> str:
@@ -156,19 +190,26 @@ def drop_from_daemon_json(text: str, unwanted: Iterable[str]) -> str:
         unwanted: ``host:port`` of each registry.
 
     Returns:
-        The same text where it names none of them; empty where nothing else is left.
+        The same text where it names none of them; else all that it had and the others, be that none: docker
+        does not forget at a reload what the file no longer mentions (https://github.com/moby/moby/issues/36632).
 
     Raises:
         EngineFileError: the file is no JSON object.
     """
-    daemon = daemon_settings(text)
-    named = list(daemon.get(_JSON_KEY) or [])
+    named = insecure_registries(text)
     kept = [registry for registry in named if registry not in set(unwanted)]
-    if kept == named:
+    return text if kept == named else _daemon_json(text, {**daemon_settings(text), _JSON_KEY: kept})
+
+
+def without_empty_list(text: str) -> str:
+    """A ``daemon.json`` without a list of no registries; empty where nothing else is left.
+
+    Raises:
+        EngineFileError: the file is no JSON object.
+    """
+    if not names_insecure_registries(text) or insecure_registries(text):
         return text
-    rest = {**daemon, _JSON_KEY: kept}
-    if not kept:
-        del rest[_JSON_KEY]
+    rest = {key: value for key, value in daemon_settings(text).items() if key != _JSON_KEY}
     return _daemon_json(text, rest) if rest else ""
 
 
@@ -185,6 +226,11 @@ def daemon_settings(text: str) -> dict[str, Any]:
     if not isinstance(daemon, dict):
         raise EngineFileError("/etc/docker/daemon.json is no JSON object; mend it first")
     return daemon
+
+
+def insecure_registries(daemon_text: str) -> list[str]:
+    """The insecure registries of a ``daemon.json``."""
+    return list(daemon_settings(daemon_text).get(_JSON_KEY) or [])
 
 
 def names_insecure_registries(daemon_text: str) -> bool:

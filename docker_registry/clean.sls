@@ -80,12 +80,27 @@ Registries are absent from Docker's daemon.json:
     - require:
       - test: Modules of the formula are loaded
 
-Docker is reloaded without the registries:
-  registry_service.engine:
+Docker is restarted without the registries:
+  registry_service.engine_restarted:
     - name: {{ names.docker_service | json }}
     - watch:
       - registry_engine: Registries are absent from Docker's sysconfig
+
+Docker is reloaded without the registries:
+  registry_engine.reloaded:
+    - name: {{ names.docker_service | json }}
+    - watch:
       - registry_engine: Registries are absent from Docker's daemon.json
+
+# Only now: docker forgets no registry at a reload for a list that is not there.
+Empty list is absent from Docker's daemon.json:
+  registry_engine.file_cleaned:
+    - name: /etc/docker/daemon.json
+    - of: tidy
+    - onchanges:
+      - registry_engine: Registries are absent from Docker's daemon.json
+    - require:
+      - registry_engine: Docker is reloaded without the registries
 
 Registries are absent from Podman's configuration:
   file.absent:

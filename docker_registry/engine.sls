@@ -14,34 +14,39 @@ Docker is installed:
       - registry_host: Registry is left alone unless forced
 
 Docker trusts the registries through its sysconfig:
-  file.managed:
+  registry_engine.file_managed:
     - name: /etc/sysconfig/docker
-    - contents: __slot__:salt:registry_engine.text(sysconfig)
-    # A file that names them already is not changed at all.
-    - onlyif:
-      - fun: registry_engine.should_manage
-        what: sysconfig
+    - of: sysconfig
     - require:
       - pkg: Docker is installed
 
 Docker trusts the registries through its daemon.json:
-  file.managed:
+  registry_engine.file_managed:
     - name: /etc/docker/daemon.json
-    - contents: __slot__:salt:registry_engine.text(daemon)
-    - makedirs: true
-    - onlyif:
-      - fun: registry_engine.should_manage
-        what: daemon
+    - of: daemon
     - require:
       - pkg: Docker is installed
 
-Docker is reloaded:
-  registry_service.engine:
+# Its containers stop with it, unless it has live-restore; and only this file needs it.
+Docker is restarted:
+  registry_service.engine_restarted:
+    - name: {{ names.docker_service | json }}
+    - watch:
+      - registry_engine: Docker trusts the registries through its sysconfig
+
+Docker is running:
+  registry_service.engine_running:
     - name: {{ names.docker_service | json }}
     - start: __slot__:salt:registry_engine.installs()
+    - require:
+      - registry_service: Docker is restarted
+      - registry_engine: Docker trusts the registries through its daemon.json
+
+Docker is reloaded:
+  registry_engine.reloaded:
+    - name: {{ names.docker_service | json }}
     - watch:
-      - file: Docker trusts the registries through its sysconfig
-      - file: Docker trusts the registries through its daemon.json
+      - registry_engine: Docker trusts the registries through its daemon.json
 
 Registry CA is fetched from the mine:
   registry_tls.ca_fetched:

@@ -29,7 +29,8 @@ extend:
   Undercloud images are uploaded:
     registry_undercloud:
       - require:
-        - registry_service: Docker is reloaded
+        - registry_service: Docker is running
+        - registry_engine: Docker is reloaded
   Images are mirrored:
     registry_sync:
       - require:

@@ -111,12 +111,14 @@ def engine_host(checkout, monkeypatch):
     def make(files, *, insecure=("mirror:5000",), programs=("dockerd",), engine=None, grains=None):
         salt = {
             "registry_host.skips_configuration": lambda: False,
+            "registry_undercloud.is_undercloud": lambda: False,
             "file.file_exists": files.__contains__,
             "file.read": files.__getitem__,
         }
         monkeypatch.setattr("salt.utils.path.which", programs.__contains__)
         module = load(checkout, "registry_engine", pillar={"engine": engine or {}}, salt=salt, grains=grains)
         module.insecure = lambda: list(insecure)
+        monkeypatch.setattr(module.docker, "running_process", lambda: (0, []))
         return module
 
     return make
@@ -148,6 +150,33 @@ def test_one_file_of_docker_is_written_and_only_where_something_is_missing(
     assert {what for what in ("sysconfig", "daemon", "podman") if module.should_manage(what)} == expected
 
 
+EL8 = {"os_family": "RedHat", "osmajorrelease": 8}
+
+
+@pytest.mark.parametrize(
+    ("grains", "engine", "expected"),
+    [
+        (EL7, {}, True),
+        (EL7, {"install": "auto"}, True),
+        (EL7, {"install": False}, False),
+        (EL7, {"manage": "podman"}, False),
+        (EL7, {"manage": "none"}, False),
+        (EL8, {}, False),
+        (EL8, {"install": True}, True),
+        (None, {}, False),
+        (None, {"install": True}, True),
+    ],
+)
+def test_docker_is_installed_on_enterprise_linux_7_and_where_the_pillar_says(
+    grains, engine, expected, engine_host
+):
+    module = engine_host({}, programs=[], engine=engine, grains=grains)
+    assert module.installs() == expected
+    assert module.should_manage("package") == expected
+    # What is installed is told of the registries in the same run.
+    assert module.manages("docker") == expected
+
+
 @pytest.mark.parametrize(("grains", "expected"), [(None, "daemon"), (EL7, "sysconfig")])
 def test_a_plan_names_the_file_that_the_package_will_bring(grains, expected, engine_host):
     module = engine_host({}, programs=[], engine={"install": True}, grains=grains)
@@ -165,15 +194,16 @@ def test_docker_is_not_installed_where_another_engine_is_managed(engine_host):
     assert engine_host({}, engine={"install": True, "manage": "docker"}).installs()
 
 
-def test_upstream_is_insecure_only_without_tls_or_verification(checkout):
-    def insecure(**upstream):
+def test_what_engines_pull_from_is_insecure_only_without_tls_or_verification(checkout):
+    def insecure(grains=EL7, **upstream):
         pillar = {"local": {"host": "m"}, "images": ["cron"], "upstream": {"host": "u", **upstream}}
-        return load(checkout, "registry_engine", pillar=pillar, salt=packages()).insecure()
+        return load(checkout, "registry_engine", pillar=pillar, salt=packages(), grains=grains).insecure()
 
     assert insecure() == ["m:5000"]
     assert insecure(tls=False, port=80) == ["m:5000", "u:80"]
     assert insecure(verify=False) == ["m:5000", "u:443"]
     assert insecure(verify="/ca.pem") == ["m:5000"]
+    assert insecure(grains=None, verify=False) == ["m:5000"]
 
 
 def test_authorities_come_from_the_pillar_or_from_a_file(checkout):
@@ -184,8 +214,10 @@ def test_authorities_come_from_the_pillar_or_from_a_file(checkout):
         "upstream": {"host": "u", "verify": "/theirs.pem"},
         "images": ["cron"],
     }
-    module = load(checkout, "registry_engine", pillar=pillar, salt=salt)
+    module = load(checkout, "registry_engine", pillar=pillar, salt=salt, grains=EL7)
     assert module.authorities() == {"m:5000": "read /ours.pem", "u:443": "read /theirs.pem"}
+    module = load(checkout, "registry_engine", pillar=pillar, salt=salt)
+    assert module.authorities() == {"m:5000": "read /ours.pem"}
     pillar["registry"] = {"tls": {"ca": text}}
     module = load(checkout, "registry_engine", pillar=pillar, salt=salt)
     assert module.authorities()["m:5000"] == text

@@ -70,6 +70,7 @@ def test_images_come_once_the_registry_runs_is_trusted_and_reached_and_are_asked
     assert all_needs("Images are mirrored", states) >= {
         "Registry is configured",
         "Registry is running",
+        "Docker is running",
         "Docker is reloaded",
         "Undercloud images are uploaded",
     }
@@ -89,10 +90,10 @@ def test_a_changed_file_restarts_what_has_read_it(rendered):
         "Registry has a key",
         "Registry htpasswd file is managed",
     }
-    assert watched["Docker is reloaded"] == {
-        "Docker trusts the registries through its sysconfig",
-        "Docker trusts the registries through its daemon.json",
-    }
+    # Its containers stop with docker.
+    assert watched["Docker is restarted"] == {"Docker trusts the registries through its sysconfig"}
+    assert watched["Docker is reloaded"] == {"Docker trusts the registries through its daemon.json"}
+    assert watched["Docker is running"] == set()
 
 
 def test_secrets_are_readable_by_their_owner_alone_and_not_shown(rendered):
@@ -123,7 +124,8 @@ def test_lookup_renames_what_is_called_otherwise(tmp_path, checkout):
     assert name_of["Registry is running"] == "svc-x"
     assert name_of["Registry is configured"] == "/x/config.yml"
     assert name_of["Registry has a key"] == "/x/tls-key.pem"
-    assert name_of["Docker is reloaded"] == "d-x"
+    for done in ("restarted", "running", "reloaded"):
+        assert name_of[f"Docker is {done}"] == "d-x"
 
 
 @pytest.mark.parametrize("broken", ["text", [1], {"registry": 5}, {"registry": [1]}, {"lookup": None}])

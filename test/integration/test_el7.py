@@ -20,15 +20,17 @@ def story(each_salt, boot_module, vendor):
     host = boot_module(f"el7-{each_salt}", salt=each_salt)
     become_el7(host)
     give_selinux(host)
-    return live(minion_on(host, vendor.pillar(host.address, engine={"install": True})))
+    # A virgin host and a pillar that says no more than where it is and what it mirrors.
+    return live(minion_on(host, vendor.pillar(host.address)))
 
 
 @pytest.fixture
 def el7(boot):
-    """Return a host on which docker runs already."""
+    """Return a host on which docker is installed already, and is to run after a boot."""
     host = boot("el7")
     become_el7(host)
     host.output("dnf", "-y", "-q", "install", "docker")
+    host.output("systemctl", "enable", "-q", "docker")
     return host
 
 
@@ -38,10 +40,20 @@ def setting(host):
     return [line for line in lines if line.startswith("INSECURE_REGISTRY=")]
 
 
+def docker_command(host):
+    """Return the command line of the docker that runs."""
+    return host.output("pgrep", "--oldest", "--list-full", "dockerd")
+
+
 class TestLife:
     def test_the_plan_writes_nothing(self, story):
         assert failures(story.plan) == []
         assert story.written_by_plan == set()
+
+    def test_the_plan_says_that_docker_comes_and_starts(self, story):
+        plan = states(story.plan)
+        assert plan["Docker is installed"]["result"] is None
+        assert plan["Docker is running"]["comment"] == "Would start docker"
 
     def test_the_first_run_does_it_all(self, story):
         assert failures(story.first) == []
@@ -64,14 +76,17 @@ class TestLife:
             f'--insecure-registry {vendor.address}"'
         ]
         assert "\nOPTIONS='--iptables=false --bridge=none " in story.host.read(SYSCONFIG)
-        command = story.host.output("pgrep", "--oldest", "--list-full", "dockerd")
-        assert f"--insecure-registry {story.host.address}:5000" in command
+        assert f"--insecure-registry {story.host.address}:5000" in docker_command(story.host)
 
     def test_the_images_get_the_context_of_a_containers_data_once(self, story):
         assert changing_calls(story.host, "/var/lib/registry") == [
             "semanage fcontext --add --type container_var_lib_t /var/lib/registry(/.*)?",
             "restorecon -v -F -R /var/lib/registry",
         ]
+
+    def test_docker_pulls_from_the_mirror(self, story, vendor):
+        image = f"{story.host.address}:5000/tools/busybox:13.0"
+        assert vendor.images["tools/busybox"].digest in story.host.output("docker", "pull", image)
 
     def test_the_second_run_changes_nothing(self, story):
         assert failures(story.second) == []
@@ -88,9 +103,15 @@ def test_what_a_site_wrote_stays_beside_ours_and_docker_restarts_once(el7, vendo
     el7.output("systemctl", "start", "docker")
     before = el7.invocation("docker")
     minion = minion_on(el7, vendor.pillar(el7.address))
+    plan = minion.apply("docker_registry.engine", test=True)
+    assert set(changes(plan)) == {TRUST, "Docker is restarted"}
+    assert states(plan)["Docker is restarted"]["comment"] == (
+        "Would restart docker, and with it the containers that run without live-restore"
+    )
+    assert (el7.read(SYSCONFIG), el7.invocation("docker")) == (text, before)
     answer = minion.apply("docker_registry.engine")
     assert failures(answer) == []
-    assert set(changes(answer)) == {TRUST, "Docker is reloaded"}
+    assert set(changes(answer)) == {TRUST, "Docker is restarted"}
     assert setting(el7) == [
         'INSECURE_REGISTRY="--insecure-registry site.example.com:5000 '
         f'--insecure-registry {el7.address}:5000 --insecure-registry {vendor.address}"'
@@ -131,9 +152,31 @@ def test_docker_pulls_from_the_mirror_after_the_formula_and_not_before(el7, vend
 
 def test_a_docker_that_does_not_start_fails_the_run(el7, vendor):
     el7.write(SYSCONFIG, "OPTIONS=--no-such-option\n")
-    minion = minion_on(el7, vendor.pillar(el7.address, engine={"install": True}))
+    minion = minion_on(el7, vendor.pillar(el7.address))
     (failure,) = failures(minion.apply("docker_registry.engine"))
-    assert failure.startswith("Docker is reloaded: docker does not start")
+    assert failure.startswith("Docker is running: docker does not start")
+
+
+def test_a_docker_that_runs_is_not_restarted_to_be_enabled(el7, vendor):
+    both = (
+        f"INSECURE_REGISTRY='--insecure-registry {el7.address}:5000 --insecure-registry {vendor.address}'\n"
+    )
+    el7.write(SYSCONFIG, el7.read(SYSCONFIG) + both)
+    el7.output("systemctl", "start", "docker")
+    el7.output("systemctl", "disable", "-q", "docker")
+    before = el7.invocation("docker")
+    answer = minion_on(el7, vendor.pillar(el7.address)).apply("docker_registry.engine")
+    assert (failures(answer), changes(answer)) == ([], {"Docker is running": {"at boot": "enabled"}})
+    assert el7.invocation("docker") == before
+
+
+def test_docker_is_not_installed_where_the_pillar_says_no(boot, vendor):
+    host = boot("el7")
+    become_el7(host)
+    minion = minion_on(host, vendor.pillar(host.address, engine={"install": False}))
+    answer = minion.apply("docker_registry.engine")
+    assert (failures(answer), changes(answer)) == ([], {})
+    assert host.run("rpm", "-q", "docker").returncode != 0
 
 
 def test_an_undercloud_serves_on_its_own_port(boot, vendor):
@@ -157,6 +200,8 @@ def test_clean_takes_our_registries_alone_out_of_dockers_file(el7, vendor):
     assert failures(minion.apply("docker_registry")) == []
     assert failures(minion.apply("docker_registry.clean")) == []
     assert el7.read(SYSCONFIG) == text
+    assert setting(el7)[0].removeprefix("INSECURE_REGISTRY=").strip('"') in docker_command(el7)
+    assert el7.address not in docker_command(el7)
     assert not el7.is_active(SERVICE)
     assert el7.run("rpm", "-q", SERVICE).returncode != 0
     assert not el7.path(CONFIG).exists()

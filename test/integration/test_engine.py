@@ -8,7 +8,7 @@ import bcrypt
 import pytest
 
 from integration.conftest import minion_on
-from integration.story import changes, failures
+from integration.story import changes, failures, states
 from support.pki import Authority
 
 IMAGE = "tools/busybox"
@@ -50,6 +50,27 @@ def pulled(minion):
     return answer.value
 
 
+def run_of(host):
+    """Return what tells one run of docker from another: systemd's name of it, its process, and since when."""
+    pid = host.read("/run/docker.pid").strip()
+    started = host.read(f"/proc/{pid}/stat").rpartition(")")[2].split()[19]
+    return host.invocation("docker"), pid, started
+
+
+def reloads(host):
+    """Return how often docker says that it was reloaded."""
+    return host.output("journalctl", "-u", "docker", "-o", "cat").count("Got signal to reload configuration")
+
+
+def trusted(host):
+    """Return the registries that the running docker names as insecure ones."""
+    index = json.loads(host.output("docker", "info", "--format", "{{json .RegistryConfig.IndexConfigs}}"))
+    return {name for name, registry in index.items() if not registry["Secure"]}
+
+
+RELOADED = {"Docker trusts the registries through its daemon.json", "Docker is reloaded"}
+
+
 def test_a_client_pulls_from_the_mirror_after_the_formula_and_not_before(mirror, compute, vendor):
     image = f"{mirror.address}:5000/{IMAGE}:13.0"
     refused = compute.run("docker", "pull", image)
@@ -64,30 +85,120 @@ def test_a_client_pulls_from_the_mirror_after_the_formula_and_not_before(mirror,
     assert told["error"].endswith("server gave HTTP response to HTTPS client")
     plan = minion.apply("docker_registry.engine", test=True)
     assert failures(plan) == []
+    assert (
+        states(plan)["Docker is reloaded"]["comment"] == "Would reload docker; its containers are not touched"
+    )
     assert json.loads(compute.read(DAEMON_JSON)) == SITE
 
-    before = compute.invocation("docker")
+    before = run_of(compute)
+    assert reloads(compute) == 0
     answer = minion.apply("docker_registry.engine")
     assert failures(answer) == []
-    assert set(changes(answer)) == {
-        "Docker trusts the registries through its daemon.json",
-        "Docker is reloaded",
-    }
-    after = compute.invocation("docker")
-    assert after != before
+    assert set(changes(answer)) == RELOADED
+    assert (run_of(compute), reloads(compute)) == (before, 1)
     told = pulled(minion)
     assert (told["error"], told["digest"]) == ("", vendor.images[IMAGE].digest)
     assert (told["image"], told["seconds"] > 0) == (image, True)
     assert "Image is up to date" in compute.output("docker", "pull", image)
-    registries = [*SITE["insecure-registries"], f"{mirror.address}:5000", vendor.address]
+    # Upstream is no business of a host that pulls from the mirror.
+    registries = [*SITE["insecure-registries"], f"{mirror.address}:5000"]
     assert json.loads(compute.read(DAEMON_JSON)) == {**SITE, "insecure-registries": registries}
 
     again = minion.apply("docker_registry.engine")
     assert (failures(again), changes(again)) == ([], {})
-    assert compute.invocation("docker") == after
+    assert (run_of(compute), reloads(compute)) == (before, 1)
 
     assert failures(minion.apply("docker_registry.clean")) == []
     assert json.loads(compute.read(DAEMON_JSON)) == SITE
+    assert (run_of(compute), reloads(compute)) == (before, 2)
+    assert trusted(compute) == set(SITE["insecure-registries"])
+
+
+@pytest.fixture
+def plain(boot):
+    """Return a host on which docker runs and is told of no registry in its file."""
+    host = boot("plain")
+    host.write(
+        DAEMON_JSON, json.dumps({key: value for key, value in SITE.items() if key != "insecure-registries"})
+    )
+    return host
+
+
+def with_docker(host, options=""):
+    """Install docker, with options on its command line."""
+    if options:
+        host.write(
+            "/etc/systemd/system/docker.service.d/site.conf",
+            f"[Service]\nEnvironment=DOCKER_OPTS={options}\n",
+        )
+    host.output("apt-get", "install", "-qq", "docker.io")
+    return host
+
+
+def test_what_runs_goes_on_while_docker_is_told_of_a_registry_and_forgets_it_again(plain, vendor):
+    host = with_docker(plain)
+    site = json.loads(host.read(DAEMON_JSON))
+    before = run_of(host)
+    minion = minion_on(host, vendor.pillar("mirror.example.com"))
+    assert failures(minion.apply("docker_registry.engine")) == []
+    assert trusted(host) == {"mirror.example.com:5000"}
+    # Docker forgets at a reload what the file no longer names, not what is in no list at all.
+    assert failures(minion.apply("docker_registry.clean")) == []
+    assert trusted(host) == set()
+    assert json.loads(host.read(DAEMON_JSON)) == site
+    assert run_of(host) == before
+    again = minion.apply("docker_registry.clean")
+    assert (failures(again), changes(again)) == ([], {})
+
+
+def test_a_reload_that_somebody_has_missed_is_made_up_for(compute, vendor):
+    before = run_of(compute)
+    names = [*SITE["insecure-registries"], "mirror.example.com:5000"]
+    compute.write(DAEMON_JSON, json.dumps({**SITE, "insecure-registries": names}))
+    minion = minion_on(compute, vendor.pillar("mirror.example.com"))
+    plan = minion.apply("docker_registry.engine", test=True)
+    assert set(changes(plan)) == {"Docker is reloaded"}
+    assert trusted(compute) == set(SITE["insecure-registries"])
+    answer = minion.apply("docker_registry.engine")
+    assert (failures(answer), set(changes(answer))) == ([], {"Docker is reloaded"})
+    assert (trusted(compute), run_of(compute)) == (set(names), before)
+
+
+def test_a_docker_that_would_forget_registries_at_a_reload_is_left_to_the_operator(compute, vendor):
+    site = {**SITE, "registry-mirrors": ["http://cache.example.com"]}
+    compute.write(DAEMON_JSON, json.dumps(site))
+    compute.output("systemctl", "restart", "docker")
+    before = run_of(compute)
+    minion = minion_on(compute, vendor.pillar("mirror.example.com"))
+    for _ in range(2):
+        (failure,) = failures(minion.apply("docker_registry.engine"))
+        assert failure.startswith("Docker is reloaded: docker 20.10.")
+        assert "would forget all its insecure registries at a reload" in failure
+        assert (run_of(compute), trusted(compute)) == (before, set(SITE["insecure-registries"]))
+    compute.output("systemctl", "restart", "docker")
+    answer = minion.apply("docker_registry.engine")
+    assert (failures(answer), changes(answer)) == ([], {})
+
+
+def test_a_docker_with_registries_on_its_command_line_gets_no_file_with_which_it_would_not_start(
+    plain, vendor
+):
+    host = with_docker(plain, "--insecure-registry=site.example.com:5000")
+    before = host.read(DAEMON_JSON), run_of(host)
+    minion = minion_on(host, vendor.pillar("mirror.example.com"))
+    for test in (True, False):
+        (failure, *_) = failures(minion.apply("docker_registry.engine", test=test))
+        assert failure.startswith(
+            "Docker trusts the registries through its daemon.json: docker runs with --inse"
+        )
+    assert (host.read(DAEMON_JSON), run_of(host)) == before
+    minion.set_pillar({"docker_registry": vendor.pillar("site.example.com")})
+    answer = minion.apply("docker_registry.engine")
+    assert (failures(answer), changes(answer)) == ([], {})
+    host.write(DAEMON_JSON, "{")
+    for target in ("engine", "clean"):
+        (failure, *_) = failures(minion.apply(f"docker_registry.{target}"))
+        assert ": /etc/docker/daemon.json is no JSON (" in failure
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from _registry_config_read import read_settings
 from _registry_host_engines import (
     EngineFileError,
     add_to_daemon_json,
@@ -13,8 +14,11 @@ from _registry_host_engines import (
     daemon_settings,
     drop_from_daemon_json,
     drop_from_sysconfig,
+    insecure_registries,
     names_insecure_registries,
+    pulled_from,
     registries_conf,
+    without_empty_list,
 )
 
 LOCAL, UPSTREAM = "mirror.example.com:5000", "up.example.com:80"
@@ -194,10 +198,42 @@ def test_daemon_json_that_names_us_stays_byte_for_byte(text):
     assert add_to_daemon_json(text, [LOCAL]) == text
 
 
-def test_daemon_json_of_ours_alone_goes_whole():
-    assert drop_from_daemon_json(add_to_daemon_json("", BOTH), BOTH) == ""
-    assert drop_from_daemon_json("", BOTH) == ""
-    assert drop_from_daemon_json('{"debug": true}', BOTH) == '{"debug": true}'
+def test_daemon_json_keeps_an_empty_list_for_the_reload_and_then_goes_whole():
+    # Docker forgets no registry at a reload for a list that is not there.
+    forgotten = drop_from_daemon_json(add_to_daemon_json("", BOTH), BOTH)
+    assert json.loads(forgotten) == {"insecure-registries": []}
+    assert without_empty_list(forgotten) == ""
+    assert json.loads(without_empty_list('{"debug": true, "insecure-registries": []}')) == {"debug": True}
+
+
+@pytest.mark.parametrize("text", ["", '{"debug": true}', '{"insecure-registries":["site:1"]}'])
+def test_daemon_json_that_does_not_name_us_is_not_touched_by_clean(text):
+    assert drop_from_daemon_json(text, BOTH) == text
+    assert without_empty_list(text) == text
+
+
+FLAGGED = [
+    "/usr/sbin/dockerd",
+    "-H",
+    "fd://",
+    "--insecure-registry",
+    LOCAL,
+    f"--insecure-registry={UPSTREAM}",
+]
+
+
+def test_daemon_json_is_not_needed_where_the_command_line_names_us():
+    assert add_to_daemon_json('{"debug": true}', BOTH, beside=FLAGGED) == '{"debug": true}'
+
+
+def test_daemon_json_gets_no_list_beside_one_of_the_command_line_with_which_docker_would_not_start():
+    with pytest.raises(
+        EngineFileError, match=r"would refuse insecure-registries in .* beside it; give other:1"
+    ):
+        add_to_daemon_json("", ["other:1"], beside=FLAGGED)
+    assert json.loads(add_to_daemon_json("", BOTH, beside=["/usr/sbin/dockerd", "-H", "fd://"])) == {
+        "insecure-registries": BOTH
+    }
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '"x"', "{'a': 1}"])
@@ -211,6 +247,7 @@ def test_the_key_alone_decides_where_docker_is_told():
     assert not names_insecure_registries('{"debug": true}')
     assert not names_insecure_registries("")
     assert daemon_settings(" \n") == {}
+    assert insecure_registries('{"insecure-registries": null}') == []
 
 
 def test_podman_gets_version_two_of_its_format():
@@ -218,3 +255,39 @@ def test_podman_gets_version_two_of_its_format():
         '[[registry]]\nlocation = "a:5000"\ninsecure = true\n\n'
         '[[registry]]\nlocation = "[fd00::1]:5000"\ninsecure = true\n'
     )
+
+
+def names_pulled_from(*, is_el7=False, is_undercloud=False, is_here=True, **pillar):
+    upstream = {"host": "up.example.com", "port": 80, "tls": False}
+    local = {"host": "mirror.example.com", "port": 5000}
+    given = {"local": local, "upstream": upstream, "images": ["cron"], **pillar}
+    settings = read_settings(given, host="here")
+    endpoints = pulled_from(
+        settings,
+        is_el7=is_el7,
+        is_undercloud=is_undercloud,
+        is_here=lambda name: name == LOCAL[:-5] and is_here,
+    )
+    return [endpoint.name for endpoint in endpoints]
+
+
+def test_engines_pull_from_the_mirror_alone():
+    assert names_pulled_from() == [LOCAL]
+    assert names_pulled_from(is_undercloud=True) == [LOCAL]
+
+
+def test_on_enterprise_linux_7_both_are_named_as_by_the_role():
+    assert names_pulled_from(is_el7=True) == BOTH
+
+
+def test_an_undercloud_whose_command_line_uploads_pulls_from_upstream():
+    uploads = {"undercloud": {"upload_with": "openstack"}}
+    assert names_pulled_from(is_undercloud=True, **uploads) == BOTH
+    assert names_pulled_from(is_undercloud=False, **uploads) == [LOCAL]
+
+
+def test_the_host_of_a_registry_whose_image_comes_from_upstream_pulls_from_there():
+    image = {"registry": {"image": f"{UPSTREAM}/library/registry:2"}}
+    assert names_pulled_from(**image) == BOTH
+    assert names_pulled_from(is_here=False, **image) == [LOCAL]
+    assert names_pulled_from(registry={"image": f"{UPSTREAM}80/library/registry:2"}) == [LOCAL]
