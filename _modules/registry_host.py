@@ -13,6 +13,8 @@ import secrets
 import socket
 from pathlib import PurePosixPath
 
+import salt.utils.systemd
+
 import _registry_host_address as address
 import _registry_host_guard as guard
 import _registry_host_service as host
@@ -78,7 +80,9 @@ def should_manage(what):
 
     Args:
         what (str): ``package``, ``container``, ``quadlet`` or ``unit`` (ways to install the registry),
-            ``service``, ``push`` (the second one), or what it reads: ``certificate``, ``key``, ``htpasswd``.
+            ``service``, or what it reads: ``certificate``, ``key``, ``htpasswd``; ``push`` (the second
+            service), ``push_unit``, ``push_quadlet`` or ``push_script`` (ways to run that), or ``single``
+            (there is a registry and no second service).
 
     Returns:
         bool: true if the state should run.
@@ -227,7 +231,7 @@ def text(of):
     return getattr(_settings().service, of)
 
 
-def container_unit(kind, name, config, storage_default):
+def container_unit(kind, name, config, storage_default, push=False):
     """
     The unit that runs the registry's image under podman.
 
@@ -236,6 +240,7 @@ def container_unit(kind, name, config, storage_default):
         name (str): the service.
         config (str): path of the registry's configuration file.
         storage_default (str): where the images lie unless the pillar says.
+        push (bool): it is the second service, through which this host alone pushes.
 
     Returns:
         str: the unit's text.
@@ -252,16 +257,17 @@ def container_unit(kind, name, config, storage_default):
         config=config,
         storage=storage(storage_default),
         files=tuple(filter(None, (_tls_path(part, config) for part in ("certificate", "key")))),
+        socket_directory=host.PUSH_DIRECTORY if push else "",
     )
     return units.quadlet(container) if kind == "quadlet" else units.unit(container)
 
 
 def is_our_unit(file):
     """
-    Whether ``container_unit`` wrote a unit.
+    Whether this formula wrote a unit or an init script.
 
     Args:
-        file (str): path of the unit.
+        file (str): path of it.
 
     Returns:
         bool: true if it did.
@@ -272,7 +278,7 @@ def is_our_unit(file):
 
         salt '*' registry_host.is_our_unit /etc/systemd/system/registry.service
     """
-    return _text(file).startswith(units.UNIT_MARK)
+    return units.is_ours(_text(file))
 
 
 def purges():
@@ -390,6 +396,7 @@ def _site(file, storage_default):
         key=_tls_path("key", file),
         htpasswd=_beside(file, "htpasswd") if service.htpasswd else "",
         token=service.token,
+        readonly=host.has_push_instance(service),
     )
 
 
@@ -418,6 +425,14 @@ def _has_quadlet():
     return bool(version) and __salt__["pkg.version_cmp"](version, "4.4") >= 0
 
 
+def _has_systemd():
+    return salt.utils.systemd.booted(__context__)
+
+
+def _pushes():
+    return host.has_push_instance(_settings().service)
+
+
 def _version(package):
     """The version that is installed or that an installation would bring; empty if there is none."""
     return __salt__["pkg.version"](package) or __salt__["pkg.latest_version"](package)
@@ -441,7 +456,11 @@ _CONDITIONS = {
     "unit": lambda: _way() == "container" and not _has_quadlet(),
     "container": lambda: _way() == "container",
     "service": lambda: _way() != "none",
-    "push": lambda: host.has_push_instance(_settings().service),
+    "push": lambda: _pushes(),
+    "push_unit": lambda: _pushes() and (_has_systemd() if _way() == "package" else not _has_quadlet()),
+    "push_quadlet": lambda: _pushes() and _way() == "container" and _has_quadlet(),
+    "push_script": lambda: _pushes() and _way() == "package" and not _has_systemd(),
+    "single": lambda: _way() != "none" and not _pushes(),
     "certificate": lambda: host.is_pem(_settings().service.certificate),
     "key": lambda: host.is_pem(_settings().service.key),
     "htpasswd": lambda: bool(_settings().service.htpasswd),

@@ -88,10 +88,10 @@ def storage(name, default, user, group):
 
 def unit_absent(name):
     """
-    Remove a unit that ``registry_host.container_unit`` wrote, and no other.
+    Remove a unit or an init script that this formula wrote, and no other.
 
     Args:
-        name (str): path of the unit.
+        name (str): path of it.
 
     Returns:
         dict: as ``file.absent`` gives it.
@@ -106,7 +106,8 @@ def unit_absent(name):
         return _ret(name, True, f"There is no {name}")
     if not __salt__["registry_host.is_our_unit"](name):
         return _ret(name, True, f"{name} was not written by this formula")
-    if not __opts__["test"] and name.endswith(".service"):
+    # A quadlet has no link of its own in a target.
+    if not __opts__["test"] and not name.endswith(".container"):
         __salt__["registry_service.control"](name.rpartition("/")[2], "disable")
     ret = __states__["file.absent"](name)
     if not __opts__["test"]:

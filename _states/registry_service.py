@@ -17,13 +17,14 @@ _LEFT_ALONE = "Nothing to configure on this host"
 _AND_CONTAINERS = ", and with it the containers that run without live-restore"
 
 
-def running(name):
+def running(name, instance="service"):
     """
     Run the registry, now and at boot, and wait until it answers. It restarts when something that this state
     watches changes, or when it is running but does not answer, such as after a change of port.
 
     Args:
         name (str): the service.
+        instance (str): ``service``, which clients reach, or ``push``, the second one behind a socket.
 
     Returns:
         dict: result False where the service does not come up.
@@ -36,25 +37,29 @@ def running(name):
             - watch:
               - file: /etc/docker/registry/config.yml
     """
-    if not __salt__["registry_host.should_manage"]("service"):
+    if not __salt__["registry_host.should_manage"](instance):
         return _ret(name, True, _LEFT_ALONE)
+    if not __opts__["test"]:
+        # A unit made from a quadlet is there, and to be started at boot, once systemd has read it.
+        __salt__["registry_service.reload_units"]()
     changes = _what_starts(name)
-    if changes.get("now") == "started" and __salt__["registry_service.answers"]():
-        return _refused(name, f"{name} cannot start: another program has its port {_port()}")
+    if changes.get("now") == "started" and __salt__["registry_service.answers"](instance=instance):
+        return _refused(name, f"{name} cannot start: another program has its {_place(instance)}")
     if __opts__["test"]:
         return _planned(name, changes)
-    if not changes and not __salt__["registry_service.answers"](patience=_SECONDS_TO_ANSWER):
-        return mod_watch(name, "running")
-    return _start(name, changes) or _answering(name, changes)
+    if not changes and not __salt__["registry_service.answers"](_SECONDS_TO_ANSWER, instance):
+        return mod_watch(name, "running", instance)
+    return _start(name, changes) or _answering(name, instance, changes)
 
 
-def mod_watch(name, sfun="", **_):
+def mod_watch(name, sfun="", instance="service", **_):
     """
     Restart the service; an engine only where it runs.
 
     Args:
         name (str): the service.
         sfun (str): the state that watches.
+        instance (str): see ``running``.
 
     Returns:
         dict: result False where the service does not come up again.
@@ -68,8 +73,10 @@ def mod_watch(name, sfun="", **_):
         return {**plan, "comment": plan["comment"] + _AND_CONTAINERS} if is_engine else plan
     # Not the init script's own restart: it starts the new server while the old one still holds the port.
     _stop(name)
-    come_up = _staying if is_engine else _answering
-    return _start(name, {"now": "started"}) or come_up(name, changes)
+    refused = _start(name, {"now": "started"})
+    if refused:
+        return refused
+    return _staying(name, changes) if is_engine else _answering(name, instance, changes)
 
 
 def engine_running(name, start=False):
@@ -187,12 +194,14 @@ def _stop(name):
     return True
 
 
-def _answering(name, changes):
+def _answering(name, instance, changes):
     in_container = __salt__["registry_host.should_manage"]("container")
     deadline = time.monotonic() + (_SECONDS_TO_PULL if in_container else _SECONDS_TO_START)
-    while not __salt__["registry_service.answers"](patience=1):
+    while not __salt__["registry_service.answers"](1, instance):
         if time.monotonic() > deadline or not __salt__["registry_service.control"](name, "status"):
-            return _ret(name, False, f"{name} does not answer on port {_port()}; its log says why", changes)
+            return _ret(
+                name, False, f"{name} does not answer on {_place(instance)}; its log says why", changes
+            )
     return _staying(name, changes)
 
 
@@ -209,6 +218,10 @@ def _planned(name, changes):
         next(iter(changes.values()))
     ]
     return _ret(name, None, f"Would {verb} {name}", changes)
+
+
+def _place(instance):
+    return __salt__["registry_push.socket"]() if instance == "push" else f"port {_port()}"
 
 
 def _port():

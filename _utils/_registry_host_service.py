@@ -38,6 +38,12 @@ def push_socket(port: int) -> str:
     return f"{PUSH_DIRECTORY}/{port}.sock"
 
 
+def is_push_config(config: Mapping[str, Any]) -> bool:
+    """Whether a whole configuration is one of ``push_config``."""
+    http = config.get("http")
+    return isinstance(http, Mapping) and str(http.get("addr", "")).startswith(f"{PUSH_DIRECTORY}/")
+
+
 def has_push_instance(service: Service) -> bool:
     """Whether pushes go to a second server over the same storage, and the one of the network is read-only.
 

@@ -1,6 +1,8 @@
 # Undoes what the other states did, and nothing else. The images stay unless docker_registry:registry:purge is true;
 # docker and podman stay installed, as other containers may run in them by now.
 {%- from 'docker_registry/map.jinja' import names with context %}
+{%- set push = names.service ~ '-push' %}
+{%- set push_config = names.config.rpartition('/')[0] ~ '/push.yml' %}
 
 include:
   - .modules
@@ -8,6 +10,13 @@ include:
 Registry is stopped:
   registry_service.stopped:
     - name: {{ names.service | json }}
+    - require:
+      - test: Modules of the formula are loaded
+
+Registry for pushes is absent:
+  registry_push.absent:
+    - name: {{ push | json }}
+    - config: {{ push_config | json }}
     - require:
       - test: Modules of the formula are loaded
 {%- if names.init_script %}
@@ -41,6 +50,7 @@ Previous configuration is restored:
   registry_backup.files_restored:
     - require:
       - registry_service: Registry is stopped
+      - registry_push: Registry for pushes is absent
 
 Registry package is removed unless it was installed before:
   registry_backup.package_restored:
@@ -60,6 +70,7 @@ Images are purged if the pillar says so:
     - default: {{ names.storage | json }}
     - require:
       - registry_service: Registry is stopped
+      - registry_push: Registry for pushes is absent
 
 Registry port is closed:
   registry_firewall.port_closed:

@@ -87,3 +87,20 @@ Registry is configured:
         what: service
     - require:
       - file: Configuration directory exists
+
+# Of the second service, through which this host alone pushes. It shares the secret, so that an upload may go on through
+# either of them.
+Registry is configured for pushes of this host:
+  file.serialize:
+    - name: {{ directory }}/push.yml
+    - dataset: __slot__:salt:registry_host.push_config({{ names.config }}, {{ names.storage }})
+    - serializer: yaml
+    - user: __slot__:salt:registry_host.owner({{ names.user }})
+    - group: __slot__:salt:registry_host.owner({{ names.group }})
+    - mode: '0600'
+    - show_changes: false
+    - onlyif:
+      - fun: registry_host.should_manage
+        what: push
+    - require:
+      - file: Registry is configured

@@ -21,6 +21,11 @@ extend:
       - require:
         - file: Podman trusts the registries
         - registry_engine: Podman trusts the CAs of the registries
+  Registry for pushes is running:
+    registry_service:
+      - require:
+        - file: Podman trusts the registries
+        - registry_engine: Podman trusts the CAs of the registries
   # The command line asks the registry whether it speaks TLS.
   Undercloud image list is prepared:
     registry_undercloud:
@@ -35,6 +40,7 @@ extend:
     registry_sync:
       - require:
         - registry_undercloud: Undercloud images are uploaded
+        - registry_service: Registry for pushes is running
   Registry serves the images:
     registry_sync:
       - require:

@@ -15,6 +15,7 @@ Previous configuration is saved:
       - {{ directory }}/tls-certificate.pem
       - {{ directory }}/tls-key.pem
       - {{ directory }}/htpasswd
+      - {{ directory }}/push.yml
     - require:
       - registry_host: Registry is left alone unless forced
 
