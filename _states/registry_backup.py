@@ -127,8 +127,10 @@ def _file_restored(path, kept):
         return __states__["file.absent"](path)
     text = kept["text"]
     owner = {key: kept[key] for key in ("user", "group", "mode")}
+    # Salt takes the last end of a line for its own.
+    contents = f"{text}\n"
     return __states__["file.managed"](
-        path, contents=text, contents_newline=False, show_changes=False, **owner
+        path, contents=contents, contents_newline=False, show_changes=False, **owner
     )
 
 

@@ -12,7 +12,15 @@ from typing import Any
 
 import pytest
 
-from support.hosts import Host, HostedMinion, Wire, root_filesystem, salt_environments, why_no_hosts
+from support.hosts import (
+    RECIPE_EL10,
+    Host,
+    HostedMinion,
+    Wire,
+    root_filesystem,
+    salt_environments,
+    why_no_hosts,
+)
 from support.images import Image, Layer, docker_image, runnable_image, static_busybox
 from support.registries import Distribution, registry_binary
 from support.registry_content import push
@@ -61,6 +69,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def host_root() -> Path:
     """Return the root that all hosts boot from."""
     return root_filesystem(REPOSITORY_ROOT / ".cache")
+
+
+@pytest.fixture(scope="session")
+def host_root_el10() -> Path:
+    """Return the root of a host with a podman that has quadlet."""
+    return root_filesystem(REPOSITORY_ROOT / ".cache", RECIPE_EL10)
 
 
 @pytest.fixture(scope="session", params=sorted(ENVIRONMENTS))
@@ -113,12 +127,12 @@ def _booter(
 ) -> Iterator[Callable[..., Host]]:
     with ExitStack() as running:
 
-        def boot(name: str, salt: str = SALT) -> Host:
+        def boot(name: str, salt: str = SALT, kind: type[Host] = Host, **others: Any) -> Host:
             docker, podman = tmp_path_factory.mktemp("docker"), tmp_path_factory.mktemp("podman")
-            host = Host(
+            host = kind(
                 name,
-                root=root,
                 wire=wire,
+                **{"root": root, **others},
                 directory=tmp_path_factory.mktemp(name),
                 environment=ENVIRONMENTS.get(salt, Path(sys.prefix)),
                 # An engine's storage cannot lie on the overlay that the rest of the host is.

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import http.client
+import json
+import socket
 import urllib.error
 import urllib.request
 
@@ -15,6 +19,7 @@ DIRECTORY = "/run/docker_registry"
 SOCKET = f"{DIRECTORY}/5000.sock"
 SERVICE, PUSH = "docker-registry", "docker-registry-push"
 CONFIG, PUSH_CONFIG = "/etc/docker/registry/config.yml", "/etc/docker/registry/push.yml"
+PAST = "/var/lib/docker_registry/before.json"
 UNIT = f"/etc/systemd/system/{PUSH}.service"
 IMAGE = "/v2/tools/busybox"
 WRITES = (
@@ -34,6 +39,27 @@ def status(host, method, path):
     except urllib.error.HTTPError as refused:
         refused.close()
         return refused.code
+
+
+class SocketConnection(http.client.HTTPConnection):
+    """A client of a Unix socket."""
+
+    def __init__(self, path):
+        super().__init__("localhost")
+        self._path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self._path)
+
+
+def asked(client, method, location, body=b""):
+    """Send a part of an upload, and return where it goes on."""
+    path = location.removeprefix(f"http://{client.host}:5000")
+    client.request(method, path, body, {"Content-Type": "application/octet-stream"})
+    answer = client.getresponse()
+    assert (answer.status // 100, answer.read()) == (2, b"")
+    return answer.headers["Location"]
 
 
 def good(answer):
@@ -111,6 +137,7 @@ def test_what_the_second_service_does_not_read_does_not_restart_it(boot, vendor)
     minion = minion_on(host, pillar)
     good(minion.apply("docker_registry"))
     before = [host.invocation(service) for service in (SERVICE, PUSH)]
+    pillar["local"].update(username="ada", password="a-long-password")
     told = good(apply_with(minion, pillar, htpasswd={"ada": "a-long-password"}))
     assert {"Registry is configured", "Registry is running"} <= set(told)
     assert "Registry for pushes is running" not in told
@@ -122,7 +149,9 @@ def test_what_the_second_service_does_not_read_does_not_restart_it(boot, vendor)
 def test_clean_removes_both_and_restores_what_was_here(boot, vendor):
     host = boot("before")
     host.output("apt-get", "install", "-qq", SERVICE)
-    site = host.read(CONFIG)
+    site = "version: 0.1\nhttp: {addr: ':5999'}\nstorage: {filesystem: {rootdirectory: /srv/site}}"
+    host.write(CONFIG, site)
+    host.output("systemctl", "restart", SERVICE)
     host.write(PUSH_CONFIG, "of: the site\n")
     minion = minion_on(host, vendor.pillar(host.address))
     good(minion.apply("docker_registry"))
@@ -137,6 +166,38 @@ def test_clean_removes_both_and_restores_what_was_here(boot, vendor):
         assert host.run("test", "-e", gone).returncode == 1, gone
     assert host.output("systemctl", "list-units", "--all", "--plain", "--no-legend", PUSH) == ""
     assert good(minion.apply("docker_registry.clean")) == {}
+
+
+def as_of_the_former_layout(host):
+    """Take from what is kept of the host's past what a version with one service did not keep."""
+    past = json.loads(host.read(PAST))
+    del past["files"][PUSH_CONFIG]
+    host.write(PAST, json.dumps(past))
+
+
+def test_one_service_becomes_two_and_loses_no_image_and_no_upload(boot, vendor, wire):
+    host = boot("former")
+    pillar = vendor.pillar(host.address)
+    minion = minion_on(host, pillar)
+    good(apply_with(minion, pillar, push="everyone"))
+    as_of_the_former_layout(host)
+    half, other = b"half" * 1000, b"other" * 1000
+    with wire.entered():
+        client = http.client.HTTPConnection(host.address, 5000, timeout=10)
+        begun = asked(client, "POST", f"{IMAGE}/blobs/uploads/")
+        patched = asked(client, "PATCH", begun, half)
+        client.close()
+    told = good(apply_with(minion, pillar))
+    assert "Images are mirrored" not in told
+    client = SocketConnection(str(host.path(SOCKET)))
+    digest = hashlib.sha256(half + other).hexdigest()
+    asked(client, "PUT", f"{asked(client, 'PATCH', patched, other)}&digest=sha256:{digest}")
+    client.close()
+    with wire.entered():
+        assert status(host, "GET", f"{IMAGE}/blobs/sha256:{digest}") == 200
+    good(minion.apply("docker_registry.clean"))
+    assert not host.path(PUSH_CONFIG).exists()
+    assert host.run("test", "-e", DIRECTORY).returncode == 1
 
 
 def test_everyone_may_push_where_the_pillar_says_and_then_nobody_again(boot, vendor, wire):

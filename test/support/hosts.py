@@ -23,7 +23,10 @@ from typing import Any
 from support.salt_minion import Answer, Minion, answer_of
 
 TOOLS = ("mmdebstrap", "systemd-nspawn", "nsenter", "ip")
-RELEASE = "bookworm"
+RECIPE, RECIPE_EL10 = (Path(__file__).with_name(name) for name in ("host_root", "host_root_el10"))
+RELEASES = {RECIPE: "bookworm", RECIPE_EL10: "trixie"}
+# Of systemd, where podman is to have control groups of its own: https://systemd.io/CONTAINER_INTERFACE/
+UNIFIED_CGROUPS = ("--system-call-filter=bpf", "--capability=CAP_BPF")
 # python3 for the libraries that any build of Python wants; the rest is what hosts of that kind have.
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "ca-certificates", "procps", "python3"),
@@ -32,6 +35,8 @@ PACKAGES = (
 # Where a control group of our own makes a container's systemd happy: v1 and hybrid, else v2.
 CGROUPS = ("/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified")
 CLONE_NEWNET = 0x40000000
+# Hexadecimal digits of a root's name.
+FINGERPRINT = 12
 SECONDS_TO_BOOT = 60.0
 SECONDS_TO_STOP = 20.0
 SECONDS_FOR_A_COMMAND = 300.0
@@ -58,15 +63,15 @@ def salt_environments(checkout: Path) -> dict[str, Path]:
     return {path.parents[1].name[-4:]: path.parents[1] for path in programs}
 
 
-def root_filesystem(cache: Path) -> Path:
+def root_filesystem(cache: Path, recipe: Path = RECIPE) -> Path:
     """Return the root that hosts boot from, made below `cache` where it is not there yet."""
-    recipe = Path(__file__).with_name("host_root")
-    root = cache / f"host-root-{_fingerprint(recipe)}"
+    kind = recipe.name.replace("_", "-")
+    root = cache / f"{kind}-{_fingerprint(recipe)}"
     cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "host-root.lock").open("w") as lock:
+    with (cache / f"{kind}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not root.is_dir():
-            for old in cache.glob("host-root-*"):
+            for old in cache.glob(f"{kind}-{'?' * FINGERPRINT}"):
                 shutil.rmtree(old)
             _make_root(recipe, root)
     return root
@@ -142,6 +147,7 @@ class Host:
         directory: Path,
         environment: Path,
         binds: Mapping[Path, str] | None = None,
+        unified: bool = False,
     ) -> None:
         self.name = name
         self.directory = directory.resolve()
@@ -151,6 +157,7 @@ class Host:
         self._machine = f"{name}-{os.getpid()}"
         self._root = root
         self._binds = binds or {}
+        self._unified = unified
         self._nspawn: subprocess.Popen[bytes] | None = None
         self._leader = 0
 
@@ -212,7 +219,10 @@ class Host:
         return self.run("systemctl", "is-active", "--quiet", service).returncode == 0
 
     def __enter__(self) -> Host:
-        self._nspawn = _spawn_in_cgroups(self._machine, self._nspawn_command(), self.directory)
+        command = self._nspawn_command()
+        if self._unified:
+            command = ["env", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", *command]
+        self._nspawn = _spawn_in_cgroups(self._machine, command, self.directory)
         try:
             self._leader = self._wait_until_booted()
         except BaseException:
@@ -257,6 +267,7 @@ class Host:
             *("--register=no", "--keep-unit", "--boot", "--console=read-only", "--volatile=overlay"),
             *(f"--hostname={self.name}", f"--network-namespace-path=/run/netns/{self.namespace}"),
             *("--capability=CAP_NET_ADMIN", "--resolv-conf=off", "--timezone=off", "--link-journal=no"),
+            *(UNIFIED_CGROUPS if self._unified else ()),
             *binds,
         ]
 
@@ -268,13 +279,39 @@ class Host:
         while time.monotonic() < deadline and self._nspawn.poll() is None:
             # Asked anew each time: the first child is one that only prepares the way.
             leader = int((children.read_text().split() or ["0"])[0])
-            if leader and _is_booted(leader):
+            if leader and self._is_up(leader):
                 return leader
             time.sleep(0.05)
         raise HostError(f"{self.name} did not boot: {self._console()}")
 
+    def _is_up(self, leader: int) -> bool:
+        return _is_booted(leader)
+
     def _console(self) -> str:
         return (self.directory / "console.log").read_text(errors="replace")[-3000:]
+
+
+class HostWithoutSystemd(Host):
+    """A host that has systemd and does not run it, such as a container for one program."""
+
+    def run(self, *command: str, timeout: float = SECONDS_FOR_A_COMMAND) -> subprocess.CompletedProcess[str]:
+        """Run a command inside."""
+        return subprocess.run(
+            [*_enter(self._leader), *self._surroundings(), *command],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=timeout,
+            check=False,
+        )
+
+    def _nspawn_command(self) -> list[str]:
+        options = ["--as-pid2" if word == "--boot" else word for word in super()._nspawn_command()]
+        return [*options, "sh", "-c", "touch /run/up && exec sleep infinity"]
+
+    def _is_up(self, leader: int) -> bool:
+        asked = [*_enter(leader), "test", "-e", "/run/up"]
+        return subprocess.run(asked, capture_output=True, check=False).returncode == 0
 
 
 class HostedMinion(Minion):
@@ -304,6 +341,11 @@ def become_el9(host: Host) -> None:
     host.output("sh", "/srv/become", "9")
 
 
+def become_el10(host: Host) -> None:
+    """Make a host of RECIPE_EL10, before it has met Salt, an AlmaLinux 10 with podman and quadlet."""
+    host.output("sh", "/srv/become")
+
+
 def _enter(leader: int) -> list[str]:
     return ["nsenter", "-t", str(leader), "-a"]
 
@@ -315,13 +357,13 @@ def _is_booted(leader: int) -> bool:
 
 
 def _make_root(recipe: Path, root: Path) -> None:
-    unfinished = root.with_name("unfinished")
+    unfinished = root.with_name(f"unfinished-{recipe.name}")
     shutil.rmtree(unfinished, ignore_errors=True)
     done = subprocess.run(
         [
             *("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}"),
             *("--dpkgopt=force-unsafe-io", "--skip=cleanup/apt", '--aptopt=APT::Install-Recommends "false"'),
-            *(f"--customize-hook={recipe / 'customize'}", RELEASE, str(unfinished)),
+            *(f"--customize-hook={recipe / 'customize'}", RELEASES[recipe], str(unfinished)),
         ],
         capture_output=True,
         text=True,
@@ -335,8 +377,8 @@ def _make_root(recipe: Path, root: Path) -> None:
 
 def _fingerprint(recipe: Path) -> str:
     files = sorted(path for path in recipe.rglob("*") if path.is_file() and path.suffix != ".pyc")
-    content = [repr((RELEASE, PACKAGES)).encode(), *(path.read_bytes() for path in files)]
-    return hashlib.sha256(b"\0".join(content)).hexdigest()[:12]
+    content = [repr((RELEASES[recipe], PACKAGES)).encode(), *(path.read_bytes() for path in files)]
+    return hashlib.sha256(b"\0".join(content)).hexdigest()[:FINGERPRINT]
 
 
 def _spawn_in_cgroups(name: str, command: Sequence[str], directory: Path) -> subprocess.Popen[bytes]:
