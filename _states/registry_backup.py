@@ -127,11 +127,9 @@ def _file_restored(path, kept):
         return __states__["file.absent"](path)
     text = kept["text"]
     owner = {key: kept[key] for key in ("user", "group", "mode")}
-    # Salt takes the last end of a line for its own.
-    contents = f"{text}\n"
-    return __states__["file.managed"](
-        path, contents=contents, contents_newline=False, show_changes=False, **owner
-    )
+    # Without a new line Salt would take away all that the text ends with.
+    whole = {"contents": text, "contents_newline": text.endswith("\n")}
+    return __states__["file.managed"](path, **whole, show_changes=False, **owner)
 
 
 def _restoring_actions(name, before):

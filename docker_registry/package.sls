@@ -37,6 +37,18 @@ Podman is installed:
     - require:
       - registry_backup: Previous configuration is saved
 
+# Of an older podman: it would hide what is generated from a quadlet.
+Units beside the quadlets are absent:
+  registry_host.unit_absent:
+    - names:
+      - /etc/systemd/system/{{ names.service }}.service
+      - /etc/systemd/system/{{ names.service }}-push.service
+    - onlyif:
+      - fun: registry_host.should_manage
+        what: quadlet
+    - require:
+      - registry_backup: Previous configuration is saved
+
 Registry has a quadlet:
   file.managed:
     - name: /etc/containers/systemd/{{ names.service }}.container

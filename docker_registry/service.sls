@@ -21,6 +21,7 @@ Registry is running:
       - registry_htpasswd: Registry htpasswd file is managed
       - file: Registry has a quadlet
       - file: Registry has a unit
+      - registry_host: Units beside the quadlets are absent
 
 Registry for pushes has a quadlet:
   file.managed:
@@ -66,6 +67,7 @@ Registry for pushes is running:
       - file: Registry is configured for pushes of this host
       - file: Registry for pushes has a quadlet
       - file: Registry for pushes has a unit
+      - registry_host: Units beside the quadlets are absent
       - file: Registry for pushes has an init script
 
 Registry for pushes is absent where everyone may push:
