@@ -416,7 +416,10 @@ def _found_way():
     """Enterprise Linux from 8 on has no package, newer Fedoras may have none."""
     if __grains__["os_family"] != "RedHat" or __grains__.get("osmajorrelease", 0) < 8:
         return "package"
-    return "package" if _version("docker-distribution") else "container"
+    name = "docker-distribution"
+    # To pkg.latest_version a package that is in no repository would be an error in Salt's log.
+    offered = __salt__["pkg.version"](name) or __salt__["pkg.list_repo_pkgs"](name)
+    return "package" if offered else "container"
 
 
 def _has_quadlet():

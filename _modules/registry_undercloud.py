@@ -7,7 +7,9 @@ The pillar ``docker_registry:undercloud`` says how; see ``pillar.example`` and `
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
+import salt.utils.systemd
 from salt.exceptions import CommandExecutionError
 
 import _registry_config_minion as here
@@ -308,6 +310,9 @@ _LOOKS = {
 
 
 def _services():
+    if __grains__["os_family"] == "Debian" and not salt.utils.systemd.booted(__context__):
+        # Salt would first ask for a runlevel, and have it in its log as an error that there is none.
+        return [path.name for path in Path("/etc/init.d").glob("*")]
     return __salt__["service.get_all"]() if "service.get_all" in __salt__ else []
 
 

@@ -25,6 +25,7 @@ def packages(**versions):
     return {
         "pkg.version": lambda name: "",
         "pkg.latest_version": lambda name: versions.get(name.replace("-", "_"), ""),
+        "pkg.list_repo_pkgs": lambda name: {name: ["1"]} if name.replace("-", "_") in versions else {},
         "pkg.version_cmp": lambda one, other: (one > other) - (one < other),
         "registry_backup.is_ours": lambda: False,
         "registry_service.answers": lambda: False,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from dataclasses import replace
+
 import pytest
 import yaml
 
@@ -10,15 +13,26 @@ from _registry_host_service import (
     Site,
     config_lines_changed,
     is_pem,
+    is_push_config,
     listen_addresses,
     merge,
+    push_config,
     secret_in,
     service_config,
     storage_directory,
     storage_driver,
     storage_location,
 )
-from _registry_host_units import UNIT_MARK, Container, quadlet, unit
+from _registry_host_units import (
+    UNIT_MARK,
+    Container,
+    Program,
+    init_script,
+    is_ours,
+    program_unit,
+    quadlet,
+    unit,
+)
 
 RULE = "-p tcp -m tcp --dport 5000 -j ACCEPT"
 
@@ -188,6 +202,7 @@ def test_a_quadlet_mounts_what_the_server_reads_where_it_stands():
         "[Service]\n"
         "Restart=always\n"
         "RestartSec=5\n"
+        "SuccessExitStatus=2 143\n"
         "TimeoutStartSec=900\n"
         "\n"
         "[Install]\n"
@@ -208,7 +223,59 @@ def test_a_unit_for_an_old_podman_says_the_same():
         "ExecStopPost=-/usr/bin/podman rm --force registry",
         "Restart=always",
         "RestartSec=5",
+        "SuccessExitStatus=2 143",
     ]
+
+
+def test_a_container_with_a_socket_gets_a_directory_that_root_alone_may_enter():
+    runtime = ["RuntimeDirectory=docker_registry", "RuntimeDirectoryMode=0700"]
+    behind_socket = replace(CONTAINER, socket_directory="/run/docker_registry")
+    assert behind_socket.volumes == [*CONTAINER.volumes, "/run/docker_registry:/run/docker_registry:z"]
+    for text in (quadlet(behind_socket), unit(behind_socket)):
+        assert text.partition("[Service]\n")[2].splitlines()[:2] == runtime
+    for text in (quadlet(CONTAINER), unit(CONTAINER)):
+        assert "RuntimeDirectory" not in text
+
+
+PROGRAM = Program(
+    name="registry-push",
+    path="/usr/bin/registry",
+    config="/etc/of site/push.yml",
+    user="registry",
+    group="registry",
+    socket_directory="/run/docker_registry",
+)
+
+
+def test_a_program_runs_as_its_user_who_alone_may_enter_the_directory_of_its_socket():
+    assert program_unit(PROGRAM).partition("[Service]\n")[2].splitlines()[:7] == [
+        "User=registry",
+        "Group=registry",
+        "RuntimeDirectory=docker_registry",
+        "RuntimeDirectoryMode=0700",
+        "ExecStart=/usr/bin/registry serve '/etc/of site/push.yml'",
+        "Restart=always",
+        "RestartSec=5",
+    ]
+
+
+def test_an_init_script_is_one_for_a_shell_and_says_no_less():
+    script = init_script(PROGRAM)
+    assert subprocess.run(["sh", "-n"], input=script, text=True, check=False).returncode == 0
+    assert "# Provides:          registry-push\n" in script
+    assert 'install -d -m 0700 -o registry -g registry "$directory"' in script
+    assert "--chuid registry:registry --exec \"$program\" -- serve '/etc/of site/push.yml' >>" in script
+
+
+def test_what_this_formula_wrote_is_known_by_its_mark_and_nothing_else_is():
+    ours = (quadlet(CONTAINER), unit(CONTAINER), program_unit(PROGRAM), init_script(PROGRAM))
+    assert [is_ours(text) for text in ours] == [True] * 4
+    assert not is_ours("")
+    assert not is_ours(f"[Service]\nExecStart=/bin/true\n{UNIT_MARK}")
+    site = Site(config={}, storage="/srv", port=5000, secret="s")
+    assert is_push_config(push_config(site))
+    for other in (service_config(site), {}, {"http": None}, {"http": {"addr": "/run/site.sock"}}):
+        assert not is_push_config(other)
 
 
 def test_images_in_a_bucket_need_no_mount():
