@@ -78,11 +78,16 @@ class TestLife:
 def test_another_configuration_restarts_the_service_once_and_nothing_else_does(served):
     minion, pillar = served
     host = minion.host
-    pillar = {**pillar, "force": True, "registry": {"config": {"log": {"level": "warn"}}}}
+    pillar = {**pillar, "registry": {"config": {"log": {"level": "warn"}}}}
     before = host.invocation(SERVICE)
     answer = apply_with(minion, pillar)
     assert failures(answer) == []
-    assert set(changes(answer)) == {"Registry is configured", "Registry is running"}
+    assert set(changes(answer)) == {
+        "Registry is configured",
+        "Registry is running",
+        "Registry is configured for pushes of this host",
+        "Registry for pushes is running",
+    }
     assert yaml.safe_load(host.read(CONFIG))["log"]["level"] == "warn"
     after = host.invocation(SERVICE)
     assert after != before
@@ -185,6 +190,7 @@ def test_names_of_the_site_are_used_and_its_images_purged_where_the_pillar_says(
     minion = minion_on(host, pillar)
     assert failures(minion.apply("docker_registry")) == []
     assert host.is_active("site-registry")
+    assert host.is_active("site-registry-push")
     assert yaml.safe_load(host.read("/srv/site/config.yml"))["storage"]["filesystem"] == {
         "rootdirectory": "/srv/site/images"
     }
@@ -194,6 +200,7 @@ def test_names_of_the_site_are_used_and_its_images_purged_where_the_pillar_says(
     assert (failures(again), changes(again)) == ([], {})
     assert failures(minion.apply("docker_registry.clean")) == []
     assert not host.is_active("site-registry")
+    assert not host.is_active("site-registry-push")
     assert host.output("ls", "/srv/site/images").split() == ["docker", "of-the-site"]
     assert not host.path("/srv/site/images/docker/registry").exists()
     # A unit that is not the formula's stays.

@@ -66,7 +66,7 @@ class TestLife:
         assert story.host.output("rpm", "-qf", "--qf", "%{NAME}", SYSCONFIG) == "docker"
 
     def test_services_run_now_and_after_a_boot(self, story):
-        for service in (SERVICE, "docker"):
+        for service in (SERVICE, f"{SERVICE}-push", "docker"):
             assert story.host.is_active(service)
             assert story.host.output("systemctl", "is-enabled", service).strip() == "enabled"
 
@@ -203,6 +203,7 @@ def test_clean_takes_our_registries_alone_out_of_dockers_file(el7, vendor):
     assert setting(el7)[0].removeprefix("INSECURE_REGISTRY=").strip('"') in docker_command(el7)
     assert el7.address not in docker_command(el7)
     assert not el7.is_active(SERVICE)
+    assert not el7.is_active(f"{SERVICE}-push")
     assert el7.run("rpm", "-q", SERVICE).returncode != 0
     assert not el7.path(CONFIG).exists()
     assert el7.path("/var/lib/registry/docker").is_dir()

@@ -10,6 +10,7 @@ import pytest
 
 from integration.conftest import minion_on
 from integration.story import changes, failures, live
+from integration.test_push import DIRECTORY, IMAGE, WRITES, good, status, units_of, wait_for_another_run
 from support.hosts import become_el9
 from support.images import FileLayer, docker_image
 from support.registries import registry_binary
@@ -18,7 +19,9 @@ from support.selinux import changing_calls, give_selinux
 
 CONFIG = "/etc/docker-distribution/registry/config.yml"
 SERVICE = "docker-distribution"
-UNIT = f"/etc/systemd/system/{SERVICE}.service"
+PUSH = f"{SERVICE}-push"
+BOTH = (SERVICE, PUSH)
+UNITS = tuple(f"/etc/systemd/system/{name}.service" for name in BOTH)
 REGISTRY = "library/registry"
 
 
@@ -55,12 +58,29 @@ def test_the_first_run_installs_podman_and_fills_a_registry_that_runs_in_it(stor
     assert story.host.run("rpm", "-q", SERVICE).returncode != 0
 
 
-def test_systemd_has_the_container_run_now_and_after_a_boot(story):
-    assert story.host.is_active(SERVICE)
-    assert story.host.output("systemctl", "is-enabled", SERVICE).strip() == "enabled"
-    running = story.host.output("podman", "ps", "--format", "{{.Names}} {{.Image}}").split()
-    assert running[0] == SERVICE
-    assert running[1].endswith(f"/{REGISTRY}:2")
+def test_systemd_has_the_containers_run_now_and_after_a_boot(story):
+    for service in BOTH:
+        assert story.host.is_active(service)
+        assert story.host.output("systemctl", "is-enabled", service).strip() == "enabled"
+    running = story.host.output("podman", "ps", "--format", "{{.Names}} {{.Image}}").splitlines()
+    assert sorted(container.split()[0] for container in running) == list(BOTH)
+    assert all(container.endswith(f"/{REGISTRY}:2") for container in running)
+
+
+def test_no_run_that_ends_well_has_an_error_in_its_log(story):
+    for answer in (story.plan, story.first, story.second):
+        good(answer)
+
+
+def test_the_network_can_pull_and_not_push(story, wire):
+    with wire.entered():
+        assert status(story.host, "GET", f"{IMAGE}/manifests/13.0") == 200
+        for method, path in WRITES:
+            assert status(story.host, method, path) == 405
+
+
+def test_root_alone_may_enter_the_directory_of_the_socket(story):
+    assert story.host.output("stat", "-c", "%a %U", DIRECTORY).split() == ["700", "root"]
 
 
 def test_the_images_get_the_context_of_a_containers_files_once(story):
@@ -89,35 +109,36 @@ def test_podman_pulls_through_its_socket_what_the_mirror_holds(story, vendor):
     assert answer.value["seconds"] > 0
 
 
-def test_another_configuration_restarts_the_container(story, vendor):
+def test_another_configuration_restarts_the_containers(story, vendor):
     before = story.host.invocation(SERVICE)
     image = f"{vendor.address}/{REGISTRY}:2"
     registry = {"image": image, "config": {"log": {"level": "warn"}}}
-    pillar = vendor.pillar(story.host.address, registry=registry, force=True)
+    pillar = vendor.pillar(story.host.address, registry=registry)
     story.minion.set_pillar({"docker_registry": pillar})
-    answer = story.minion.apply("docker_registry")
-    assert failures(answer) == []
-    assert set(changes(answer)) == {"Registry is configured", "Registry is running"}
+    assert set(good(story.minion.apply("docker_registry"))) == {
+        "Registry is configured",
+        "Registry is running",
+        "Registry is configured for pushes of this host",
+        "Registry for pushes is running",
+    }
     assert story.host.invocation(SERVICE) != before
     assert story.minion.call("registry_sync.check").retcode == 0
 
 
-def test_a_container_that_dies_is_started_again(story):
-    before = story.host.invocation(SERVICE)
-    story.host.output("podman", "kill", SERVICE)
-    for _ in range(30):
-        if story.host.is_active(SERVICE) and story.host.invocation(SERVICE) != before:
-            break
-        story.host.output("sleep", "0.5")
-    assert story.host.invocation(SERVICE) != before
-    assert story.minion.call("registry_service.answers", patience=10).value is True
+@pytest.mark.parametrize(("service", "instance"), [(SERVICE, "service"), (PUSH, "push")])
+def test_a_container_that_dies_is_started_again(service, instance, story):
+    before = story.host.invocation(service)
+    story.host.output("podman", "kill", service)
+    assert wait_for_another_run(story.host, service, before)
+    assert story.minion.call("registry_service.answers", patience=10, instance=instance).value is True
 
 
-def test_clean_takes_the_container_away_and_keeps_the_images(story):
-    assert failures(story.minion.apply("docker_registry.clean")) == []
-    assert not story.host.is_active(SERVICE)
+def test_clean_takes_the_containers_away_and_keeps_the_images(story):
+    good(story.minion.apply("docker_registry.clean"))
+    # Neither runs, and neither is remembered as one that failed.
+    assert [units_of(story.host, service) for service in BOTH] == ["", ""]
     assert story.host.output("podman", "ps", "--all", "--quiet") == ""
-    for gone in (UNIT, CONFIG, "/etc/containers/registries.conf.d/docker_registry.conf"):
+    for gone in (*UNITS, CONFIG, DIRECTORY, "/etc/containers/registries.conf.d/docker_registry.conf"):
         assert story.host.run("test", "-e", gone).returncode == 1, gone
     assert story.host.path("/var/lib/registry/docker/registry/v2/repositories/tools").is_dir()
     again = story.minion.apply("docker_registry.clean")
