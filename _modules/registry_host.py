@@ -50,7 +50,8 @@ def skips_configuration():
 def obstacle(config, storage_default):
     """
     Why this host must not be configured as the pillar says: what serves at the registry's address cannot be
-    told, its name does not resolve, or images would be out of sight in another storage.
+    told, somebody else's registry keeps images here without serving them there, or images of our own would be
+    out of sight in another storage.
 
     Args:
         config (str): path of the registry's configuration file.
@@ -318,18 +319,23 @@ def port():
 
 def _verdict():
     settings = _settings()
-    if settings.force:
+    if settings.force or settings.service.install == "none":
         return guard.Verdict(configures=True)
     # What the run itself changes is no reason to decide anew.
-    return guard.judge(_once("found", lambda: _look(settings)))
+    return _once("verdict", lambda: _judged(settings))
+
+
+def _judged(settings):
+    """Ours is not asked: whatever it answers, it follows the pillar."""
+    if __salt__["registry_backup.is_ours"]() or not address.is_here(settings.local.host, __salt__):
+        return guard.Verdict(configures=True)
+    return guard.judge(_look(settings))
 
 
 def _look(settings):
     """What serves at the registry's address."""
     facts = {
         "name": settings.local.name,
-        "here": address.is_here(settings.local.host, __salt__),
-        "ours": __salt__["registry_backup.is_ours"](),
         "undercloud": __salt__["registry_undercloud.is_undercloud"](),
     }
     try:
@@ -353,15 +359,25 @@ def _listens(settings):
 
 
 def _hidden_images(settings, config, storage_default):
-    """Whether the images of our own registry would be out of sight where the pillar has them now."""
-    if settings.service.install == "none":
-        return ""
+    """Why the images that the current configuration names would be out of sight; empty where none would."""
     old = host.storage_location(host.read_config(_text(config)))
-    new = host.storage_location(service_config(config, storage_default))
-    if not old or old == new or not __salt__["registry_backup.is_ours"]():
+    if settings.service.install == "none" or skips_configuration() or not old:
         return ""
-    repositories = _repositories_in(old, settings)
+    if not __salt__["registry_backup.is_ours"]():
+        return _foreign_images(settings, config, old)
+    new = host.storage_location(service_config(config, storage_default))
+    repositories = 0 if old == new else _repositories_in(old, settings)
     return guard.hidden(old, new, repositories) if repositories else ""
+
+
+def _foreign_images(settings, config, storage):
+    """A registry of somebody else may be stopped, or listen elsewhere, and still be one."""
+    if not storage.startswith("/"):
+        images = "" if storage == "inmemory" else f"its storage in {storage}"
+    else:
+        repositories = _repositories_in(storage, settings)
+        images = guard.kept(repositories, storage) if repositories else ""
+    return guard.out_of_use(settings.local.name, config, images) if images else ""
 
 
 def _repositories_in(storage, settings):

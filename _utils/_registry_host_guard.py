@@ -1,4 +1,4 @@
-"""Whether the registry of this host may be configured: decided from what was found, without I/O."""
+"""Whether a registry that this formula has not set up may be configured; decided without I/O."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from dataclasses import dataclass
 POPULATED, EMPTY, NOTHING, UNKNOWN = "populated", "empty", "nothing", "unknown"
 _ADVICE = {
     "auth": "give a login (docker_registry:local:username and password, or auth_file)",
-    "tls": "see to docker_registry:local:tls and verify",
+    "tls": "see to docker_registry:local:tls, verify and port",
     "": "see to docker_registry:local:port, or wait until it answers",
 }
+_NOT_OURS = "set docker_registry:registry:install: none where another than this formula runs the registry"
+_FORCE = "replace it with docker_registry:force: true"
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,6 @@ class Found:
         contents: ``populated``, ``empty``, ``nothing`` (no server listens) or ``unknown``.
         reason: why the contents are unknown.
         cause: ``auth``, ``tls``, or empty.
-        here: it is this host.
-        ours: this formula has set it up.
         undercloud: this host is an undercloud, whose director sets one up.
     """
 
@@ -31,8 +31,6 @@ class Found:
     contents: str
     reason: str = ""
     cause: str = ""
-    here: bool = True
-    ours: bool = False
     undercloud: bool = False
 
 
@@ -51,15 +49,14 @@ class Verdict:
 
 def judge(found: Found) -> Verdict:
     """Decide; what somebody else has set up, and what serves or may serve, is not ours to change."""
-    if found.ours or not found.here or found.contents == NOTHING:
+    if found.contents == NOTHING:
         return Verdict(configures=True)
     if found.contents == UNKNOWN:
         return Verdict(
             configures=False,
             failure=(
                 f"{found.name} was not set up by this formula, and it cannot be told what it serves: "
-                f"{found.reason}. Nothing was configured; {_ADVICE[found.cause]}, or replace it with "
-                "docker_registry:force: true"
+                f"{found.reason}. Nothing was configured; {_ADVICE[found.cause]}, {_NOT_OURS}, or {_FORCE}"
             ),
         )
     return Verdict(configures=found.contents == EMPTY and not found.undercloud)
@@ -70,12 +67,27 @@ def left_alone(name: str, repositories: int, changes: list[str]) -> str:
 
     Args:
         name: ``host:port`` of it.
-        repositories: how many it serves.
+        repositories: how many it serves; 0 where it is that of an undercloud.
         changes: what force would change, as phrases.
     """
+    empty = f"{name} is the undercloud's own registry, still empty"
+    serves = f"{name} already serves {_repositories(repositories)}" if repositories else empty
+    change = _and(changes) or "change nothing either"
+    return f"{serves}; nothing was configured. docker_registry:force: true would {change}"
+
+
+def out_of_use(name: str, config: str, images: str) -> str:
+    """Say that somebody else's registry has images, though none of them is served.
+
+    Args:
+        name: ``host:port`` of ``docker_registry:local``.
+        config: path of that registry's configuration file.
+        images: how many it has and where, as a phrase.
+    """
     return (
-        f"{name} already serves {_repositories(repositories)}; nothing was configured. "
-        f"docker_registry:force: true would {_and(changes) or 'change nothing either'}"
+        f"{config} was not written by this formula, and the registry that it configures has {images}, though "
+        f"it does not serve them at {name}. Nothing was configured; start it, see to "
+        f"docker_registry:local:port, {_NOT_OURS}, or {_FORCE}"
     )
 
 
@@ -92,6 +104,11 @@ def hidden(old: str, new: str, repositories: int) -> str:
         f"in {old} would be out of sight. Nothing was configured; move them, or leave them behind with "
         "docker_registry:force: true"
     )
+
+
+def kept(repositories: int, storage: str) -> str:
+    """Say where how many repositories are kept."""
+    return f"{_repositories(repositories)} in {storage}"
 
 
 def _repositories(number: int) -> str:

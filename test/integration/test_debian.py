@@ -75,43 +75,6 @@ class TestLife:
         }
 
 
-def test_another_configuration_restarts_the_service_once_and_nothing_else_does(served):
-    minion, pillar = served
-    host = minion.host
-    pillar = {**pillar, "registry": {"config": {"log": {"level": "warn"}}}}
-    before = host.invocation(SERVICE)
-    answer = apply_with(minion, pillar)
-    assert failures(answer) == []
-    assert set(changes(answer)) == {
-        "Registry is configured",
-        "Registry is running",
-        "Registry is configured for pushes of this host",
-        "Registry for pushes is running",
-    }
-    assert yaml.safe_load(host.read(CONFIG))["log"]["level"] == "warn"
-    after = host.invocation(SERVICE)
-    assert after != before
-    again = apply_with(minion, pillar)
-    assert (failures(again), changes(again)) == ([], {})
-    assert host.invocation(SERVICE) == after
-
-
-def test_what_is_populated_is_left_alone_unless_forced(served):
-    minion, pillar = served
-    wanted = {**pillar, "registry": {"config": {"log": {"level": "warn"}}}}
-    for test in (True, False):
-        answer = apply_with(minion, wanted, test=test)
-        assert (failures(answer), changes(answer)) == ([], {})
-        comment = states(answer)["Registry is left alone unless forced"]["comment"]
-        assert comment.startswith(f"{minion.host.address}:5000 already serves 4 repositories; nothing was ")
-        assert "docker_registry:force: true would " in comment
-        assert f"{CONFIG} (1 line) and restart {SERVICE}" in comment
-    assert "warn" not in minion.host.read(CONFIG)
-    answer = apply_with(minion, {**wanted, "force": True})
-    assert "Registry is configured" in changes(answer)
-    assert yaml.safe_load(minion.host.read(CONFIG))["log"]["level"] == "warn"
-
-
 def test_with_sync_off_nothing_is_copied_and_what_is_there_is_told(served):
     minion, pillar = served
     wanted = {**pillar, "sync": False, "images": [*pillar["images"], {"name": "site/more", "tags": ["1"]}]}

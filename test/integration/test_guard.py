@@ -15,7 +15,7 @@ import pytest
 import requests
 import yaml
 
-from integration.conftest import minion_on
+from integration.conftest import SALT, minion_on
 from integration.story import KEPT, changes, failures, states
 from support.hosts import Host, HostedMinion, Wire
 from support.images import Layer, docker_image
@@ -67,7 +67,7 @@ class Foreign:
     def host(self) -> Host:
         return self.minion.host
 
-    def serve(self, config: dict[str, Any] | None = None, *, images: bool = True) -> None:
+    def serve(self, config: dict[str, Any] | None = None, *, images: bool = True, port: int = 5000) -> None:
         """Serve, with an image or without any, as a plain configuration and this one say."""
         self.host.run("systemctl", "stop", SERVICE, "other-program")
         self.host.output("rm", "-rf", f"{SITE}/images", *OF_THE_FORMULA)
@@ -77,7 +77,7 @@ class Foreign:
             with self.wire.entered():
                 push(f"http://{self.host.address}:5000", OTHER, "1", docker_image([Layer("of the site")]))
         if config:
-            self._restart(PLAIN | config)
+            self._restart(PLAIN | config, port)
 
     def occupy(self, *says: str) -> None:
         """Have another program on the port."""
@@ -87,7 +87,7 @@ class Foreign:
         self._wait()
 
     def everything(self) -> dict[str, Any]:
-        """What must stay but for the images: each file and when it changed, what runs, and whom the firewall lets in."""
+        """What must stay: files and when they changed, what runs, whom the firewall lets in."""
         files = self.host.files(*(path for path in (*KEPT, SITE) if self.host.path(path).is_dir()))
         passing = re.compile(rf"/__pycache__/|^{SITE}/images/")
         return {
@@ -102,15 +102,15 @@ class Foreign:
         with self.wire.entered():
             return sorted(requests.get(url, timeout=10, **options).json()["repositories"])
 
-    def _restart(self, config: dict[str, Any]) -> None:
+    def _restart(self, config: dict[str, Any], port: int = 5000) -> None:
         self.host.write(CONFIG, yaml.safe_dump(config))
         # systemd would refuse the sixth start within ten seconds.
         self.host.run("systemctl", "reset-failed", SERVICE)
         self.host.output("systemctl", "restart", SERVICE)
-        self._wait()
+        self._wait(port)
 
-    def _wait(self) -> None:
-        listens = "ss -ltnH | grep -q ':5000 '"
+    def _wait(self, port: int = 5000) -> None:
+        listens = f"ss -ltnH | grep -q ':{port} '"
         self.host.output("sh", "-c", f"for n in $(seq 100); do {listens} && exit; sleep 0.1; done; exit 1")
 
 
@@ -208,7 +208,9 @@ def test_given_what_it_wants_it_is_read_and_left_alone(kind, foreign, vendor):
 
 
 @pytest.mark.parametrize("says", [[BANNER], []], ids=["another protocol", "nothing"])
-def test_another_program_on_the_port_stays_and_fails_the_run(says, foreign, vendor):
+def test_another_program_on_the_port_stays_and_fails_the_run(says, foreign, each_salt, vendor):
+    if not says and each_salt != SALT:
+        pytest.skip("what says nothing is waited for a minute; one Salt shows it")
     foreign.occupy(*says)
     before = foreign.everything()
     said = refused(apply(foreign, vendor))
@@ -234,6 +236,63 @@ def test_forced_it_is_replaced_and_clean_brings_it_back(kind, foreign, vendor):
     assert foreign.host.is_active(SERVICE)
 
 
+def stopped(foreign):
+    foreign.serve()
+    foreign.host.output("systemctl", "stop", SERVICE)
+
+
+def on_another_port(foreign):
+    foreign.serve({"http": {**PLAIN["http"], "addr": ":5999"}}, port=5999)
+
+
+def stopped_with_a_store_elsewhere(foreign):
+    foreign.serve()
+    foreign.host.output("systemctl", "stop", SERVICE)
+    foreign.host.write(CONFIG, yaml.safe_dump(PLAIN | {"storage": {"s3": {"bucket": "of-the-site"}}}))
+
+
+NOT_AT_THE_ADDRESS = {
+    stopped: f"1 repository in {SITE}/images",
+    on_another_port: f"1 repository in {SITE}/images",
+    stopped_with_a_store_elsewhere: "its storage in s3 of-the-site",
+}
+
+
+@pytest.mark.parametrize("how", NOT_AT_THE_ADDRESS)
+def test_one_that_does_not_serve_at_the_address_is_still_one(how, foreign, vendor):
+    how(foreign)
+    before = foreign.everything()
+    said = refused(apply(foreign, vendor))
+    assert foreign.everything() == before
+    assert said.startswith(f"{CONFIG} was not written by this formula")
+    assert f"has {NOT_AT_THE_ADDRESS[how]}, though it does not serve" in said
+    assert said.endswith("docker_registry:force: true")
+
+
+def test_force_ends_no_other_program(foreign, vendor):
+    foreign.serve(images=False)
+    foreign.occupy(BANNER)
+    before = foreign.host.invocation("other-program")
+    answer = apply(foreign, vendor, force=True)
+    failed = [name for name, ran in states(answer).items() if ran["result"] is False]
+    assert states(answer)["Registry is running"]["comment"] == (
+        f"{SERVICE} cannot start: another program has its port 5000"
+    )
+    assert failed[0] == "Registry is running"
+    assert foreign.host.invocation("other-program") == before
+    foreign.host.run("systemctl", "stop", "other-program")
+    assert failures(apply(foreign, vendor, "docker_registry.clean")) == []
+
+
+def test_whoever_runs_the_registry_has_the_formula_leave_it_and_tell_the_engines(foreign, vendor):
+    foreign.serve(WITH_FAILING_HEALTH)
+    before = foreign.everything()
+    answer = apply(foreign, vendor, "docker_registry.engine", registry={"install": "none"})
+    assert (failures(answer), set(changes(answer))) == ([], {"Podman trusts the registries"})
+    foreign.host.path(PODMAN).unlink()
+    assert foreign.everything() == before
+
+
 def test_an_empty_one_is_configured_as_the_role_did(foreign, vendor):
     foreign.serve(images=False)
     answer = apply(foreign, vendor)
@@ -251,5 +310,7 @@ def test_an_empty_one_of_an_undercloud_is_its_directors(foreign, vendor):
     undercloud = {"recognise": True, "prepare": False}
     answer = apply(foreign, vendor, local={"port": 5000}, undercloud=undercloud)
     assert (failures(answer), set(changes(answer)), answer.retcode) == ([], {IMAGES}, 0)
+    address = f"{foreign.host.address}:5000"
+    assert f"{address} is the undercloud's own registry, still empty" in states(answer)[GUARD]["comment"]
     assert foreign.everything() == before
     assert foreign.catalog() == sorted(vendor.images)
