@@ -1,4 +1,4 @@
-"""The registry's port in the firewall of this host, firewalld or iptables: one rule of our own."""
+"""The registry's port in the firewall of this host, firewalld, iptables or nftables: a rule of our own."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import salt.utils.path
 from salt.exceptions import CommandExecutionError
 
 import _registry_state_settings as checked
-from _registry_host_firewall import nftables_may_close, replace_saved_rules
+from _registry_host_firewall import replace_saved_rules
+from _registry_host_nftables import MARK
+from _registry_state_nftables import Nftables
 
 __func_alias__ = {"open_": "open"}
 
 # A service of its own, so that removing it closes no port that somebody else has opened.
-_SERVICE = "salt-docker-registry"
+_SERVICE = MARK
 # IPv6 has rules of its own; by what Salt calls a family.
 _PROGRAMS = {"ipv4": "iptables", "ipv6": "ip6tables"}
 _SAVED_RULES = {
@@ -22,28 +24,29 @@ _SAVED_RULES = {
 }
 # What loads these files at boot.
 _RULES_PACKAGES = {"RedHat": "iptables-services", "Debian": "iptables-persistent"}
+_IPTABLES_TABLES = ("filter", "mangle", "nat", "raw", "security")
 
 
-def kind():
+def kinds():
     """
-    The firewall in which the registry's port is opened.
+    The firewalls in which the registry's port is opened: where several filter, each has to let it through.
 
     Returns:
-        str: ``firewalld``, ``iptables`` or ``none``: the pillar's ``firewall``, or what runs here.
+        list: of ``firewalld``, ``iptables``, ``nftables``: the pillar's ``firewall``, or what filters here.
+
+    Raises:
+        CommandExecutionError: the rules of nftables cannot be read.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt '*' registry_firewall.kind
+        salt '*' registry_firewall.kinds
     """
     choice = _choice()
     if choice != "auto":
-        return choice
-    which = salt.utils.path.which
-    if which("firewall-cmd") and __salt__["registry_service.control"]("firewalld", "status"):
-        return "firewalld"
-    return "iptables" if which("iptables") and _filters() else "none"
+        return [] if choice == "none" else [choice]
+    return _found()
 
 
 def warnings():
@@ -59,17 +62,10 @@ def warnings():
 
         salt '*' registry_firewall.warnings
     """
-    name = kind()
-    if name == "iptables":
-        return [_lost_at_boot(family) for family in _families() if not _saved_rules(family)[0]]
-    port = __salt__["registry_host.port"]()
-    if name == "none" and _choice() == "auto" and nftables_may_close(_nftables(), port):
-        return [
-            f"nftables filters incoming connections here, and no rule of it accepts port {port}; this "
-            f"formula manages firewalld and iptables alone. Add 'tcp dport {port} accept' to the input "
-            "chain, or set docker_registry:firewall to none where the port is open in another way"
-        ]
-    return []
+    managed = kinds()
+    families = _families() if "iptables" in managed else []
+    lost = [_lost_at_boot(family) for family in families if not _saved_rules(family)[0]]
+    return [*lost, *(_not_managed(name) for name in _found() if managed and name not in managed)]
 
 
 def is_open():
@@ -80,7 +76,7 @@ def is_open():
         bool: true if nothing is to be done.
 
     Raises:
-        CommandExecutionError: the firewall cannot be asked.
+        CommandExecutionError: the firewall cannot be asked, or what would have to be done would not last.
 
     CLI Example:
 
@@ -88,7 +84,14 @@ def is_open():
 
         salt '*' registry_firewall.is_open
     """
-    return _call(_IS_OPEN)
+    managed = kinds()
+    refusing = _nftables().refusing() if managed and "nftables" not in managed else []
+    if refusing:
+        raise CommandExecutionError(
+            f"nftables refuses connections to port {_number()} ({', '.join(map(str, refusing))}), and "
+            f"docker_registry:firewall is {' and '.join(managed)}; auto opens the port in each that filters"
+        )
+    return all(_call(_IS_OPEN))
 
 
 def has_rule():
@@ -107,7 +110,7 @@ def has_rule():
 
         salt '*' registry_firewall.has_rule
     """
-    return _call(_HAS_RULE)
+    return any(_call(_HAS_RULE))
 
 
 def open_():
@@ -123,7 +126,9 @@ def open_():
 
         salt '*' registry_firewall.open
     """
-    _call(_OPEN)
+    for kind, is_open_there in zip(kinds(), _call(_IS_OPEN), strict=True):
+        if not is_open_there:
+            _OPEN[kind]()
 
 
 def close():
@@ -143,21 +148,36 @@ def close():
 
 
 def _call(functions):
-    name = kind()
-    probe = {"firewalld": "firewalld.version", "iptables": "iptables.version"}.get(name)
-    if probe and probe not in __salt__:
-        raise CommandExecutionError(f"docker_registry:firewall: {name} is not installed here")
-    return functions[name]() if name in functions else True
+    return [_installed(kind, functions[kind])() for kind in kinds()]
+
+
+def _installed(kind, function):
+    if f"{kind}.version" not in __salt__:
+        raise CommandExecutionError(f"docker_registry:firewall: {kind} is not installed here")
+    return function
 
 
 def _choice():
     return checked.settings_of(__pillar__, __grains__, __salt__, __context__).firewall
 
 
-def _nftables():
-    if not salt.utils.path.which("nft"):
-        return ""
-    return __salt__["cmd.run_stdout"](["nft", "list", "ruleset"], python_shell=False, ignore_retcode=True)
+def _found():
+    """The firewalls that filter here, or have a rule of ours."""
+    nftables = _nftables()
+    return [*_iptables_or_firewalld(), *(["nftables"] if nftables.refusing() or nftables.has_rule() else [])]
+
+
+def _iptables_or_firewalld():
+    which = salt.utils.path.which
+    if which("firewall-cmd") and __salt__["registry_service.control"]("firewalld", "status"):
+        return ["firewalld"]
+    return ["iptables"] if which("iptables") and _filters() else []
+
+
+def _not_managed(kind):
+    return (
+        f"{kind} filters here, too, and the pillar's firewall does not name it; auto opens the port in each"
+    )
 
 
 def _lost_at_boot(family):
@@ -205,7 +225,11 @@ def _zone():
 
 
 def _port():
-    return f"{__salt__['registry_host.port']()}/tcp"
+    return f"{_number()}/tcp"
+
+
+def _number():
+    return __salt__["registry_host.port"]()
 
 
 # iptables, and ip6tables where it is
@@ -271,8 +295,7 @@ def _rules(family):
 
 def _rule():
     # In the order in which iptables-save writes it, so that one saved by others is recognised.
-    port = __salt__["registry_host.port"]()
-    return f"-p tcp -m tcp --dport {port} -m comment --comment {_SERVICE} -j ACCEPT"
+    return f"-p tcp -m tcp --dport {_number()} -m comment --comment {_SERVICE} -j ACCEPT"
 
 
 def _our_rules(lines):
@@ -299,7 +322,41 @@ def _saved_rules(family):
     return path, __salt__["file.read"](path)
 
 
-_IS_OPEN = {"firewalld": _firewalld_is_open, "iptables": _iptables_is_open}
-_HAS_RULE = {"firewalld": _firewalld_has_rule, "iptables": _iptables_has_rule}
-_OPEN = {"firewalld": _open_firewalld, "iptables": _open_iptables}
-_CLOSE = {"firewalld": _close_firewalld, "iptables": _close_iptables}
+# nftables
+
+
+def _nftables():
+    managed_by_others = [] if _choice() == "nftables" else _tables_of_others()
+    return Nftables(__salt__, __grains__["os_family"], _number(), managed_by_others)
+
+
+def _tables_of_others():
+    """Tables of nftables that firewalld and iptables make."""
+    families = {"ipv4": "ip", "ipv6": "ip6"}
+    of_iptables = [families[family] for family in _PROGRAMS if _rules(family)]
+    return [
+        *((family, "firewalld") for family in ("inet", "ip", "ip6")),
+        *((family, table) for family in of_iptables for table in _IPTABLES_TABLES),
+    ]
+
+
+_IS_OPEN = {
+    "firewalld": _firewalld_is_open,
+    "iptables": _iptables_is_open,
+    "nftables": lambda: _nftables().is_open(),
+}
+_HAS_RULE = {
+    "firewalld": _firewalld_has_rule,
+    "iptables": _iptables_has_rule,
+    "nftables": lambda: _nftables().has_rule(),
+}
+_OPEN = {
+    "firewalld": _open_firewalld,
+    "iptables": _open_iptables,
+    "nftables": lambda: _nftables().open(),
+}
+_CLOSE = {
+    "firewalld": _close_firewalld,
+    "iptables": _close_iptables,
+    "nftables": lambda: _nftables().close(),
+}

@@ -27,6 +27,8 @@ def port_open(name):
     if not __salt__["registry_host.should_manage"]("service"):
         return _ret(name, True, _LEFT_ALONE)
     ret = _port_state(name, "open", lambda: not __salt__["registry_firewall.is_open"]())
+    if ret["result"] is False:
+        return ret
     warnings = [f"Warning: {warning}" for warning in __salt__["registry_firewall.warnings"]()]
     return {**ret, "comment": ". ".join([ret["comment"], *warnings])}
 
@@ -50,21 +52,22 @@ def port_closed(name):
 
 
 def _port_state(name, action, is_needed):
-    kind = __salt__["registry_firewall.kind"]()
-    if kind == "none":
-        return _ret(name, True, "No firewall is managed here")
-    # Our rule may still be that of another port.
-    what = f"port {_port()} of {kind}" if action == "open" else f"our port of {kind}"
     done = "open" if action == "open" else "closed"
     try:
+        kinds = __salt__["registry_firewall.kinds"]()
+        if not kinds:
+            return _ret(name, True, "No firewall is managed here")
+        # Our rule may still be that of another port.
+        what = f"{f'port {_port()}' if action == 'open' else 'our port'} of {' and '.join(kinds)}"
+        changes = dict.fromkeys(kinds, done)
         if not is_needed():
             return _ret(name, True, f"{what.capitalize()} is {done} already")
         if __opts__["test"]:
-            return _ret(name, None, f"Would {action} {what}", {kind: done})
+            return _ret(name, None, f"Would {action} {what}", changes)
         __salt__[f"registry_firewall.{action}"]()
     except CommandExecutionError as error:
         return _ret(name, False, str(error))
-    return _ret(name, True, f"{what.capitalize()} is {done} now", {kind: done})
+    return _ret(name, True, f"{what.capitalize()} is {done} now", changes)
 
 
 def _port():

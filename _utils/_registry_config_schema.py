@@ -362,7 +362,7 @@ PILLAR: dict[str, Checker] = {
             "install": check.one_of("auto", True, False),
         }
     ),
-    "firewall": check.one_of("auto", "firewalld", "iptables", "none"),
+    "firewall": check.one_of("auto", "firewalld", "iptables", "nftables", "none"),
     "undercloud": check.either(check.mapping(_UNDERCLOUD), _RECOGNISE),
     "metrics": check.path,
     "schedule": _schedule,

@@ -156,7 +156,7 @@ class Settings:
     given: bool = field(default=True, compare=False)
     service: Service = field(default_factory=Service)
     engine: Engine = field(default_factory=Engine)
-    # auto, firewalld, iptables or none.
+    # auto, firewalld, iptables, nftables or none.
     firewall: str = "auto"
     # Absolute path of a file for Prometheus; empty = none is written.
     metrics: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -20,6 +21,40 @@ WALL = (
     "-p ipv6-icmp -j ACCEPT",
     "-j REJECT",
 )
+# Those of a site that starts with what its system brings, each with the file that its system loads at boot.
+NFTABLES = {
+    "drop": """#!/usr/sbin/nft -f
+flush ruleset
+table inet filter {
+	chain input {
+		type filter hook input priority filter; policy drop;
+		ct state established,related accept
+		iifname lo accept
+		meta l4proto { icmp, ipv6-icmp } accept
+		tcp dport 22 accept
+	}
+	chain forward { type filter hook forward priority filter; policy drop; }
+}
+""",
+    # After Enterprise Linux's /etc/nftables/main.nft.
+    "reject": """flush ruleset
+table inet nftables_svc {
+	set allowed_tcp_dports { type inet_service; elements = { 22, 9090 } }
+	chain allow {
+		ct state established,related accept
+		ct state invalid drop
+		iifname lo accept
+		meta l4proto { icmp, ipv6-icmp } accept
+		tcp dport @allowed_tcp_dports accept
+	}
+	chain INPUT {
+		type filter hook input priority filter + 20; policy accept;
+		jump allow
+		reject with icmpx type port-unreachable
+	}
+}
+""",
+}
 
 
 def can_connect(wire, address, port):
@@ -39,6 +74,28 @@ def give_ipv6(host, wire):
         subprocess.run([*add, "fd99:7::1/64", "dev", "switch", "nodad"], check=True)
     host.output(*add, "fd99:7::2/64", "dev", "host0", "nodad")
     return "fd99:7::2"
+
+
+def listen(host, port):
+    """Have something other than the registry listen on a port."""
+    host.start_service(f"listener-{port}", "python3", "-m", "http.server", "--bind", "::", str(port))
+    deadline = time.monotonic() + 10
+    asked = ("python3", "-c", f"import socket; socket.create_connection(('::1', {port}))")
+    while host.run(*asked).returncode:
+        assert time.monotonic() < deadline
+
+
+def move(minion, vendor):
+    """Have the pillar name port 5001, and something else listen on the old one."""
+    host = minion.host
+    pillar = vendor.pillar(host.address)
+    pillar["local"]["port"] = 5001
+    minion.set_pillar({"docker_registry": pillar})
+    assert failures(minion.apply("docker_registry.service")) == []
+    assert failures(minion.apply("docker_registry.firewall")) == []
+    again = minion.apply("docker_registry.firewall")
+    assert (failures(again), changes(again)) == ([], {})
+    listen(host, 5000)
 
 
 def apply_twice(minion, rules):
@@ -92,6 +149,10 @@ def test_iptables_lets_the_registry_be_reached(walled, vendor, wire):
     assert all(can_connect(wire, address, 5000) for address in addresses)
     for file, text in saved.items():
         assert len(walled.read(file).splitlines()) == len(text.splitlines()) + 1
+    move(minion, vendor)
+    assert not any(can_connect(wire, address, 5000) for address in addresses)
+    assert all(can_connect(wire, address, 5001) for address in addresses)
+    assert all("--dport 5000" not in walled.read(file) for file in saved)
     assert failures(minion.apply("docker_registry.clean")) == []
     assert rules() == closed
     assert {file: walled.read(file) for file in saved} == saved
@@ -140,5 +201,49 @@ def test_firewalld_gets_one_service_of_ours(boot, vendor, wire):
     assert not can_connect(wire, host.address, 5000)
     closed, _ = apply_twice(minion, rules)
     assert can_connect(wire, host.address, 5000)
+    move(minion, vendor)
+    assert not can_connect(wire, host.address, 5000)
+    assert can_connect(wire, host.address, 5001)
     assert failures(minion.apply("docker_registry.clean")) == []
     assert rules() == closed
+
+
+@pytest.fixture
+def nft(boot, request):
+    """Return a host whose only firewall is a file of nftables that it loads at boot."""
+    host = boot("nft")
+    host.output("apt-get", "install", "-qq", "nftables")
+    host.write("/etc/nftables.conf", NFTABLES[getattr(request, "param", "drop")])
+    host.output("systemctl", "enable", "--now", "nftables")
+    return host
+
+
+@pytest.mark.parametrize("nft", NFTABLES, indirect=True)
+def test_nftables_let_the_registry_be_reached_now_and_after_a_boot(nft, vendor, wire):
+    minion = minion_on(nft, vendor.pillar(nft.address))
+    addresses = (nft.address, give_ipv6(nft, wire))
+    file = nft.read("/etc/nftables.conf")
+
+    def rules():
+        return nft.output("nft", "list", "ruleset"), nft.read("/etc/nftables.conf")
+
+    def reached(port):
+        return [can_connect(wire, address, port) for address in addresses]
+
+    assert failures(minion.apply("docker_registry.service")) == []
+    assert reached(5000) == [False, False]
+    closed, opened = apply_twice(minion, rules)
+    assert opened[1].startswith(file)
+    assert reached(5000) == [True, True]
+    # What a boot does: no rules, then those of the file.
+    nft.output("systemctl", "restart", "nftables")
+    assert rules() == opened
+    assert reached(5000) == [True, True]
+    move(minion, vendor)
+    assert (reached(5000), reached(5001)) == ([False, False], [True, True])
+    nft.output("systemctl", "restart", "nftables")
+    assert (reached(5000), reached(5001)) == ([False, False], [True, True])
+    assert failures(minion.apply("docker_registry.clean")) == []
+    assert rules() == closed
+    listen(nft, 5001)
+    assert reached(5001) == [False, False]

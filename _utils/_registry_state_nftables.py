@@ -1,0 +1,158 @@
+"""The registry's port in a firewall of nftables, now and at the next boot.
+
+Salt's own module has no way to delete a rule by what it says (it passes a mapping for the handle), saves all
+active rules, those of docker and others included, and takes rules that it cannot read for none:
+https://github.com/saltstack/salt/blob/3007.x/salt/modules/nftables.py
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from functools import cached_property
+from typing import Any
+
+import salt.utils.path
+from salt.exceptions import CommandExecutionError
+
+from _registry_host_nftables import Place, Ruleset, deletions, insertions, replace_saved, saved
+
+# What nftables.service loads, by Salt's family of systems.
+_FILES = {"RedHat": "/etc/sysconfig/nftables.conf", "Debian": "/etc/nftables.conf"}
+
+
+class Nftables:
+    """The rules as they are now: ask another one after a change.
+
+    Args:
+        functions: ``__salt__``.
+        system: ``os_family`` of the grains.
+        port: the registry's.
+        others: tables, each as its family and name, that firewalld or iptables make.
+    """
+
+    def __init__(
+        self,
+        functions: Mapping[str, Callable[..., Any]],
+        system: str,
+        port: int,
+        others: Collection[tuple[str, str]] = (),
+    ) -> None:
+        self._functions = functions
+        self._port = port
+        self._others = others
+        path = _FILES.get(system, "")
+        self._file = path if path and functions["file.file_exists"](path) else ""
+        self._text: str = functions["file.read"](path) if self._file else ""
+
+    def refusing(self) -> list[Place]:
+        """The chains that would refuse the port, were it not for our rules.
+
+        Raises:
+            CommandExecutionError: the rules cannot be read.
+        """
+        return [place for place in self._rules.refusing(self._port) if place[:2] not in self._others]
+
+    def has_rule(self) -> bool:
+        """Whether there is any rule of ours, also for another port or in the file alone.
+
+        Raises:
+            CommandExecutionError: the rules cannot be read.
+        """
+        return bool(self._rules.ours() or saved(self._text))
+
+    def is_open(self) -> bool:
+        """Whether our rules are active and in the file that is loaded at boot, as far as they are needed.
+
+        Raises:
+            CommandExecutionError: they are not and could not be made to last, with the rule to add.
+        """
+        active = {(rule.place, rule.port) for rule in self._rules.ours()}
+        after_boot = set(saved(self._text))
+        wanted = {(place, self._port) for place in self.refusing()}
+        if wanted <= active & after_boot and {port for _, port in active | after_boot} <= {self._port}:
+            return True
+        self._assert_that_rules_last()
+        return False
+
+    def open(self) -> None:
+        """Put our rule before all others of each chain that refuses the port; those for other ports go.
+
+        Raises:
+            CommandExecutionError: the rules cannot be read, or nft refuses.
+        """
+        places = self.refusing()
+        self._run_all([*deletions(self._rules.ours()), *insertions(places, self._port)])
+        # Where no rules are active, those in the file wait for a boot.
+        self._save(places or [place for place, _ in saved(self._text)])
+
+    def close(self) -> None:
+        """Remove our rules.
+
+        Raises:
+            CommandExecutionError: the rules cannot be read, or nft refuses.
+        """
+        self._run_all(deletions(self._rules.ours()))
+        self._save([])
+
+    @cached_property
+    def _rules(self) -> Ruleset:
+        if not salt.utils.path.which("nft"):
+            return Ruleset([])
+        listed = self._nft("--json", "list", "ruleset")
+        if listed["retcode"] == 0:
+            return Ruleset(json.loads(listed["stdout"] or "{}").get("nftables", []))
+        if " hook input " not in self._nft("list", "ruleset")["stdout"]:
+            # Also where nobody is let ask, as in a container.
+            return Ruleset([])
+        raise CommandExecutionError(
+            f"nftables filters here, but its rules cannot be read ({listed['stderr']}). {self._remedy()}"
+        )
+
+    def _assert_that_rules_last(self) -> None:
+        places = self.refusing()
+        why = self._why_lost(places) if places else ""
+        if why:
+            chains = ", ".join(map(str, places))
+            raise CommandExecutionError(
+                f"nftables refuses connections to port {self._port} ({chains}), and a rule of this formula "
+                f"would be lost at the next boot: {why}. {self._remedy()}"
+            )
+
+    def _why_lost(self, places: Collection[Place]) -> str:
+        if not self._file:
+            return "there is no file of rules that nftables.service would load"
+        # As at boot, but nothing is done.
+        commands = ["flush ruleset", f'include "{self._file}"', *insertions(places, self._port)]
+        done = self._nft("--check", "--file", "-", stdin=_lines(commands))
+        return f"after {self._file} nft says: {done['stderr']}" if done["retcode"] else ""
+
+    def _remedy(self) -> str:
+        return (
+            f"Where these rules come from, add 'tcp dport {self._port} accept' to the chain, before what "
+            "refuses; or set docker_registry:firewall to none"
+        )
+
+    def _run_all(self, commands: Collection[str]) -> None:
+        """All of them, or none where one is refused."""
+        if commands:
+            done = self._nft("--file", "-", stdin=_lines(commands))
+            if done["retcode"]:
+                raise CommandExecutionError(f"nft: {done['stderr']}")
+
+    def _nft(self, *arguments: str, **keywords: Any) -> Mapping[str, Any]:
+        command = ["nft", *arguments]
+        result: Mapping[str, Any] = self._functions["cmd.run_all"](
+            command, python_shell=False, ignore_retcode=True, **keywords
+        )
+        return result
+
+    def _save(self, places: Collection[Place]) -> None:
+        text = replace_saved(self._text, places, self._port)
+        if text != self._text:
+            # It ends each argument with a line's end of its own.
+            self._functions["file.write"](self._file, text.removesuffix("\n"))
+
+
+def _lines(commands: Collection[str]) -> str:
+    return "".join(f"{command}\n" for command in commands)
