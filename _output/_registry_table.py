@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 # What needs attention stands nearest to the prompt.
-ORDER = ("current", "copied", "extra", "stale", "missing", "unreadable", "failed")
+ORDER = ("current", "copied", "held", "extra", "stale", "missing", "unreadable", "failed")
 FAILURES = ("unreadable", "failed")
 DIGITS_OF_A_DIGEST = 12
 MARGIN = "  "

@@ -23,6 +23,7 @@ COLORS = {
     "down": "LIGHT_RED",
     "current": "GREEN",
     "copied": "LIGHT_GREEN",
+    "held": "BLUE",
     "extra": "BLUE",
     "stale": "YELLOW",
     "missing": "YELLOW",

@@ -21,7 +21,7 @@ from _registry_config_defaults import (
 )
 from _registry_config_schema import IMAGE, PILLAR, ROOT, SELF_SIGNED, bad_repository
 from _registry_config_validators import SettingsError
-from _registry_config_values import Engine, Image, Listing, Service, Settings, Undercloud
+from _registry_config_values import Backup, Engine, Image, Listing, Prune, Service, Settings, Undercloud
 from _registry_http_endpoint import Endpoint, Transfer
 from _registry_http_environment import Environment, process_environment
 from _registry_oci_names import is_digest, is_repository
@@ -89,9 +89,12 @@ def read_settings(
     director = read_undercloud(tree)
     return Settings(
         given=pillar is not None,
+        listed="images" in tree or listing is not None,
         service=_service(tree.get("registry", {}), director, undercloud=undercloud),
         engine=Engine(**tree.get("engine", {})),
         firewall=tree.get("firewall", "auto"),
+        prune=_prune(tree.get("prune", {})),
+        backup=Backup(**tree.get("backup", {})),
         force=tree.get("force", False),
         sync=tree.get("sync", True),
         local=local,
@@ -105,6 +108,13 @@ def read_settings(
         prefix=defaults["prefix"],
         tags=_tag_rule(defaults["tags"]),
     )
+
+
+def _prune(own: Mapping[str, Any]) -> Prune:
+    given: dict[str, Any] = {name: value for name, value in own.items() if name not in ("keep", "foreign")}
+    for name, value in own.get("keep", {}).items():
+        given[name] = tuple(value) if isinstance(value, list) else value
+    return Prune(**given, foreign=own.get("foreign") == "prune")
 
 
 def _service(own: Mapping[str, Any], director: Undercloud, *, undercloud: bool) -> Service:

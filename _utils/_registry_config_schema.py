@@ -330,7 +330,44 @@ def _registry(value: Any, key: str) -> dict[str, Any]:
     return checked
 
 
+def _span_or_never(value: Any, key: str) -> int | None:
+    return None if value == "never" else check.span(value, key)
+
+
+def _percentage(value: Any, key: str) -> float:
+    match = re.fullmatch(r"(\d{1,3}(?:\.\d+)?)\s*%", str(value).strip())
+    if match is None or float(match[1]) > 100:
+        raise SettingsError(f"{key}: {check.shown(value)}; give a percentage, e.g. 10%")
+    return float(match[1])
+
+
+def _backup_tags(value: Any, key: str) -> str:
+    text = check.string(value, key)
+    if text and ("{n}" not in text or "{tag}" not in text or not is_tag(text.format(tag="t", n=1))):
+        raise SettingsError(
+            f"{key}: {text!r} is no template of a tag with {{tag}} and {{n}}, e.g. was-{{tag}}-{{n}}"
+        )
+    return text
+
+
+_PRUNE: dict[str, Checker] = {
+    "after": _span_or_never,
+    "keep": check.mapping(
+        {
+            "newest": check.number(0, 10_000),
+            "since": check.span,
+            "tags": check.list_of(_tag, "['*-golden']"),
+            "environments": check.list_of(check.path, "[/home/stack/overcloud-container-images.yaml]"),
+        }
+    ),
+    "ceiling": _percentage,
+    "foreign": check.one_of("keep", "prune"),
+    "untagged": _span_or_never,
+    "repositories": check.boolean,
+}
 PILLAR: dict[str, Checker] = {
+    "prune": check.mapping(_PRUNE),
+    "backup": check.mapping({"keep": check.number(0, 50), "tags": _backup_tags}),
     "force": check.boolean,
     "sync": check.boolean,
     "upstream": _endpoint,

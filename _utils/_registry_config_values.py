@@ -128,6 +128,46 @@ class Engine:
 
 
 @dataclass(frozen=True)
+class Prune:
+    """What is forgotten, and what is kept though no entry of the list wants it.
+
+    Args:
+        after: seconds that a tag waits from our first sight of it unwanted; None = for ever.
+        newest: of each repository the tags of the highest versions.
+        since: what sync put there within so many seconds.
+        tags: patterns.
+        environments: files of deployments, whose images are kept.
+        ceiling: of the tags here the percentage above which only a plan's id goes on.
+        foreign: whether what sync never put there is forgotten, too.
+        untagged: seconds that a digest stays after its tag has left it; None = for ever.
+        repositories: whether repositories that hold nothing any more go when space is freed.
+    """
+
+    after: int | None = None
+    newest: int = 0
+    since: int = 0
+    tags: tuple[str, ...] = ()
+    environments: tuple[str, ...] = ()
+    ceiling: float = 10.0
+    foreign: bool = False
+    untagged: int | None = None
+    repositories: bool = False
+
+
+@dataclass(frozen=True)
+class Backup:
+    """What stays of a tag that a sync overwrites.
+
+    Args:
+        keep: how many of its earlier digests are never pruned.
+        tags: template of the tags that they get, with ``{tag}`` and ``{n}``; empty = they stay without a tag.
+    """
+
+    keep: int = 0
+    tags: str = ""
+
+
+@dataclass(frozen=True)
 class Listing:
     """Images that another file than the pillar lists.
 
@@ -154,10 +194,14 @@ class Settings:
     transfer: Transfer
     # Whether the pillar says anything at all; else all of this is defaults.
     given: bool = field(default=True, compare=False)
+    # Whether the images are the pillar's own, or an undercloud's; else they are the defaults.
+    listed: bool = field(default=True, compare=False)
     service: Service = field(default_factory=Service)
     engine: Engine = field(default_factory=Engine)
     # auto, firewalld, iptables, nftables or none.
     firewall: str = "auto"
+    prune: Prune = field(default_factory=Prune)
+    backup: Backup = field(default_factory=Backup)
     # Absolute path of a file for Prometheus; empty = none is written.
     metrics: str = ""
     # Path of the certificate of the registry's own authority on this host; empty = it has none.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,22 +15,29 @@ from _registry_show_report import Report, return_code
 from _registry_store_remote import RemoteStore
 from _registry_sync_compare import compare, find_extras
 from _registry_sync_copy import execute
+from _registry_sync_forget import PrunePlan, Telling, forget, look
+from _registry_sync_history import hold_back
 from _registry_sync_inventory import take_inventory
+from _registry_sync_ledger import Ledger
 from _registry_sync_lock import only_one, stopping_on_signals
 from _registry_sync_memory import Memory, Unfinished
 from _registry_sync_plan import make_plan
-from _registry_sync_report import report_on, report_registry
+from _registry_sync_record import backup_with, note_begin, note_end
+from _registry_sync_report import report_on, report_on_prune, report_registry
 from _registry_sync_stores import open_stores
 
-__all__ = ["check", "listing", "plan", "populated", "registry", "return_code", "sync"]
+__all__ = ["check", "listing", "plan", "populated", "prune", "registry", "return_code", "sync"]
 
 
-def check(settings: Settings, *, directory: str = "", everything: bool = False) -> Report:
+def check(
+    settings: Settings, *, directory: str = "", ledger_directory: str = "", everything: bool = False
+) -> Report:
     """Read both sides and change nothing.
 
     Args:
         settings: the list and the two sides.
         directory: where is kept what need not be read again; empty = nowhere.
+        ledger_directory: where the ledger lies; empty = nowhere.
         everything: tell of the tags in repositories that the list does not name, too.
 
     Returns:
@@ -39,34 +47,46 @@ def check(settings: Settings, *, directory: str = "", everything: bool = False) 
     stores = open_stores(settings, Run(settings.transfer))
     memory = Memory(directory)
     comparison = compare(settings.images, stores, memory, everything=everything)
+    hold_back(comparison.tags, Ledger(ledger_directory, settings.local.url))
     memory.save()
     return report_on(settings, comparison, find_extras(comparison, stores), began)
 
 
-def plan(settings: Settings, *, directory: str = "", fresh: bool = False) -> Report:
+def plan(
+    settings: Settings, *, directory: str = "", ledger_directory: str = "", fresh: bool = False
+) -> Report:
     """Say what a sync would do, with the blobs and bytes that it would move.
 
     Args:
         settings: the list and the two sides.
         directory: where is kept what need not be read again; empty = nowhere.
+        ledger_directory: where the ledger lies; empty = nowhere.
         fresh: take a local registry that cannot be reached for one that is still empty.
     """
     began = time.monotonic()
     stores = open_stores(settings, Run(settings.transfer))
     memory = Memory(directory)
     comparison = compare(settings.images, stores, memory, assume_empty=fresh)
+    hold_back(comparison.tags, Ledger(ledger_directory, settings.local.url))
     memory.save()
     planned = make_plan(comparison, stores)
     return report_on(settings, comparison, find_extras(comparison, stores), began, planned=planned)
 
 
-def sync(settings: Settings, *, directory: str = "", progress: Progress | None = None) -> Report:
+def sync(
+    settings: Settings,
+    *,
+    directory: str = "",
+    ledger_directory: str = "",
+    progress: Progress | None = None,
+) -> Report:
     """Bring the local registry up to date.
 
     Args:
         settings: the list and the two sides.
         directory: a directory of its own, for a lock and for what a later run needs to go on where
             this one ended; empty = neither.
+        ledger_directory: where is noted what was put into the registry; empty = nowhere.
         progress: is told what moves and what is done.
 
     Raises:
@@ -79,15 +99,82 @@ def sync(settings: Settings, *, directory: str = "", progress: Progress | None =
     with only_one(directory, settings.local), stopping_on_signals(run):
         memory = Memory(directory)
         unfinished = Unfinished(directory, settings.local.url)
+        ledger = Ledger(ledger_directory, settings.local.url)
         # What an earlier run has left without a tag is known from its note, else from the catalog.
         comparison = compare(settings.images, stores, memory, catalog=not directory)
+        hold_back(comparison.tags, ledger)
         memory.save()
         planned = make_plan(comparison, stores, unfinished.repositories)
         unfinished.begin(tag.target for tag, _ in planned.roots)
-        stats = execute(planned, stores, progress or Progress(), directory=directory)
-        if all(tag.status in ("current", "copied") for tag in comparison.tags):
+        note_begin(ledger, comparison.tags, planned)
+        keep = backup_with(settings.backup.tags, stores.target, ledger)
+        stats = execute(planned, stores, progress or Progress(), directory=directory, before_overwriting=keep)
+        note_end(ledger, comparison.tags, settings.images)
+        if all(tag.status in ("current", "copied", "held") for tag in comparison.tags):
             unfinished.end()
     return report_on(settings, comparison, (), began, stats=stats)
+
+
+def prune(
+    settings: Settings,
+    *,
+    directory: str = "",
+    ledger_directory: str = "",
+    plan: str = "",
+    automatic: bool = False,
+    in_use: Sequence[str] = (),
+    tell: Telling = lambda item: None,
+) -> Report:
+    """Say what could be forgotten, or forget it.
+
+    Args:
+        settings: the list and the rules.
+        directory: of the run's lock, and of what need not be read again; empty = neither.
+        ledger_directory: where the ledger lies.
+        plan: the id of what was said before: exactly that is done, or nothing; empty = nothing is done.
+        automatic: do what the rules say without an id, unless it is above the ceiling.
+        in_use: ``repository:tag`` that deployments name.
+        tell: is told of each deletion before it happens.
+
+    Raises:
+        AlreadyRunning: a sync or prune of the same registry.
+    """
+    began = time.monotonic()
+    run = Run(settings.transfer)
+    stores = open_stores(settings, run)
+    memory = Memory(directory)
+    acts = bool(plan) or automatic
+    with only_one(directory if acts else "", settings.local), stopping_on_signals(run):
+        ledger = Ledger(ledger_directory, settings.local.url)
+        planned = look(settings, stores, ledger, memory, in_use)
+        memory.save()
+        refused = planned.refused
+        if acts and not refused:
+            refused = _why_not_now(planned, plan)
+            if not refused:
+                try:
+                    forget(planned, stores, ledger, tell)
+                except RegistryError as failure:
+                    refused = str(failure)
+        elif not refused:
+            refused = _noted(ledger)
+    return report_on_prune(settings, planned, refused, began)
+
+
+def _why_not_now(planned: PrunePlan, plan: str) -> str:
+    if plan and plan != planned.id:
+        now = f"it would be plan {planned.id}" if planned.id else "nothing is to be pruned"
+        return f"plan {plan} is not what would be done now: {now}; look at it again"
+    return "" if plan else planned.ceiling
+
+
+def _noted(ledger: Ledger) -> str:
+    """Keep since when tags are unwanted; a ledger that cannot be written is told."""
+    try:
+        ledger.save()
+    except RegistryError as failure:
+        return str(failure)
+    return ""
 
 
 def listing(settings: Settings) -> dict[str, dict[str, str]]:

@@ -7,7 +7,7 @@ follows as soon as its own blobs are there, so an interrupted run leaves whole i
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -64,7 +64,14 @@ class TransferStats:
                 self.copied += 1
 
 
-def execute(plan: Plan, stores: Stores, progress: Progress, *, directory: str = "") -> TransferStats:
+def execute(
+    plan: Plan,
+    stores: Stores,
+    progress: Progress,
+    *,
+    directory: str = "",
+    before_overwriting: Callable[[Tag], None] = lambda tag: None,
+) -> TransferStats:
     """Move what the plan says; every tag of the comparison gets its final status.
 
     Args:
@@ -72,6 +79,8 @@ def execute(plan: Plan, stores: Stores, progress: Progress, *, directory: str = 
         stores: the same that the plan was made with.
         progress: is told what moves and what is done.
         directory: for what a later run needs to go on with a large blob; empty = none.
+        before_overwriting: is called with each tag before it becomes another image; what it raises
+            stops that.
 
     Returns:
         What was moved. Tags are then ``current``, ``copied`` or ``failed``.
@@ -87,7 +96,7 @@ def execute(plan: Plan, stores: Stores, progress: Progress, *, directory: str = 
         spool=Spool(directory, transfer.spool),
         spool_from=SPOOLED_SIZE_FAR if stores.far else SPOOLED_SIZE,
     )
-    graph = _Graph(plan, stores, copier, progress)
+    graph = _Graph(plan, stores, copier, progress, before_overwriting)
     progress.start(len(plan.roots), len(plan.to_copy), plan.bytes_to_copy)
     try:
         run_jobs(graph.jobs, workers, stores.run.stopping)
@@ -100,7 +109,7 @@ def execute(plan: Plan, stores: Stores, progress: Progress, *, directory: str = 
             _set_outcome(tag, job, plan, progress)
         progress.finish()
     for tag in plan.comparison.tags:
-        if tag.status not in ("current", "copied"):
+        if tag.status not in ("current", "copied", "held"):
             tag.status = "failed"
     return graph.stats
 
@@ -125,7 +134,15 @@ def _workers(stores: Stores) -> int:
 class _Graph:
     """The jobs of a plan; building it does nothing yet."""
 
-    def __init__(self, plan: Plan, stores: Stores, copier: BlobCopier, progress: Progress) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        stores: Stores,
+        copier: BlobCopier,
+        progress: Progress,
+        before_overwriting: Callable[[Tag], None],
+    ) -> None:
+        self._before_overwriting = before_overwriting
         self.jobs: list[Job] = []
         self.tags: list[tuple[Tag, Job]] = []
         self.stats = TransferStats()
@@ -183,6 +200,7 @@ class _Graph:
 
     def _add_tag(self, tag: Tag, root: Manifest) -> Job:
         def put() -> None:
+            self._before_overwriting(tag)
             self._put(tag, tag.target_reference, root)
             tag.previous, tag.local = tag.local, tag.upstream
             self._progress.tag_done(tag.name, "copied")

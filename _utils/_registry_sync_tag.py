@@ -26,6 +26,7 @@ class Tag:
         size: bytes to move, or moved, on behalf of this tag.
         cause: of an error, one word.
         error: of an error, one sentence.
+        note: a sentence about a tag that has not failed.
         unresolved: the references are patterns, since upstream could not be asked what they mean.
         root: the manifest that the local side should have, once it was read.
     """
@@ -42,6 +43,7 @@ class Tag:
     size: int = 0
     cause: str = ""
     error: str = ""
+    note: str = ""
     unresolved: bool = False
     root: Manifest | None = None
 

@@ -1,0 +1,245 @@
+"""What may be forgotten, and why all else is kept: decided from what was found, without I/O."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import re
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from _registry_config_values import Prune
+from _registry_oci_tags import version_key
+from _registry_sync_ledger import ROLLBACK, SYNC, Entry, Was
+
+PRUNE_STATUSES = ("kept", "waiting", "doomed", "pruned", "failed")
+KEPT, WAITING, DOOMED, PRUNED, FAILED = PRUNE_STATUSES
+# Tags by which attachments follow a subject: cosign's, and those of the referrers tag schema.
+# https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
+_ATTACHED = re.compile(r"sha256-([0-9a-f]{64})(?:\..+)?")
+
+
+@dataclass(slots=True)
+class Found:
+    """One repository as it is.
+
+    Args:
+        name: of it.
+        tags: tag → digest of all that are there, and the digests that the list wants or wanted without one;
+            an empty digest where one cannot be told.
+        interrupted: tags at which an earlier prune was interrupted.
+        wanted: tags and digests that the image list wants.
+        listed: an entry of the list fills it.
+        unknown: why it is not known what the list wants here; empty where it is.
+        entries: what the ledger says.
+    """
+
+    name: str
+    tags: Mapping[str, str]
+    wanted: Collection[str] = ()
+    listed: bool = False
+    unknown: str = ""
+    interrupted: Collection[str] = ()
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Item:
+    """A tag, or a digest without one, and what is to become of it.
+
+    Args:
+        repository: where.
+        reference: a tag, or a digest.
+        digest: what it is.
+        status: ``kept``, ``waiting``, ``doomed``, ``pruned`` or ``failed``.
+        reason: of the status, a phrase.
+        since: since when nothing wants it, in seconds since 1970; 0 = it is wanted.
+        twins: tags of the same digest that stay.
+        size: bytes that would be free once it is gone and space is freed.
+        cause: of a failure, one word.
+        error: of a failure, one sentence.
+    """
+
+    repository: str
+    reference: str
+    digest: str
+    status: str = KEPT
+    reason: str = ""
+    since: float = 0.0
+    twins: tuple[str, ...] = ()
+    size: int = 0
+    cause: str = ""
+    error: str = ""
+
+    @property
+    def name(self) -> str:
+        """``repository:tag``, or ``repository@digest``."""
+        return f"{self.repository}{'@' if ':' in self.reference else ':'}{self.reference}"
+
+
+def judge(
+    found: Found, rules: Prune, now: float, *, in_use: Collection[str] = (), backups: int = 0
+) -> list[Item]:
+    """Decide for every tag of a repository, and every digest that sync has left there without one.
+
+    Args:
+        found: the repository.
+        rules: of the pillar.
+        now: seconds since 1970.
+        in_use: ``repository:tag`` that deployments name.
+        backups: how many earlier digests of a tag are kept.
+    """
+    names = [tag for tag in found.tags if ":" not in tag]
+    newest = set(sorted(names, key=version_key, reverse=True)[: rules.newest])
+    items = []
+    for tag, digest in found.tags.items():
+        item = Item(found.name, tag, digest)
+        if tag in found.interrupted and tag not in found.wanted:
+            item.status, item.reason = DOOMED, "an earlier prune was interrupted here"
+            items.append(item)
+            continue
+        item.reason = _why_kept(item, found, rules, now, newest, in_use)
+        if not item.reason:
+            _set_waiting(item, found.entries.get(tag), rules, now)
+        items.append(item)
+    items += _untagged(found, rules, now, backups)
+    _let_attachments_follow(items)
+    _keep_the_last(items, found)
+    _name_twins(items)
+    return items
+
+
+def _why_kept(
+    item: Item, found: Found, rules: Prune, now: float, newest: Collection[str], in_use: Collection[str]
+) -> str:
+    entry = found.entries.get(item.reference)
+    put_here = entry is not None and bool(entry.digest)
+    checks = (
+        (item.reference in found.wanted, "it is on the image list"),
+        (found.unknown, f"what the list wants here is not known: {found.unknown}"),
+        (not item.digest, "its digest cannot be read"),
+        (not put_here and not rules.foreign, "sync never put it here"),
+        (
+            put_here and entry is not None and entry.digest != item.digest and not rules.foreign,
+            "it was changed since sync put it here",
+        ),
+        (entry is not None and entry.held, "a roll-back holds it"),
+        (entry is not None and entry.pending, "a sync into it was interrupted"),
+        (_matches(item.reference, rules.tags), "prune:keep:tags"),
+        (item.reference in newest, "prune:keep:newest"),
+        (entry is not None and _put_at(entry) > now - rules.since, "prune:keep:since"),
+        (item.name in in_use, "prune:keep:environments"),
+    )
+    return next((why for holds, why in checks if holds), "")
+
+
+def _put_at(entry: Entry) -> float:
+    return entry.history[-1].at if entry.history else 0.0
+
+
+def _matches(tag: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch.fnmatchcase(tag, pattern) for pattern in patterns)
+
+
+def _set_waiting(item: Item, entry: Entry | None, rules: Prune, now: float) -> None:
+    item.since = (entry.unwanted if entry else 0.0) or now
+    if rules.after is None:
+        item.status, item.reason = WAITING, "no entry of the list wants it; prune:after is never"
+    elif now - item.since < rules.after:
+        item.status = WAITING
+        item.reason = f"no entry of the list wants it; until {_date(item.since + rules.after)}"
+    else:
+        item.status, item.reason = DOOMED, f"no entry of the list wants it since {_date(item.since)}"
+
+
+def _untagged(found: Found, rules: Prune, now: float, backups: int) -> list[Item]:
+    """Digests that their tag has left, as far as sync put them there and none of the tags is them now."""
+    present = {*found.tags.values(), *found.wanted}
+    left: dict[str, Item] = {}
+    for reference, entry in found.entries.items():
+        earlier = _earlier(entry, gone=reference not in found.tags)
+        for age, (was, until) in enumerate(earlier):
+            if was.gone or was.digest in present or was.by not in (SYNC, ROLLBACK):
+                continue
+            item = Item(found.name, was.digest, was.digest, since=until)
+            if age < backups:
+                item.reason = "backup:keep"
+            elif found.unknown:
+                item.reason = f"what the list wants here is not known: {found.unknown}"
+            elif rules.untagged is None or now - until < rules.untagged:
+                item.status = WAITING
+                item.reason = f"tag {reference} has left it; prune:untagged"
+            else:
+                item.status, item.reason = DOOMED, f"tag {reference} has left it on {_date(until)}"
+            other = left.get(was.digest)
+            # Whoever keeps it wins.
+            if other is None or _RANK[item.status] < _RANK[other.status]:
+                left[was.digest] = item
+    return list(left.values())
+
+
+_RANK = {KEPT: 0, WAITING: 1, DOOMED: 2}
+
+
+def _earlier(entry: Entry, *, gone: bool) -> list[tuple[Was, float]]:
+    """What a tag was before, the latest first, and until when."""
+    spans = [(was, after.at) for was, after in zip(entry.history, entry.history[1:], strict=False)]
+    if gone and entry.history and entry.unwanted:
+        spans.append((entry.history[-1], entry.unwanted))
+    return spans[::-1]
+
+
+def _let_attachments_follow(items: Sequence[Item]) -> None:
+    """A signature goes when its subject goes, and not before."""
+    doomed = {item.digest for item in items if item.status == DOOMED}
+    kept = {item.digest for item in items if item.status != DOOMED}
+    for item in items:
+        match = _ATTACHED.fullmatch(item.reference)
+        if match is None or item.status == KEPT:
+            continue
+        subject = f"sha256:{match[1]}"
+        if subject in kept:
+            item.status, item.reason = KEPT, "its subject is kept"
+        elif subject in doomed:
+            item.status, item.reason = DOOMED, "its subject goes"
+
+
+def _keep_the_last(items: Sequence[Item], found: Found) -> None:
+    """Never the last tag of a repository that the list names."""
+    tags = [item for item in items if ":" not in item.reference]
+    if found.listed and tags and all(item.status == DOOMED for item in tags):
+        last = max(tags, key=lambda item: version_key(item.reference))
+        last.status, last.reason = KEPT, "it is the last tag of a repository that is on the image list"
+
+
+def _name_twins(items: Iterable[Item]) -> None:
+    staying: dict[str, list[str]] = {}
+    everything = list(items)
+    for item in everything:
+        if item.status != DOOMED:
+            staying.setdefault(item.digest, []).append(item.reference)
+    for item in everything:
+        if item.status == DOOMED:
+            item.twins = tuple(staying.get(item.digest, ()))
+            if item.twins and ":" in item.reference:
+                item.status, item.reason, item.twins = KEPT, f"tag {item.twins[0]} has it", ()
+
+
+def plan_id(registry: str, rules: Prune, items: Iterable[Item]) -> str:
+    """What a plan is known by: the same for the same registry, settings and deeds."""
+    deeds = sorted((item.name, item.digest, *item.twins) for item in items if item.status == DOOMED)
+    told = json.dumps([registry, repr(rules), deeds])
+    return hashlib.sha256(told.encode()).hexdigest()[:8]
+
+
+def share(items: Sequence[Item]) -> float:
+    """Which percentage of the tags is doomed."""
+    tags = [item for item in items if ":" not in item.reference]
+    doomed = sum(item.status == DOOMED for item in tags)
+    return 100 * doomed / len(tags) if tags else 0.0
+
+
+def _date(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))

@@ -1,0 +1,77 @@
+"""What a sync notes in the ledger, and keeps of a tag before it overwrites it."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from _registry_config_values import Image
+from _registry_store_protocol import Store
+from _registry_sync_forget import list_id
+from _registry_sync_ledger import Ledger, LedgerError
+from _registry_sync_plan import Plan
+from _registry_sync_tag import Tag
+
+log = logging.getLogger(__name__)
+
+
+def note_begin(ledger: Ledger, tags: Iterable[Tag], plan: Plan) -> None:
+    """Note what is going to be done, so that it is known as ours also where the run is interrupted."""
+    ledger.settle({(tag.target, tag.target_reference): tag.local for tag in tags if tag.local})
+    with_roots = [
+        (tag.target, tag.target_reference, tag.local, tag.upstream) for tag, _ in plan.roots if tag.upstream
+    ]
+    _save(ledger, lambda: ledger.begin(with_roots))
+
+
+def note_end(ledger: Ledger, tags: Sequence[Tag], images: Iterable[Image]) -> None:
+    """Note what has been done, and since when nothing wants what was put here before."""
+    wanted: dict[str, set[str]] = {}
+    for tag in tags:
+        wanted.setdefault(tag.target, set()).add(tag.target_reference)
+        if tag.status == "copied":
+            ledger.became(tag.target, tag.target_reference, tag.upstream)
+    if all(tag.status in ("current", "copied", "held") for tag in tags):
+        ledger.complete = list_id(images)
+        ledger.note_wanted(wanted)
+    _save(ledger, ledger.save)
+
+
+def backup_with(template: str, target: Store, ledger: Ledger) -> Callable[[Tag], None]:
+    """What keeps a tag under another name before it is overwritten.
+
+    Args:
+        template: of that name, with ``{tag}`` and ``{n}``; empty = it stays without a tag.
+        target: where.
+        ledger: knows the numbers that were used, and is told of the new one.
+
+    Returns:
+        A function of the tag, which raises a ``RegistryError`` where it cannot be kept.
+    """
+
+    def keep(tag: Tag) -> None:
+        if not template or not tag.local or tag.local == tag.upstream:
+            return
+        manifest = target.manifest(tag.target, tag.local)
+        name = template.format(tag=tag.target_reference, n=_next(template, tag, ledger))
+        target.put(tag.target, name, manifest)
+        ledger.became(tag.target, name, tag.local)
+
+    return keep
+
+
+def _next(template: str, tag: Tag, ledger: Ledger) -> int:
+    pattern = (
+        re.escape(template).replace(r"\{tag\}", re.escape(tag.target_reference)).replace(r"\{n\}", r"(\d+)")
+    )
+    matches = (re.fullmatch(pattern, reference) for reference in ledger.references(tag.target))
+    return 1 + max((int(match[1]) for match in matches if match), default=0)
+
+
+def _save(ledger: Ledger, write: Callable[[], None]) -> None:
+    """A mirror whose ledger cannot be written still mirrors; what it puts there is never pruned then."""
+    try:
+        write()
+    except LedgerError as failure:
+        log.warning("%s; what this run brings counts as somebody else's, and is never pruned", failure)
