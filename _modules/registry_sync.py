@@ -27,6 +27,7 @@ import _registry_show_prometheus as metrics
 import _registry_show_sinks as listeners
 import _registry_state_settings as checked
 import _registry_sync_commands as commands
+import _registry_sync_ledger as ledger
 import _registry_tripleo_check as deployment
 import _registry_tripleo_files as undercloud_files
 from _registry_config_validators import SettingsError
@@ -82,13 +83,14 @@ def check(brief=False, images_file="", environment="", everything=False):
             ``repository:tag`` as it stands locally → ``status``; ``upstream`` and ``local``, the digests;
             ``previous``, the digest before a sync that copied it; ``bytes``, to move or moved for this tag
             (a blob that several need is counted once; ``check`` gives 0); ``cause`` and ``error``, one word
-            and one sentence about a failure.
+            and one sentence about a failure; ``note``, a sentence about a tag that has not failed.
         ``summary``
             how many tags have each status; ``tags`` that the list wants; ``blobs`` and ``bytes`` to move
             or moved; ``blobs_copied``, ``blobs_mounted``; ``seconds``.
 
-        A status is ``current``, ``missing``, ``stale`` (upstream has another digest), ``extra`` (not in
-        the image list) or ``unreadable``; after a sync ``current``, ``copied`` or ``failed``.
+        A status is ``current``, ``missing``, ``stale`` (upstream has another digest), ``held`` (it has, and a
+        roll-back holds ours), ``extra`` (not in the image list) or ``unreadable``; after a sync ``current``,
+        ``copied``, ``held`` or ``failed``.
 
         A cause is ``auth`` (refused; some registries say so of what does not exist), ``absent``, ``rate``
         (429, and waiting did not help), ``network``, ``space`` (the local disk is full), ``digest`` (not
@@ -143,7 +145,8 @@ def plan(fresh=False, images_file=""):
         salt '*' registry_sync.plan
         salt-call registry_sync.plan --out=json
     """
-    return _coded(commands.plan(_settings(images_file), directory=_directory(), fresh=fresh))
+    places = {"directory": _directory(), "ledger_directory": _ledger_directory()}
+    return _coded(commands.plan(_settings(images_file), **places, fresh=fresh))
 
 
 def sync(images_file=""):
@@ -193,7 +196,12 @@ def sync(images_file=""):
     if not settings.sync:
         return _coded(_check(images_file))
     try:
-        report = commands.sync(settings, directory=_directory(), progress=_progress())
+        report = commands.sync(
+            settings,
+            directory=_directory(),
+            ledger_directory=_ledger_directory(),
+            progress=_progress(),
+        )
     except RegistryError as failure:
         raise CommandExecutionError(str(failure)) from None
     return _coded(report if images_file else _measured("sync", settings, report))
@@ -331,45 +339,18 @@ def sync_enabled():
 
 def _settings(images_file=""):
     """What the pillar says, with the list that a file or an undercloud's command line has written."""
-    settings = _pillar_settings()
-    file, text = (images_file, _read(images_file)) if images_file else _prepared(settings)
-    if not file:
-        return settings
-    try:
-        listing = undercloud_files.listing_of(text, file, settings, alone=bool(images_file))
-    except undercloud_files.ListError as mistake:
-        raise CommandExecutionError(str(mistake)) from None
-    return _pillar_settings(listing)
+    return checked.with_list(_pillar_settings, __salt__, __context__, images_file)
 
 
 def _pillar_settings(listing=None):
     return checked.settings_of(__pillar__, __grains__, __salt__, __context__, listing=listing)
 
 
-def _prepared(settings):
-    """Path and text of the list that an undercloud's command line has written, or would; or nothing."""
-    undercloud = settings.undercloud
-    if not (undercloud.prepare and __salt__["registry_undercloud.is_undercloud"]()):
-        return "", ""
-    file = undercloud.path(undercloud.images_file)
-    planned = __context__.get("registry_undercloud.planned")
-    if planned:
-        return file, planned
-    return (file, _read(file)) if Path(file).exists() else ("", "")
-
-
-def _read(file):
-    try:
-        return Path(file).read_text(encoding="utf-8")
-    except OSError as failure:
-        raise CommandExecutionError(f"{file}: cannot be read: {failure.strerror}") from None
-    except UnicodeDecodeError:
-        raise CommandExecutionError(f"{file}: is no YAML") from None
-
-
 def _check(images_file, everything=False):
     settings = _settings(images_file)
-    report = commands.check(settings, directory=_directory(), everything=everything)
+    report = commands.check(
+        settings, directory=_directory(), ledger_directory=_ledger_directory(), everything=everything
+    )
     return report if images_file else _measured("check", settings, report)
 
 
@@ -378,7 +359,7 @@ def _check_environment(file, images_file):
         raise CommandExecutionError("give environment or images_file, not both")
     settings = _pillar_settings()
     try:
-        wanted = undercloud_files.wanted_images(_read(file), file)
+        wanted = undercloud_files.wanted_images(checked.read_text(file), file)
     except undercloud_files.ListError as mistake:
         raise CommandExecutionError(str(mistake)) from None
     return deployment.check_deployment(settings, wanted)
@@ -386,6 +367,10 @@ def _check_environment(file, images_file):
 
 def _directory():
     return str(Path(__opts__["cachedir"]) / "registry_sync")
+
+
+def _ledger_directory():
+    return ledger.directory_below(__opts__["root_dir"])
 
 
 def _measured(function, settings, report):

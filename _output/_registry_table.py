@@ -147,7 +147,7 @@ def _headline(registry: Mapping[str, Any], width: int, edge: int, paint: Paint) 
     plain = f"{name}  {state}{held}"
     left = f"{paint(name, 'title')}  {paint(state, state)}{held}"
     lines = _with_right(plain, left, _upstreams(registry), width, edge)
-    return lines if registry["up"] else [*lines, *_prose(clean(registry["error"]), width, MARGIN)]
+    return lines if registry["up"] else [*lines, *prose(clean(registry["error"]), width, MARGIN)]
 
 
 def _upstreams(registry: Mapping[str, Any]) -> str:
@@ -172,7 +172,7 @@ def _with_right(plain: str, painted: str, right: str, width: int, edge: int) -> 
     if room < len(GAP) + len(right):
         room = len(GAP) + len(right)
     if width and len(plain) + room > width:
-        return [painted, *_prose(right, width, MARGIN)]
+        return [painted, *prose(right, width, MARGIN)]
     return [painted + right.rjust(room)]
 
 
@@ -305,10 +305,10 @@ def _failure(failure: Failure, width: int, paint: Paint) -> list[str]:
     several = len(failure.tags) > 1
     subject = _count_of(failure) if several else _names_of(failure)[0]
     told = f"{subject}  {failure.status}: {failure.cause}; {failure.error}"
-    lines = _prose(told, width, MARGIN, MARGIN * 3)
+    lines = prose(told, width, MARGIN, MARGIN * 3)
     lines[0] = lines[0].replace(f"  {failure.status}:", f"  {paint(failure.status, failure.status)}:", 1)
     if several:
-        lines += [line for name in _names_of(failure) for line in _prose(name, width, MARGIN * 3, MARGIN * 5)]
+        lines += [line for name in _names_of(failure) for line in prose(name, width, MARGIN * 3, MARGIN * 5)]
     return lines
 
 
@@ -326,7 +326,7 @@ def _count_of(failure: Failure) -> str:
 
 
 def _summary(summary: Mapping[str, Any], width: int, edge: int, paint: Paint) -> list[str]:
-    parts = [(f"{summary[status]} {status}", status) for status in ORDER if summary[status]]
+    parts = [(f"{summary[status]} {status}", status) for status in ORDER if summary.get(status)]
     plain = ", ".join(text for text, _ in parts) or "the list is empty"
     painted = ", ".join(paint(text, status) for text, status in parts) or plain
     volume = _volume(summary)
@@ -344,8 +344,15 @@ def _volume(summary: Mapping[str, Any]) -> str:
     return f"; {sized(summary['bytes'])} in {blobs} to move" if summary["blobs"] else ""
 
 
-def _prose(text: str, width: int, indent: str, hanging: str = "") -> list[str]:
-    """A sentence in lines; addresses and digests are never broken."""
+def prose(text: str, width: int, indent: str, hanging: str = "") -> list[str]:
+    """Wrap a sentence; addresses and digests are never broken.
+
+    Args:
+        text: the sentence.
+        width: columns that there are; 0 = no limit but that of prose.
+        indent: of the first line.
+        hanging: of the others; empty = the same.
+    """
     return textwrap.wrap(
         text,
         min(width or WIDTH_OF_PROSE, WIDTH_OF_PROSE),

@@ -1,6 +1,6 @@
 """Show what ``registry_sync`` returns as a table; anything else as ``nested`` shows it.
 
-``check``, ``plan``, ``sync`` and ``list`` choose it by themselves. It runs where the command was
+``check``, ``plan``, ``sync``, ``list``, ``prune`` and ``history`` choose it by themselves. It runs where the command was
 typed: a minion has it after ``saltutil.sync_all``, a master after ``salt-run saltutil.sync_output``.
 Where it is not, Salt shows nested output. ``--out=json`` gives the plain data.
 
@@ -13,6 +13,7 @@ import sys
 
 import salt.utils.color
 
+import _registry_prune_table as prune_table
 import _registry_table as table
 
 # How salt-call names the one minion that it is.
@@ -24,6 +25,10 @@ COLORS = {
     "current": "GREEN",
     "copied": "LIGHT_GREEN",
     "held": "BLUE",
+    "kept": "GREEN",
+    "waiting": "YELLOW",
+    "doomed": "LIGHT_RED",
+    "pruned": "LIGHT_GREEN",
     "extra": "BLUE",
     "stale": "YELLOW",
     "missing": "YELLOW",
@@ -65,6 +70,10 @@ def _shown(minion, value):
 
 def _lines(value):
     show = {"width": _width(), "paint": _paint}
+    if _is_report(value) and "plan" in value:
+        return prune_table.prune_lines(value, **show)
+    if isinstance(value, dict) and {"image", "history", "held"} <= value.keys():
+        return prune_table.history_lines(value, **show)
     if _is_report(value):
         return table.report_lines(value, **show)
     if _is_listing(value):

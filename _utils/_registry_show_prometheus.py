@@ -30,6 +30,8 @@ SUCCESS = "registry_sync_last_success_timestamp_seconds"
 DURATION = "registry_sync_last_run_duration_seconds"
 BYTES = "registry_sync_last_run_moved_bytes"
 BYTES_TOTAL = "registry_sync_moved_bytes_total"
+UNWANTED = "registry_sync_unwanted_tags"
+RECLAIMABLE = "registry_sync_reclaimable_bytes"
 UP = "registry_sync_up"
 TAGS = "registry_sync_tags"
 FAILURES = "registry_sync_failed_tags"
@@ -43,9 +45,14 @@ METRICS = {
     DURATION: ("gauge", "How long the last check or sync took."),
     BYTES: ("gauge", "Bytes that the last check or sync copied from upstream."),
     BYTES_TOTAL: ("counter", "Bytes copied from upstream since this file was first written."),
+    UNWANTED: ("gauge", "Tags and digests that nothing wants and the last prune left, by status."),
+    RECLAIMABLE: ("gauge", "Bytes that a collection frees once what is doomed, or was pruned last, is gone."),
 }
 # What one function's run does not say of the other's.
 OF_ONE_FUNCTION = (RUN, SUCCESS, DURATION, BYTES)
+
+# What only prune says.
+OF_PRUNE = (UNWANTED, RECLAIMABLE)
 
 Samples = dict[tuple[str, str], float]
 """Name and labels, as text without braces → value."""
@@ -82,13 +89,35 @@ def write_metrics(
     _replace(path, "".join(_text(samples)))
 
 
+def write_prune_metrics(path: str, report: Mapping[str, Any]) -> None:
+    """Write what a prune has found into the file, in one step; all else in it is kept.
+
+    Args:
+        path: the file; its directory exists.
+        report: of ``prune``.
+
+    Raises:
+        OSError: the file cannot be written; the old one is as it was.
+    """
+    samples = dict(_parsed(_lines(path)))
+    for status in ("waiting", "doomed"):
+        samples[UNWANTED, _labels(status=status)] = report["summary"][status]
+    samples[RECLAIMABLE, ""] = report["summary"]["bytes"]
+    _replace(path, "".join(_text(samples)))
+
+
+def _lines(path: str) -> list[str]:
+    """The lines of an older file; none where there is none."""
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
 def _kept(path: str) -> Samples:
     """What an older file says of the last runs."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return {}
-    return {key: value for key, value in _parsed(lines) if key[0] in OF_ONE_FUNCTION or key[0] == BYTES_TOTAL}
+    kept = (*OF_ONE_FUNCTION, BYTES_TOTAL, *OF_PRUNE)
+    return {key: value for key, value in _parsed(_lines(path)) if key[0] in kept}
 
 
 _SAMPLE = re.compile(r"(\w+)(?:\{(.*)\})? ([0-9.e+-]+)")

@@ -17,3 +17,11 @@ def return_code(report: Report) -> int:
     if summary["unreadable"] or summary["failed"] or not report["registry"]["up"]:
         return FAILED
     return OUT_OF_DATE if summary["missing"] or summary["stale"] else UP_TO_DATE
+
+
+def prune_code(report: Report) -> int:
+    """What a script is told of a prune: 0 nothing to do or done, 1 refused or failed, 2 something is doomed."""
+    summary = report["summary"]
+    if report["refused"] or summary["failed"] or not report["registry"]["up"]:
+        return FAILED
+    return OUT_OF_DATE if summary["doomed"] else UP_TO_DATE

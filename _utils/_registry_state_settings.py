@@ -10,6 +10,7 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 import _registry_config_minion as minion
+import _registry_tripleo_files as undercloud_files
 from _registry_config_validators import SettingsError
 from _registry_config_values import Settings
 from _registry_host_address import is_here
@@ -49,3 +50,61 @@ def settings_of(
     if not Path(socket).is_socket() or not is_here(settings.local.host, functions):
         return settings
     return replace(settings, local=replace(settings.local, push_socket=socket))
+
+
+def with_list(
+    read: Callable[..., Settings],
+    functions: Mapping[str, Callable[..., Any]],
+    context: Mapping[str, Any],
+    images_file: str = "",
+) -> Settings:
+    """The settings with the list of images that a file, or an undercloud's command line, has written.
+
+    Args:
+        read: gives the settings of the pillar; takes ``listing``.
+        functions: ``__salt__``.
+        context: ``__context__``.
+        images_file: path of a file that takes the place of the pillar's list.
+
+    Raises:
+        CommandExecutionError: one sentence about the file.
+    """
+    settings = read()
+    planned = context.get("registry_undercloud.planned", "")
+    file, text = (
+        (images_file, read_text(images_file)) if images_file else _prepared(settings, functions, planned)
+    )
+    if not file:
+        return settings
+    try:
+        listing = undercloud_files.listing_of(text, file, settings, alone=bool(images_file))
+    except undercloud_files.ListError as mistake:
+        raise CommandExecutionError(str(mistake)) from None
+    return read(listing=listing)
+
+
+def _prepared(
+    settings: Settings, functions: Mapping[str, Callable[..., Any]], planned: str
+) -> tuple[str, str]:
+    """Path and text of the list that an undercloud's command line has written, or would; or nothing."""
+    undercloud = settings.undercloud
+    if not (undercloud.prepare and functions["registry_undercloud.is_undercloud"]()):
+        return "", ""
+    file = undercloud.path(undercloud.images_file)
+    if planned:
+        return file, planned
+    return (file, read_text(file)) if Path(file).exists() else ("", "")
+
+
+def read_text(file: str) -> str:
+    """A text file.
+
+    Raises:
+        CommandExecutionError: it cannot be read.
+    """
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except OSError as failure:
+        raise CommandExecutionError(f"{file}: cannot be read: {failure.strerror}") from None
+    except UnicodeDecodeError:
+        raise CommandExecutionError(f"{file}: is no YAML") from None

@@ -28,6 +28,15 @@ HISTORY = 50
 CLOCK_SECONDS = 60.0
 
 
+def directory_below(root: str) -> str:
+    """Where ledgers lie on a host.
+
+    Args:
+        root: Salt's ``root_dir``.
+    """
+    return str(Path(root or "/", DIRECTORY.lstrip("/")))
+
+
 class LedgerError(RegistryError):
     """The ledger cannot be read or written."""
 

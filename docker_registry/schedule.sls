@@ -10,6 +10,9 @@ Mirror schedule is present:
   schedule.present:
     - name: docker_registry
     - function: registry_sync.{{ schedule.get('function', 'sync') }}
+    {%- if schedule.get('function') == 'prune' %}
+    - job_kwargs: {automatic: true}
+    {%- endif %}
     # A run that takes longer than the time between two is not joined by another.
     - maxrunning: 1
     {%- for key in ('minutes', 'hours', 'days', 'cron', 'when', 'range', 'splay') if key in schedule %}
