@@ -26,7 +26,7 @@ __virtualname__ = "registry_sync"
 __outputter__ = dict.fromkeys(("prune", "history"), "registry_sync")
 
 
-def __virtual__():
+def __virtual__():  # noqa: N807 - Salt's own name
     """Beside the functions of the file ``registry_sync.py``."""
     return __virtualname__
 
@@ -206,7 +206,7 @@ def _in_use(settings):
         except undercloud_files.ListError as mistake:
             raise CommandExecutionError(str(mistake)) from None
         found += [
-            f"{image.name.repository}:{image.name.tag}"
+            f"{image.name.repository}:{image.name.reference}"
             for image in wanted
             if not undercloud_files.named_elsewhere(image, settings.local)
         ]

@@ -9,7 +9,7 @@ __virtualname__ = "registry_sync"
 _NAMES_SHOWN = 3
 
 
-def __virtual__():
+def __virtual__():  # noqa: N807 - Salt's own name
     """Beside the states of the file ``registry_sync.py``."""
     return __virtualname__
 

@@ -366,8 +366,6 @@ _PRUNE: dict[str, Checker] = {
     "repositories": check.boolean,
 }
 PILLAR: dict[str, Checker] = {
-    "prune": check.mapping(_PRUNE),
-    "backup": check.mapping({"keep": check.number(0, 50), "tags": _backup_tags}),
     "force": check.boolean,
     "sync": check.boolean,
     "upstream": _endpoint,
@@ -399,6 +397,8 @@ PILLAR: dict[str, Checker] = {
             "install": check.one_of("auto", True, False),
         }
     ),
+    "prune": check.mapping(_PRUNE),
+    "backup": check.mapping({"keep": check.number(0, 50), "tags": _backup_tags}),
     "firewall": check.one_of("auto", "firewalld", "iptables", "nftables", "none"),
     "undercloud": check.either(check.mapping(_UNDERCLOUD), _RECOGNISE),
     "metrics": check.path,

@@ -20,7 +20,7 @@ def return_code(report: Report) -> int:
 
 
 def prune_code(report: Report) -> int:
-    """What a script is told of a prune: 0 nothing to do or done, 1 refused or failed, 2 something is doomed."""
+    """What a script is told of a prune: 0 nothing to do or done, 1 refused or failed, 2 some is doomed."""
     summary = report["summary"]
     if report["refused"] or summary["failed"] or not report["registry"]["up"]:
         return FAILED

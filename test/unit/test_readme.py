@@ -51,7 +51,9 @@ def functions() -> dict[str, set[str]]:
     for path in MODULES:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         public = {name for node in tree.body for name in names_of(node) if not name.startswith("_")}
-        found.setdefault(path.stem, set()).update(public)
+        # A module may be a part of another one.
+        virtual = re.search(r'^__virtualname__ = "(\w+)"', path.read_text(encoding="utf-8"), re.M)
+        found.setdefault(virtual[1] if virtual else path.stem, set()).update(public)
     return found
 
 
