@@ -1,0 +1,134 @@
+"""Forgetting and going back as an operator types it, through real Salt."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from support.images import Layer, docker_image
+from support.pillar import pillar_of
+from support.registry_content import digest_of, push, tags_of
+from support.salt_minion import Minion
+
+pytestmark = pytest.mark.needs("docker-distribution")
+
+RULES = {"after": 0, "untagged": 0, "ceiling": "60%"}
+
+
+def images(*tags):
+    return [{"name": "team/app", "tags": list(tags)}]
+
+
+@pytest.fixture
+def minion(tmp_path, checkout, upstream, local):
+    """A minion whose mirror has one tag that its list does not want any more."""
+    for tag in ("old", "new"):
+        push(upstream.url, "team/app", tag, docker_image([Layer("base"), Layer(tag)]))
+    made = Minion(tmp_path, checkout)
+    made.sync()
+    metrics = str(tmp_path / "mirror.prom")
+    for tags in (("old", "new"), ("new",)):
+        made.set_pillar(
+            {"docker_registry": pillar_of(upstream, local, images(*tags), prune=RULES, metrics=metrics)}
+        )
+        assert made.call("registry_sync.sync").retcode == 0
+    return made
+
+
+def test_a_look_then_its_plan(minion, local):
+    looked = minion.call("registry_sync.prune")
+    assert looked.retcode == 2
+    assert looked.value["images"]["team/app:old"]["status"] == "doomed"
+    assert tags_of(local.url, "team/app") == ["new", "old"]
+    done = minion.call("registry_sync.prune", f"plan={looked.value['plan']}")
+    assert done.retcode == 0
+    assert done.value["summary"]["pruned"] == 1
+    assert tags_of(local.url, "team/app") == ["new"]
+    again = minion.call("registry_sync.prune", f"plan={looked.value['plan']}")
+    assert again.retcode == 1
+    assert "is not what would be done now" in again.value["refused"]
+    metrics = (minion.root / "mirror.prom").read_text(encoding="utf-8")
+    assert 'registry_sync_unwanted_tags{status="doomed"} 0' in metrics
+    assert "registry_sync_moved_bytes_total" in metrics
+
+
+def test_the_table_names_what_goes_and_the_plan(minion):
+    shown = minion.run("registry_sync.prune", "--no-color")
+    assert "team/app:old  doomed: no entry of the list wants it since" in shown.stdout
+    assert "plan " in shown.stdout
+    assert "1 kept, 1 doomed" in shown.stdout
+
+
+def test_the_state_plans_and_then_prunes(minion, local):
+    (plan,) = [
+        state
+        for state in minion.apply("docker_registry.prune", test=True).value.values()
+        if state["__id__"].startswith("Unwanted")
+    ]
+    assert plan["result"] is None
+    assert plan["comment"].startswith("Would prune 1 of 2: team/app:old")
+    assert tags_of(local.url, "team/app") == ["new", "old"]
+    (done,) = [
+        state
+        for state in minion.apply("docker_registry.prune").value.values()
+        if state["__id__"].startswith("Unwanted")
+    ]
+    assert done["result"] is True
+    assert done["changes"]["team/app:old"]["new"] == ""
+    assert tags_of(local.url, "team/app") == ["new"]
+    (again,) = [
+        state
+        for state in minion.apply("docker_registry.prune").value.values()
+        if state["__id__"].startswith("Unwanted")
+    ]
+    assert (again["result"], again["changes"]) == (True, {})
+
+
+def test_without_a_pillar_of_its_own_the_state_prunes_nothing_and_says_why(minion, local):
+    pillar = {"local": {"host": local.host, "port": local.port, "tls": False}, "prune": RULES}
+    minion.set_pillar({"docker_registry": pillar})
+    (state,) = [
+        state
+        for state in minion.apply("docker_registry.prune").value.values()
+        if state["__id__"].startswith("Unwanted")
+    ]
+    assert state["result"] is False
+    assert "the pillar names no images" in state["comment"]
+    assert tags_of(local.url, "team/app") == ["new", "old"]
+
+
+def test_history_rollback_and_release(minion, upstream, local):
+    before = digest_of(local.url, "team/app", "new")
+    moved = docker_image([Layer("base"), Layer("moved")])
+    push(upstream.url, "team/app", "new", moved)
+    minion.call("registry_sync.sync")
+    told = minion.call("registry_sync.history", "team/app:new").value
+    assert [entry["digest"] for entry in told["history"]] == [moved.digest, before]
+    assert minion.call("registry_sync.rollback", "team/app:new").value["now"] == before
+    assert digest_of(local.url, "team/app", "new") == before
+    synced = minion.call("registry_sync.sync")
+    assert synced.value["images"]["team/app:new"]["status"] == "held"
+    assert synced.retcode == 0
+    assert minion.call("registry_sync.release", "team/app:new").retcode == 0
+    minion.call("registry_sync.sync")
+    assert digest_of(local.url, "team/app", "new") == moved.digest
+
+
+def test_a_mistake_is_one_sentence(minion):
+    answer = minion.call("registry_sync.rollback", "team/app")
+    assert answer.retcode != 0
+    assert "is no repository:tag" in answer.stdout + answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_the_ledger_is_roots_alone_and_has_no_login(minion):
+    (file,) = minion.root.glob("var/lib/docker_registry/ledger-*.json")
+    assert oct(file.parent.stat().st_mode)[-3:] == "700"
+    assert set(json.loads(file.read_text(encoding="utf-8"))) == {
+        "version",
+        "registry",
+        "written",
+        "complete",
+        "tags",
+    }
