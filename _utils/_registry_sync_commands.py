@@ -15,13 +15,14 @@ from _registry_show_report import Report, return_code
 from _registry_store_remote import RemoteStore
 from _registry_sync_compare import compare, find_extras
 from _registry_sync_copy import execute
-from _registry_sync_forget import PrunePlan, Telling, forget, look
 from _registry_sync_history import hold_back
 from _registry_sync_inventory import take_inventory
 from _registry_sync_ledger import Ledger
 from _registry_sync_lock import only_one, stopping_on_signals
 from _registry_sync_memory import Memory, Unfinished
 from _registry_sync_plan import make_plan
+from _registry_sync_prune_apply import Telling, forget
+from _registry_sync_prune_look import PrunePlan, look
 from _registry_sync_record import backup_with, note_begin, note_end
 from _registry_sync_report import report_on, report_on_prune, report_registry
 from _registry_sync_stores import open_stores

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from _registry_config_values import Image
 from _registry_store_protocol import Store
-from _registry_sync_forget import list_id
 from _registry_sync_ledger import Ledger, LedgerError
 from _registry_sync_plan import Plan
+from _registry_sync_prune_look import list_id
 from _registry_sync_tag import Tag
 
 log = logging.getLogger(__name__)

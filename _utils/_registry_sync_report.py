@@ -10,10 +10,10 @@ from _registry_config_values import Image, Settings
 from _registry_show_report import STATUSES, Report
 from _registry_sync_compare import Comparison
 from _registry_sync_copy import TransferStats
-from _registry_sync_forget import PrunePlan
 from _registry_sync_inventory import Inventory
 from _registry_sync_plan import Plan
 from _registry_sync_prune import DOOMED, PRUNE_STATUSES, PRUNED, Item
+from _registry_sync_prune_look import PrunePlan
 from _registry_sync_tag import Tag
 
 

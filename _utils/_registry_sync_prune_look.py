@@ -1,34 +1,26 @@
-"""Look at what a registry could forget, and forget what a plan says: manifests and tags, never blobs.
-
-Blobs stay until the registry's own collection frees them. Parents go before children, and what a kept
-image needs is no plan's. Right before each request its digest is read again: what somebody has changed
-meanwhile is left.
-"""
+"""Look at what a registry could forget: both sides are read, nothing changes but the ledger's notes."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import secrets
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from _registry_config_values import Image, Settings
-from _registry_oci_errors import DigestMismatch, NotFound, RegistryError, Unsupported
-from _registry_oci_manifest import NESTING_LIMIT, OCI_INDEX, Manifest, read_manifest
+from _registry_oci_errors import NotFound, RegistryError
+from _registry_oci_manifest import NESTING_LIMIT
 from _registry_store_protocol import Store
 from _registry_sync_inventory import Inventory, take_inventory
 from _registry_sync_ledger import Ledger
 from _registry_sync_memory import Memory
-from _registry_sync_prune import DOOMED, FAILED, KEPT, PRUNED, Found, Item, judge, plan_id, share
+from _registry_sync_prune import DOOMED, KEPT, Found, Item, judge, plan_id, share
 from _registry_sync_select import tags_of_image
 from _registry_sync_stores import Stores
 
-# Told before a tag or digest is deleted.
-Telling = Callable[[Item], None]
-_MARK = b"io.salt.docker_registry.pruned"
+# The annotation of the empty index that a prune gives a tag before it takes it away.
+MARK = "io.salt.docker_registry.pruned"
 
 
 @dataclass(slots=True)
@@ -175,7 +167,7 @@ def _interrupted(
         entry, digest = ledger.entry(name, tag), digests[name, tag]
         if entry and digest and entry.digest not in ("", digest):
             with contextlib.suppress(RegistryError):
-                if _MARK in target.manifest(name, digest).body:
+                if MARK.encode() in target.manifest(name, digest).body:
                     found.append(tag)
     return found
 
@@ -323,151 +315,3 @@ class _Edges:
             tuple(digest for digest, sign, _ in parts if not sign),
             {digest: int(size) for digest, sign, size in parts if sign},
         )
-
-
-def forget(plan: PrunePlan, stores: Stores, ledger: Ledger, tell: Telling) -> None:
-    """Do what a plan says; each item gets its final status, and one that fails never stops the others.
-
-    Args:
-        plan: of ``look``.
-        stores: the same.
-        ledger: is told what is gone.
-        tell: is told of each deletion before it happens.
-
-    Raises:
-        RegistryError: the registry lets nothing be deleted, or the ledger cannot be written; nothing was
-            done.
-    """
-    doomed = plan.doomed
-    if not doomed:
-        return
-    ledger.save()
-    _demand_deletes(stores.target, doomed[0].repository)
-    groups: dict[str, list[Item]] = {}
-    for item in doomed:
-        groups.setdefault(item.repository, []).append(item)
-    try:
-        for items in groups.values():
-            _forget_in(items, stores, ledger, tell)
-    finally:
-        ledger.save()
-
-
-def _demand_deletes(target: Store, repository: str) -> None:
-    """Ask whether anything may be deleted, by what cannot be there, before anything is overwritten."""
-    try:
-        target.delete(repository, f"sha256:{'0' * 64}")
-    except NotFound:
-        return
-
-
-def _forget_in(items: Sequence[Item], stores: Stores, ledger: Ledger, tell: Telling) -> None:
-    """Forget in one repository: whole digests and twins' tags first, what only they needed after them."""
-    tags = [item for item in items if ":" not in item.reference]
-    digests = [item for item in items if ":" in item.reference]
-    whole: dict[str, list[Item]] = {}
-    for item in tags:
-        if not item.twins:
-            whole.setdefault(item.digest, []).append(item)
-    steps: list[tuple[list[Item], Callable[[], None]]] = [
-        (group, partial(_delete_digest, group, stores.target)) for group in whole.values()
-    ]
-    untag = _Untag(stores.target)
-    steps += [([item], partial(untag, item)) for item in tags if item.twins]
-    steps += [([item], partial(_delete_digest, [item], stores.target)) for item in digests]
-    for group, step in steps:
-        stores.run.check()
-        _carry_out(group, step, ledger, tell)
-
-
-def _carry_out(items: Sequence[Item], step: Callable[[], None], ledger: Ledger, tell: Telling) -> None:
-    for item in items:
-        tell(item)
-    try:
-        step()
-    except _ChangedError as change:
-        for item in items:
-            item.status, item.reason = KEPT, str(change)
-        return
-    except NotFound:
-        pass
-    except RegistryError as failure:
-        for item in items:
-            item.status, item.cause, item.error = FAILED, failure.cause, str(failure)
-        return
-    for item in items:
-        item.status = PRUNED
-        ledger.pruned(item.repository, item.reference)
-        if not item.twins:
-            ledger.gone(item.repository, item.digest)
-
-
-class _ChangedError(RegistryError):
-    """It is not any more what the plan says."""
-
-
-def _demand_same(item: Item, target: Store) -> None:
-    """Look once more, right before the deed."""
-    now = target.resolve(item.repository, item.reference).digest
-    if now != item.digest:
-        raise _ChangedError(f"it has become {now} since the plan was made")
-
-
-def _delete_digest(items: Sequence[Item], target: Store) -> None:
-    """Delete a digest with all its tags, which all are doomed."""
-    for item in items:
-        _demand_same(item, target)
-    target.delete(items[0].repository, items[0].digest)
-
-
-class _Untag:
-    """Takes a tag away whose digest stays under others.
-
-    A registry that can (distribution 3) deletes the tag. Else an empty index of its own takes the tag, and
-    is deleted: who pulls in between is told that there is no image for his platform.
-    """
-
-    def __init__(self, target: Store) -> None:
-        self._target = target
-        self._by_tag = True
-        self._proved = False
-        self._broken: RegistryError | None = None
-
-    def __call__(self, item: Item) -> None:
-        if self._broken:
-            raise self._broken
-        _demand_same(item, self._target)
-        saved = None if self._proved else self._target.manifest(item.repository, item.digest)
-        if not (self._by_tag and self._deleted_by_tag(item)):
-            substitute = _empty_index()
-            self._target.put(item.repository, item.reference, substitute)
-            self._target.delete(item.repository, substitute.digest)
-        if saved is not None:
-            self._prove(item, saved)
-
-    def _deleted_by_tag(self, item: Item) -> bool:
-        try:
-            self._target.delete(item.repository, item.reference)
-        except (Unsupported, NotFound, DigestMismatch):
-            self._by_tag = False
-            return False
-        return True
-
-    def _prove(self, item: Item, saved: Manifest) -> None:
-        """See that the twins are still there; else put them back and go no further."""
-        for twin in item.twins:
-            if _digest(self._target, (item.repository, twin)) != item.digest:
-                self._target.put(item.repository, twin, saved)
-                self._broken = RegistryError(
-                    f"{self._target} took {twin} with {item.name}; {twin} was put back",
-                    side=self._target.side,
-                )
-                raise self._broken
-        self._proved = True
-
-
-def _empty_index() -> Manifest:
-    """An index of nothing, unlike any other, so that its digest is no other tag's."""
-    note = f'"annotations":{{"{_MARK.decode()}":"{secrets.token_hex(16)} {time.time():.0f}"}}'
-    body = f'{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[],{note}}}'
-    return read_manifest(body.encode(), OCI_INDEX)
