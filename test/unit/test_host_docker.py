@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -61,13 +62,21 @@ def test_where_nobody_listens_the_answer_is_nothing(tmp_path):
     assert trusted_registries({}) == set()
 
 
+def _soon(read, wanted, seconds=10):
+    """Tell whether something is read in a while: a process has its name only once it has begun."""
+    ends = time.monotonic() + seconds
+    while read() != wanted and time.monotonic() < ends:
+        time.sleep(0.01)
+    return read() == wanted
+
+
 def test_its_process_is_one_of_that_name_that_runs(tmp_path):
     program, note = tmp_path / "dockerd-current", tmp_path / "docker.pid"
     program.symlink_to(sys.executable)
     words = [str(program), "-c", "input()", "--insecure-registry", "a:1"]
     with subprocess.Popen(words, stdin=subprocess.PIPE) as running:
         note.write_text(f"{running.pid}\n")
-        assert running_process(str(note)) == (running.pid, words)
+        assert _soon(lambda: running_process(str(note)), (running.pid, words))
         running.communicate(b"\n")
     assert running_process(str(note)) == (0, [])
 
