@@ -19,6 +19,7 @@ import _registry_host_address as address
 import _registry_host_guard as guard
 import _registry_host_service as host
 import _registry_host_units as units
+import _registry_http_pools as pools
 import _registry_state_settings as checked
 import _registry_sync_commands as commands
 from _registry_oci_errors import RegistryError, Unsupported, Untrusted
@@ -47,7 +48,7 @@ def skips_configuration():
     return not _verdict().configures
 
 
-def obstacle(config, storage_default):
+def obstacle(config, storage_default, asks=True):
     """
     Why this host must not be configured as the pillar says: what serves at the registry's address cannot be
     told, somebody else's registry keeps images here without serving them there, or images of our own would be
@@ -56,6 +57,7 @@ def obstacle(config, storage_default):
     Args:
         config (str): path of the registry's configuration file.
         storage_default (str): where the system's package keeps the images.
+        asks (bool): whether this host is to ask the registry for anything, which takes a name that resolves.
 
     Returns:
         str: a sentence; empty where nothing stands against it.
@@ -70,6 +72,11 @@ def obstacle(config, storage_default):
         salt '*' registry_host.obstacle /etc/docker/registry/config.yml /var/lib/docker-registry
     """
     settings = _settings()
+    # Known by the proxy where there is one.
+    if asks and not pools.is_proxied(settings.local):
+        reason = address.unresolved(settings.local.host)
+        if reason:
+            return guard.unresolved(settings.local.host, reason)
     if settings.force:
         return ""
     return _verdict().failure or _once("hidden", lambda: _hidden_images(settings, config, storage_default))

@@ -28,7 +28,8 @@ def configuration_guard(name, config, storage):
 
     Returns:
         dict: result False, with the reason as its comment, where the pillar has a mistake, where it cannot be
-        told what serves here, or where images would be out of sight.
+        told what serves here, where a registry that this run is to ask has a name that does not resolve, or
+        where images would be out of sight.
 
     .. code-block:: yaml
 
@@ -38,7 +39,9 @@ def configuration_guard(name, config, storage):
             - storage: /var/lib/docker-registry
     """
     try:
-        obstacle = __salt__["registry_host.obstacle"](config, storage)
+        # A host that is made a client of a registry alone need not know it by name yet.
+        asks = any(low["state"] == "registry_sync" for low in __lowstate__)
+        obstacle = __salt__["registry_host.obstacle"](config, storage, asks=asks)
         if obstacle:
             return _ret(name, False, obstacle)
         if not __salt__["registry_host.skips_configuration"]():

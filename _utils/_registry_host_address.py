@@ -1,4 +1,4 @@
-"""Whether a name stands for this host."""
+"""Whether a name stands for this host, or for any."""
 
 from __future__ import annotations
 
@@ -25,3 +25,19 @@ def is_here(name: str, functions: Mapping[str, Callable[..., Any]]) -> bool:
     own += functions["network.ip_addrs6"](include_loopback=True)
     # Debian gives the host's own name 127.0.1.1, which no interface lists.
     return any(address.startswith("127.") or address in own for address in found)
+
+
+def unresolved(name: str) -> str:
+    """Why this host finds no address for a name.
+
+    Args:
+        name: as in ``docker_registry:local:host``.
+
+    Returns:
+        The resolver's words; empty where it resolves, as an address always does.
+    """
+    try:
+        socket.getaddrinfo(name, None)
+    except OSError as failure:
+        return failure.strerror or str(failure)
+    return ""

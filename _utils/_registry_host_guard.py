@@ -62,6 +62,19 @@ def judge(found: Found) -> Verdict:
     return Verdict(configures=found.contents == EMPTY and not found.undercloud)
 
 
+def unresolved(name: str, reason: str) -> str:
+    """Say that this host does not know the registry's name.
+
+    Args:
+        name: of the host, without a port.
+        reason: the resolver's words.
+    """
+    return (
+        f"docker_registry:local:host: {name} does not resolve on this host ({reason}). Nothing was "
+        f"configured; give a name that does, or an address, or have {name} in DNS or /etc/hosts"
+    )
+
+
 def left_alone(name: str, repositories: int, changes: list[str]) -> str:
     """Say that a registry is left alone.
 

@@ -177,6 +177,11 @@ def _proxy_for(endpoint: Endpoint, origin: Origin) -> str:
     return "" if is_direct(origin, environment.no_proxy) else proxy
 
 
+def is_proxied(endpoint: Endpoint) -> bool:
+    """Whether a registry is reached through a proxy, which then is the one that resolves its name."""
+    return bool(_proxy_for(endpoint, origin_of(endpoint.url)))
+
+
 def is_direct(origin: Origin, no_proxy: str) -> bool:
     """Whether a host is to be reached without a proxy.
 
