@@ -6,6 +6,8 @@ import time
 
 from salt.exceptions import CommandExecutionError
 
+import _registry_config_minion as minion
+from _registry_state_returns import required_changes as _required_changes
 from _registry_state_returns import ret as _ret
 
 _SECONDS_TO_START = 30
@@ -45,6 +47,8 @@ def running(name, instance="service"):
     changes = _what_starts(name)
     if changes.get("now") == "started" and __salt__["registry_service.answers"](instance=instance):
         return _refused(name, f"{name} cannot start: another program has its {_place(instance)}")
+    if not changes and _watches_unseen():
+        return mod_watch(name, "running", instance)
     if __opts__["test"]:
         return _planned(name, changes)
     if not changes and not __salt__["registry_service.answers"](_SECONDS_TO_ANSWER, instance):
@@ -126,6 +130,8 @@ def engine_restarted(name):
             - watch:
               - file: /etc/sysconfig/docker
     """
+    if _watches_unseen():
+        return mod_watch(name, "engine_restarted")
     return _ret(name, True, f"{name} restarts when its command line changes")
 
 
@@ -155,6 +161,15 @@ def stopped(name):
     if not _stop(name):
         return _ret(name, False, f"{name} is still running {_SECONDS_TO_STOP} s after it was stopped")
     return _ret(name, True, f"{name} was stopped", changes)
+
+
+def _watches_unseen():
+    """
+    Whether something has changed that is to restart a service, but is only required as Salt has it. The
+    master compiles for salt-ssh, and in 3008 it makes watch a require where it has no mod_watch of ours.
+    https://github.com/saltstack/salt/blob/master/salt/state.py (``_reconcile_watch_req``)
+    """
+    return minion.is_over_ssh(__salt__) and "watch" not in __low__ and _required_changes(__low__, __running__)
 
 
 def _what_starts(name):

@@ -55,6 +55,18 @@ def settings_of(
     return read_settings(pillar_of(given, functions, context), host=host, undercloud=undercloud, **options)
 
 
+def is_over_ssh(functions: Functions) -> bool:
+    """Whether this is salt-ssh's Salt on its target, which has a pillar in state runs alone.
+
+    Args:
+        functions: Salt's; of them ``config.option`` is called.
+
+    https://github.com/saltstack/salt/blob/master/salt/client/ssh/__init__.py (``minion_opts``)
+    """
+    root, sockets = (str(functions["config.option"](name)) for name in ("root_dir", "sock_dir"))
+    return root.endswith("/running_data") and sockets.rstrip("/") in ("", root)
+
+
 def resolved(
     pillar: Any,
     functions: Functions,

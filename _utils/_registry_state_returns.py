@@ -35,3 +35,17 @@ def joined(name: str, rets: Sequence[Ret], otherwise: str = "") -> Ret:
         "\n".join(one["comment"] for one in rets if one["comment"]) or otherwise,
         {one["name"]: one["changes"] for one in rets if one["changes"]},
     )
+
+
+def required_changes(low: Mapping[str, Any], running: Mapping[str, Ret]) -> bool:
+    """Whether a state that is required, and named by its ID, has changed something.
+
+    Args:
+        low: the state that requires: ``__low__``.
+        running: what has run so far: ``__running__``.
+    """
+    required = {pair for requisite in low.get("require", ()) for pair in requisite.items()}
+    return any(
+        ran["changes"] and (tag.partition("_|-")[0], ran.get("__id__")) in required
+        for tag, ran in running.items()
+    )

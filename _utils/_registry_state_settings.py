@@ -16,6 +16,8 @@ from _registry_config_values import Settings
 from _registry_host_address import is_here
 from _registry_host_service import push_socket
 
+_UNKNOWN = "so what this minion is to mirror is not known"
+
 
 def settings_of(
     pillar: Mapping[str, Any],
@@ -36,11 +38,8 @@ def settings_of(
     Raises:
         CommandExecutionError: one sentence that names the wrong key, or says that no pillar has come.
     """
-    if errors := pillar.get("_errors"):
-        # What has come of it may lack the very keys of this site.
-        raise CommandExecutionError(
-            f"the pillar did not render, so what this minion is to mirror is not known: {errors[0]}"
-        )
+    if missing := _missing(pillar, functions):
+        raise CommandExecutionError(missing)
     try:
         settings = minion.settings_of(pillar.get("docker_registry"), grains, functions, context, **options)
     except SettingsError as mistake:
@@ -50,6 +49,19 @@ def settings_of(
     if not Path(socket).is_socket() or not is_here(settings.local.host, functions):
         return settings
     return replace(settings, local=replace(settings.local, push_socket=socket))
+
+
+def _missing(pillar: Mapping[str, Any], functions: minion.Functions) -> str:
+    """Why the defaults would not be what this site wants, although the pillar does not say otherwise."""
+    if errors := pillar.get("_errors"):
+        # What has come of it may lack the very keys of this site.
+        return f"the pillar did not render, {_UNKNOWN}: {' '.join(str(errors[0]).split())}"
+    if not pillar and minion.is_over_ssh(functions):
+        return (
+            f"salt-ssh gives a function no pillar, {_UNKNOWN}; a state gets it: salt-ssh '*' state.single "
+            "module.run name=registry_sync.check, or state.apply docker_registry.sync"
+        )
+    return ""
 
 
 def with_list(
