@@ -8,23 +8,18 @@ https://docs.saltproject.io/en/latest/topics/slots/index.html
 
 from __future__ import annotations
 
-import os
 import secrets
-import socket
 from pathlib import PurePosixPath
 
 import salt.utils.systemd
 
 import _registry_host_address as address
+import _registry_host_found as found
 import _registry_host_guard as guard
 import _registry_host_service as host
 import _registry_host_units as units
 import _registry_http_pools as pools
 import _registry_state_settings as checked
-import _registry_sync_commands as commands
-from _registry_oci_errors import RegistryError, Unsupported, Untrusted
-
-_UNTRUSTED = (Untrusted, Unsupported)
 
 
 def skips_configuration():
@@ -336,33 +331,7 @@ def _judged(settings):
     """Ours is not asked: whatever it answers, it follows the pillar."""
     if __salt__["registry_backup.is_ours"]() or not address.is_here(settings.local.host, __salt__):
         return guard.Verdict(configures=True)
-    return guard.judge(_look(settings))
-
-
-def _look(settings):
-    """What serves at the registry's address."""
-    facts = {
-        "name": settings.local.name,
-        "undercloud": __salt__["registry_undercloud.is_undercloud"](),
-    }
-    try:
-        populated = commands.holds_anything(settings)
-        return guard.Found(contents=guard.POPULATED if populated else guard.EMPTY, **facts)
-    except RegistryError as failure:
-        if not _listens(settings):
-            return guard.Found(contents=guard.NOTHING, **facts)
-        cause = "tls" if isinstance(failure, _UNTRUSTED) else failure.cause if failure.cause == "auth" else ""
-        return guard.Found(contents=guard.UNKNOWN, reason=str(failure), cause=cause, **facts)
-
-
-def _listens(settings):
-    if __salt__["registry_service.answers"]():
-        return True
-    try:
-        socket.create_connection((settings.local.host, settings.local.port), timeout=2).close()
-    except OSError:
-        return False
-    return True
+    return guard.judge(found.look(settings, __salt__))
 
 
 def _hidden_images(settings, config, storage_default):
@@ -373,7 +342,7 @@ def _hidden_images(settings, config, storage_default):
     if not __salt__["registry_backup.is_ours"]():
         return _foreign_images(settings, config, old)
     new = host.storage_location(service_config(config, storage_default))
-    repositories = 0 if old == new else _repositories_in(old, settings)
+    repositories = 0 if old == new else found.repositories_in(old, settings)
     return guard.hidden(old, new, repositories) if repositories else ""
 
 
@@ -382,17 +351,9 @@ def _foreign_images(settings, config, storage):
     if not storage.startswith("/"):
         images = "" if storage == "inmemory" else f"its storage in {storage}"
     else:
-        repositories = _repositories_in(storage, settings)
+        repositories = found.repositories_in(storage, settings)
         images = guard.kept(repositories, storage) if repositories else ""
     return guard.out_of_use(settings.local.name, config, images) if images else ""
-
-
-def _repositories_in(storage, settings):
-    """How many repositories lie in a directory; of another kind of store the registry itself must tell."""
-    if not storage.startswith("/"):
-        return commands.registry(settings)["repositories"]
-    top = f"{storage}/docker/registry/v2/repositories"
-    return sum("_manifests" in directories for _, directories, _ in os.walk(top))
 
 
 def _once(name, find):

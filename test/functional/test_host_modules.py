@@ -86,14 +86,14 @@ def test_a_condition_forgets_the_failed_command_before_it(checkout):
 def test_what_was_found_first_in_a_run_stays(checkout, monkeypatch):
     answers = iter([False, True])
     module = load(checkout, "registry_host", pillar={"local": {"host": "127.0.0.1"}}, salt=packages())
-    monkeypatch.setattr(module.commands, "holds_anything", lambda settings: next(answers))
+    monkeypatch.setattr(module.found.commands, "holds_anything", lambda settings: next(answers))
     # The service that starts in between may find the images of a bucket or of an earlier installation.
     assert [module.skips_configuration(), module.skips_configuration()] == [False, False]
 
 
 def test_force_looks_no_further(checkout, monkeypatch):
     module = load(checkout, "registry_host", pillar={"force": True}, salt=packages())
-    monkeypatch.delattr(module.commands, "holds_anything")
+    monkeypatch.delattr(module.found.commands, "holds_anything")
     assert not module.skips_configuration()
 
 
