@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 
 import pytest
+from salt.exceptions import CommandExecutionError
 
 
 def load(checkout, name, *, grains=None, pillar=None, salt=None):
@@ -250,69 +252,139 @@ def test_what_former_versions_have_put_into_the_mine_is_read(checkout):
     assert module.published_ca() == ca
 
 
-NFT = """table inet filter {
-	set admins {
-		type ipv4_addr
-	}
-
-	chain input {
-		type filter hook input priority filter; policy %s;
-		%s
-	}
-
-	chain output {
-		type filter hook output priority filter; policy accept;
-	}
+NFT = {
+    "shut": [{"chain": {"name": "input", "hook": "input", "policy": "drop"}}],
+    "open": [{"chain": {"name": "input", "hook": "input", "policy": "accept"}}],
+    # As fail2ban does: some are banned, nobody else.
+    "bans": [
+        {"chain": {"name": "input", "hook": "input", "policy": "accept"}},
+        {
+            "rule": {
+                "chain": "input",
+                "handle": 3,
+                "expr": [
+                    {
+                        "match": {
+                            "op": "==",
+                            "left": {"payload": {"protocol": "ip", "field": "saddr"}},
+                            "right": "@banned",
+                        }
+                    },
+                    {"drop": None},
+                ],
+            }
+        },
+    ],
 }
-"""
+
+
+def nft(kind, family="inet"):
+    """Answer as nft does where these rules are active."""
+    objects = [
+        {name: {"family": family, "table": "filter", **item} for name, item in each.items()}
+        for each in NFT[kind]
+    ]
+    return json.dumps({"nftables": objects})
 
 
 @pytest.fixture
 def firewall_of(checkout, monkeypatch):
     """Return a function that makes the firewall module of a host with these programs."""
 
-    def make(outputs, *, files=(), pillar=None, grains=None):
+    def make(outputs, *, files=(), pillar=None, grains=None, check=""):
         def run(command, **_):
             return outputs.get(command[0], "")
+
+        def run_all(command, **_):
+            stdout = outputs["nft"] if "--json" in command else outputs.get("nft list", "")
+            error = check if "--check" in command else "" if stdout.startswith("{") else "Error: no JSON"
+            return {"retcode": int(bool(error)), "stdout": stdout, "stderr": error}
 
         monkeypatch.setattr("salt.utils.path.which", outputs.__contains__)
         salt = {
             "cmd.run_stdout": run,
+            "cmd.run_all": run_all,
             "registry_host.port": lambda: 5000,
             "file.file_exists": set(files).__contains__,
             "file.read": lambda path: "",
+            "iptables.version": lambda: "",
+            "nftables.version": lambda: "",
         }
         return load(checkout, "registry_firewall", pillar=pillar, salt=salt, grains=grains)
 
     return make
 
 
+WALL = "-P INPUT DROP\n"
+NO_WALL = "-P INPUT ACCEPT\n"
+
+
 @pytest.mark.parametrize(
-    ("policy", "rule", "warns"),
+    ("outputs", "kinds"),
     [
-        ("drop", "", True),
-        ("accept", "tcp dport 22 accept\n\t\treject", True),
-        ("accept", "", False),
-        ("drop", "tcp dport 5000 accept", False),
-        ("drop", "tcp dport { 22, 5000 } counter packets 0 bytes 0 accept", False),
-        ("drop", "tcp dport { 22, 15000 } accept", True),
+        ({}, []),
+        ({"iptables": NO_WALL}, []),
+        ({"iptables": WALL}, ["iptables"]),
+        ({"nft": nft("open")}, []),
+        ({"nft": nft("bans")}, []),
+        ({"nft": nft("shut")}, ["nftables"]),
+        ({"nft": nft("shut"), "iptables": NO_WALL}, ["nftables"]),
+        ({"nft": nft("shut"), "iptables": WALL}, ["iptables", "nftables"]),
+        # The tables that iptables makes, and those it does not understand.
+        ({"nft": nft("shut", "ip"), "iptables": WALL}, ["iptables"]),
+        ({"nft": nft("shut", "ip6"), "iptables": NO_WALL, "ip6tables": WALL}, ["iptables"]),
+        ({"nft": nft("shut", "ip"), "iptables": ""}, ["nftables"]),
+        # Nobody is let ask, as in a container.
+        ({"nft": ""}, []),
     ],
 )
-def test_nftables_that_may_keep_the_port_closed_are_a_warning(policy, rule, warns, firewall_of):
-    module = firewall_of({"nft": NFT % (policy, rule)})
-    assert module.kind() == "none"
-    warnings = module.warnings()
-    assert bool(warnings) == warns
-    assert all("Add 'tcp dport 5000 accept' to the input chain" in warning for warning in warnings)
+def test_the_port_is_opened_in_each_firewall_that_refuses_it(outputs, kinds, firewall_of):
+    assert firewall_of(outputs).kinds() == kinds
 
 
-@pytest.mark.parametrize("outputs", [{}, {"nft": ""}])
-def test_without_rules_of_nftables_there_is_no_warning(outputs, firewall_of):
-    assert firewall_of(outputs).warnings() == []
+def test_rules_of_nftables_that_cannot_be_read_are_an_error_with_the_rule_to_add(firewall_of):
+    module = firewall_of({"nft": "", "nft list": "type filter hook input priority 0"})
+    with pytest.raises(
+        CommandExecutionError, match=r"be read \(Error: no JSON\).*add 'tcp dport 5000 accept'"
+    ):
+        module.kinds()
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ({}, "there is no file of rules that nftables.service would load"),
+        ({"grains": {"os_family": "Suse"}, "files": ["/etc/nftables.conf"]}, "there is no file of rules"),
+        (
+            {"files": ["/etc/nftables.conf"], "check": "No such table"},
+            "after /etc/nftables.conf nft says: No",
+        ),
+    ],
+)
+def test_a_rule_of_nftables_that_no_boot_brings_back_is_an_error_with_the_rule_to_add(
+    where, said, firewall_of
+):
+    module = firewall_of({"nft": nft("shut")}, **where)
+    with pytest.raises(CommandExecutionError, match=f"{said}.*add 'tcp dport 5000 accept' to the chain"):
+        module.is_open()
+
+
+def test_a_choice_that_leaves_the_port_shut_is_an_error(firewall_of):
+    module = firewall_of({"nft": nft("shut"), "iptables": WALL}, pillar={"firewall": "iptables"})
+    with pytest.raises(
+        CommandExecutionError, match=r"nftables refuses connections to port 5000 .* auto opens"
+    ):
+        module.is_open()
+
+
+def test_a_choice_that_names_not_all_that_filters_is_a_warning(firewall_of):
+    module = firewall_of({"nft": nft("shut"), "iptables": WALL}, pillar={"firewall": "nftables"})
+    assert [warning.split(",")[0] for warning in module.warnings()] == ["iptables filters here"]
 
 
 def test_a_site_that_opens_the_port_itself_gets_no_warning(firewall_of):
-    assert firewall_of({"nft": NFT % ("drop", "")}, pillar={"firewall": "none"}).warnings() == []
+    module = firewall_of({"nft": nft("shut"), "iptables": WALL}, pillar={"firewall": "none"})
+    assert (module.kinds(), module.is_open(), module.warnings()) == ([], True, [])
 
 
 EL9 = {"os_family": "RedHat", "osmajorrelease": 9}

@@ -69,11 +69,12 @@ def can_connect(wire, address, port):
 
 def give_ipv6(host, wire):
     """Give the host and its wire an address each in a network that is nobody's; return the host's."""
-    add = ("ip", "address", "add")
+    # The wire outlives the host; no two have one address.
+    put, address = ("ip", "address", "replace"), f"fd99:7::{host.address.rpartition('.')[2]}"
     with wire.entered():
-        subprocess.run([*add, "fd99:7::1/64", "dev", "switch", "nodad"], check=True)
-    host.output(*add, "fd99:7::2/64", "dev", "host0", "nodad")
-    return "fd99:7::2"
+        subprocess.run([*put, "fd99:7::1/64", "dev", "switch", "nodad"], check=True)
+    host.output(*put, f"{address}/64", "dev", "host0", "nodad")
+    return address
 
 
 def listen(host, port):
