@@ -42,6 +42,18 @@ class OurRule(NamedTuple):
     port: int
 
 
+class _Probe(NamedTuple):
+    """The first packet of a connection, by what nft calls the protocol below TCP."""
+
+    port: int
+    protocol: str
+
+    @classmethod
+    def of(cls, place: Place, port: int) -> _Probe:
+        # In a table for both, a site that lets one in by IPv4 alone may want it so.
+        return cls(port, "ip6" if place.family == "ip6" else "ip")
+
+
 class Ruleset:
     """The active rules.
 
@@ -108,7 +120,7 @@ class Ruleset:
         ((kind, of),) = condition.items()
         if kind != "match":
             return True if kind in _NEUTRAL else None
-        return _matches(of["left"], of["op"], self._values(place, of["right"]), port)
+        return _matches(of["left"], of["op"], self._values(place, of["right"]), _Probe.of(place, port))
 
     def _values(self, place: Place, right: Any) -> list[Any]:
         if isinstance(right, str) and right.startswith("@"):
@@ -132,7 +144,7 @@ class Ruleset:
         verdicts = [
             self._decide(place, verdict, port)
             for value, verdict in self._values(place, vmap["data"])
-            if _matches(vmap["key"], "==", [_bare(value)], port)
+            if _matches(vmap["key"], "==", [_bare(value)], _Probe.of(place, port))
         ]
         # Several interfaces are from outside.
         return _REFUSE if _REFUSE in verdicts else next(filter(None, verdicts), None)
@@ -218,16 +230,16 @@ def _is_port(expression: _Expression) -> bool:
     return bool(payload.get("field") == "dport")
 
 
-def _matches(left: _Expression, operator: str, values: list[Any], port: int) -> bool | None:
+def _matches(left: _Expression, operator: str, values: list[Any], probe: _Probe) -> bool | None:
     """Whether each new connection from outside has one of these values there; None = that depends."""
     ((kind, of),) = left.items()
-    if kind == "payload" and of.get("protocol") in _OTHER_PROTOCOLS:
+    if kind == "payload" and of.get("protocol") in {*_OTHER_PROTOCOLS, "ip", "ip6"} - {probe.protocol}:
         return False
     if operator not in ("==", "in", "!="):
         return None
     if kind == "meta" and of["key"] in ("iif", "iifname"):
         return _comes_in(operator, values)
-    value = _value(kind, of, port)
+    value = _value(kind, of, probe)
     if value is None:
         return None
     found = any(each == value or _in_range(each, value) for each in values)
@@ -242,14 +254,20 @@ def _comes_in(operator: str, interfaces: list[Any]) -> bool | None:
     return bool(outside)
 
 
-def _value(kind: str, of: Any, port: int) -> str | int | None:
+def _value(kind: str, of: Any, probe: _Probe) -> str | int | None:
     """What a part of the packet says, as far as every such connection says the same."""
     part = (kind, *of.values()) if isinstance(of, dict) else ()
-    if part == ("ct", "state"):
-        return "new"
-    if part in (("meta", "l4proto"), ("payload", "ip", "protocol"), ("payload", "ip6", "nexthdr")):
-        return "tcp"
-    return port if part in (("payload", "tcp", "dport"), ("payload", "th", "dport")) else None
+    known: dict[tuple[str, ...], str | int] = {
+        ("ct", "state"): "new",
+        ("meta", "nfproto"): {"ip": "ipv4", "ip6": "ipv6"}[probe.protocol],
+        ("meta", "protocol"): probe.protocol,
+        ("meta", "l4proto"): "tcp",
+        ("payload", "ip", "protocol"): "tcp",
+        ("payload", "ip6", "nexthdr"): "tcp",
+        ("payload", "tcp", "dport"): probe.port,
+        ("payload", "th", "dport"): probe.port,
+    }
+    return known.get(part)
 
 
 def _in_range(each: Any, value: str | int) -> bool:

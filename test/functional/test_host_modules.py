@@ -100,8 +100,6 @@ def test_force_looks_no_further(checkout, monkeypatch):
 
 
 def test_a_mistake_in_the_pillar_is_an_error_of_salts(checkout):
-    from salt.exceptions import CommandExecutionError
-
     module = load(checkout, "registry_host", pillar={"force": "yes"}, salt=packages())
     with pytest.raises(CommandExecutionError, match=r"^docker_registry:force: 'yes' is a string"):
         module.should_manage("package")

@@ -10,6 +10,7 @@ import pytest
 
 from integration.conftest import minion_on
 from integration.story import changes, failures, states
+from support.hosts import become_el9
 
 OPEN = "Registry port is open"
 # Each with the file of its rules that is loaded at boot.
@@ -248,3 +249,75 @@ def test_nftables_let_the_registry_be_reached_now_and_after_a_boot(nft, vendor, 
     assert rules() == closed
     listen(nft, 5001)
     assert reached(5001) == [False, False]
+
+
+def test_rules_that_the_file_of_the_boot_does_not_make_fail_and_nothing_is_touched(nft, vendor):
+    minion = minion_on(nft, vendor.pillar(nft.address))
+    nft.output("nft", "add table inet other")
+    nft.output("nft", "add chain inet other input { type filter hook input priority 0; policy drop; }")
+    before = nft.output("nft", "list", "ruleset"), nft.read("/etc/nftables.conf")
+    for test in (True, False):
+        answer = minion.apply("docker_registry.firewall", test=test)
+        comment = states(answer)[OPEN]["comment"]
+        assert (states(answer)[OPEN]["result"], changes(answer)) == (False, {})
+        assert "(inet filter input, inet other input)" in comment
+        assert "after /etc/nftables.conf nft says" in comment
+        assert "add 'tcp dport 5000 accept' to the chain" in comment
+    assert (nft.output("nft", "list", "ruleset"), nft.read("/etc/nftables.conf")) == before
+
+
+def test_what_the_site_has_opened_in_nftables_stays_its_own(nft, vendor, wire):
+    minion = minion_on(nft, vendor.pillar(nft.address))
+    nft.output("nft", "add rule inet filter input tcp dport { 443, 5000 } accept")
+    before = nft.output("nft", "list", "ruleset")
+    answer = minion.apply("docker_registry.firewall")
+    assert states(answer)[OPEN]["comment"] == "No firewall is managed here"
+    assert nft.output("nft", "list", "ruleset") == before
+
+
+def test_iptables_and_nftables_that_both_filter_are_both_opened(walled, vendor, wire):
+    walled.output("apt-get", "install", "-qq", "nftables")
+    minion = minion_on(walled, vendor.pillar(walled.address, force=True))
+    # What iptables makes is listed by nft, too.
+    plan = states(minion.apply("docker_registry.firewall", test=True))[OPEN]
+    assert plan["comment"].startswith("Would open port 5000 of iptables. ")
+    rules = NFTABLES["drop"].replace("flush ruleset\n", "")
+    walled.write("/etc/nftables.conf", rules)
+    walled.output("nft", "-f", "/etc/nftables.conf")
+    listen(walled, 5000)
+    assert not can_connect(wire, walled.address, 5000)
+    assert failures(minion.apply("docker_registry.firewall")) == []
+    again = minion.apply("docker_registry.firewall")
+    assert (failures(again), changes(again)) == ([], {})
+    assert can_connect(wire, walled.address, 5000)
+    assert "--dport 5000" in walled.output("iptables", "-S", "INPUT")
+    assert failures(minion.apply("docker_registry.clean")) == []
+    assert "5000" not in walled.output("nft", "list", "ruleset")
+    assert walled.read("/etc/nftables.conf") == rules
+
+
+def test_enterprise_linux_keeps_its_rules_where_its_own_unit_loads_them(boot, vendor, wire):
+    host = boot("nft9")
+    host.output("apt-get", "install", "-qq", "nftables")
+    file = "/etc/sysconfig/nftables.conf"
+    host.write("/etc/nftables/main.nft", NFTABLES["reject"].replace("flush ruleset\n", ""))
+    host.write(file, 'include "/etc/nftables/main.nft"\n')
+    unit = f"[Service]\nExecStart=\nExecStart=/sbin/nft -f {file}\n"
+    host.write("/etc/systemd/system/nftables.service.d/el.conf", unit)
+    host.output("systemctl", "daemon-reload")
+    become_el9(host)
+    host.output("systemctl", "start", "nftables")
+    minion = minion_on(host, vendor.pillar(host.address, force=True))
+    listen(host, 5000)
+    assert not can_connect(wire, host.address, 5000)
+    apply_twice(minion, lambda: (host.output("nft", "list", "ruleset"), host.read(file)))
+    assert can_connect(wire, host.address, 5000)
+    host.output("systemctl", "restart", "nftables")
+    assert can_connect(wire, host.address, 5000)
+    # A site that gives its chain another name loses our rule, and not all of its own.
+    renamed = host.read("/etc/nftables/main.nft").replace("INPUT", "input")
+    host.write("/etc/nftables/main.nft", renamed)
+    host.output("systemctl", "restart", "nftables")
+    assert not can_connect(wire, host.address, 5000)
+    assert failures(minion.apply("docker_registry.firewall")) == []
+    assert can_connect(wire, host.address, 5000)

@@ -77,6 +77,10 @@ def ruleset(*rules, policy="accept", hook="input", place=INPUT, allow=(), more=(
         {"policy": "drop", "hook": "forward"},
         {"policy": "drop", "place": Place("bridge", "filter", "input")},
         {"rules": [(BANNED, JUMP)], "allow": [(DROP,)]},
+        {"rules": [(match({"meta": {"key": "nfproto"}}, "ipv6"), DROP)]},
+        {"rules": [(match(payload("ip6", "nexthdr"), "tcp"), DROP)]},
+        # A site that has opened it by IPv4 alone.
+        {"policy": "drop", "rules": [(match(payload("ip", "saddr"), "192.0.2.1"), PORT, ACCEPT)]},
     ],
 )
 def test_what_lets_the_port_be_reached_or_depends_on_who_asks_refuses_nothing(rules):
@@ -104,6 +108,12 @@ def test_what_lets_the_port_be_reached_or_depends_on_who_asks_refuses_nothing(ru
         {"rules": [(match(STATE, {"set": ["new", "untracked"]}), {"log": {"prefix": "no"}}, REJECT)]},
         {"rules": [(JUMP,)], "allow": [(SSH, ACCEPT), (DROP,)]},
         {"rules": [(vmap(INTERFACE, ("lo", ACCEPT), ("lan", ACCEPT), ("wan", JUMP)),)], "allow": [(DROP,)]},
+        {"rules": [(match({"meta": {"key": "nfproto"}}, "ipv4"), DROP)]},
+        {"rules": [(match(payload("ip", "protocol"), "tcp"), DROP)]},
+        {
+            "rules": [(match(payload("ip6", "nexthdr"), "tcp"), DROP)],
+            "place": Place("ip6", "filter", "input"),
+        },
         {"rules": [(COUNTER, {"xt": {"type": "target", "name": "REJECT"}})]},
     ],
 )
