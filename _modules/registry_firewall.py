@@ -148,13 +148,11 @@ def close():
 
 
 def _call(functions):
-    return [_installed(kind, functions[kind])() for kind in kinds()]
-
-
-def _installed(kind, function):
-    if f"{kind}.version" not in __salt__:
-        raise CommandExecutionError(f"docker_registry:firewall: {kind} is not installed here")
-    return function
+    managed = kinds()
+    missing = [kind for kind in managed if _choice() == kind and f"{kind}.version" not in __salt__]
+    if missing:
+        raise CommandExecutionError(f"docker_registry:firewall: {missing[0]} is not installed here")
+    return [functions[kind]() for kind in managed]
 
 
 def _choice():
@@ -171,7 +169,7 @@ def _iptables_or_firewalld():
     which = salt.utils.path.which
     if which("firewall-cmd") and __salt__["registry_service.control"]("firewalld", "status"):
         return ["firewalld"]
-    return ["iptables"] if which("iptables") and _filters() else []
+    return ["iptables"] if which("iptables") and any(map(_filters, _families())) else []
 
 
 def _not_managed(kind):
@@ -235,9 +233,9 @@ def _number():
 # iptables, and ip6tables where it is
 
 
-def _filters():
-    """Whether iptables filters; on a host without rules there is nothing to open."""
-    return any(set(_rules(family)) - {"-P INPUT ACCEPT"} for family in _families())
+def _filters(family):
+    """Whether iptables filters; without rules there is nothing to open."""
+    return bool(set(_rules(family)) - {"-P INPUT ACCEPT"})
 
 
 def _families():
@@ -331,9 +329,9 @@ def _nftables():
 
 
 def _tables_of_others():
-    """Tables of nftables that firewalld and iptables make."""
+    """Tables of nftables that firewalld makes, and iptables, which cannot read those that others have made."""
     families = {"ipv4": "ip", "ipv6": "ip6"}
-    of_iptables = [families[family] for family in _PROGRAMS if _rules(family)]
+    of_iptables = [families[family] for family in _PROGRAMS if _filters(family)]
     return [
         *((family, "firewalld") for family in ("inet", "ip", "ip6")),
         *((family, table) for family in of_iptables for table in _IPTABLES_TABLES),

@@ -106,7 +106,7 @@ class Nftables:
             # Also where nobody is let ask, as in a container.
             return Ruleset([])
         raise CommandExecutionError(
-            f"nftables filters here, but its rules cannot be read ({listed['stderr']}). {self._remedy()}"
+            f"nftables filters here, but its rules cannot be read ({_reason(listed)}). {self._remedy()}"
         )
 
     def _assert_that_rules_last(self) -> None:
@@ -125,7 +125,7 @@ class Nftables:
         # As at boot, but nothing is done.
         commands = ["flush ruleset", f'include "{self._file}"', *insertions(places, self._port)]
         done = self._nft("--check", "--file", "-", stdin=_lines(commands))
-        return f"after {self._file} nft says: {done['stderr']}" if done["retcode"] else ""
+        return f"once {self._file} is loaded, nft says: {_reason(done)}" if done["retcode"] else ""
 
     def _remedy(self) -> str:
         return (
@@ -138,7 +138,7 @@ class Nftables:
         if commands:
             done = self._nft("--file", "-", stdin=_lines(commands))
             if done["retcode"]:
-                raise CommandExecutionError(f"nft: {done['stderr']}")
+                raise CommandExecutionError(f"nft: {_reason(done)}")
 
     def _nft(self, *arguments: str, **keywords: Any) -> Mapping[str, Any]:
         command = ["nft", *arguments]
@@ -156,3 +156,9 @@ class Nftables:
 
 def _lines(commands: Collection[str]) -> str:
     return "".join(f"{command}\n" for command in commands)
+
+
+def _reason(done: Mapping[str, Any]) -> str:
+    """The first line of what nft complains of, without the place in what it read."""
+    line: str = done["stderr"].partition("\n")[0]
+    return line.partition("Error: ")[2] or line

@@ -332,6 +332,8 @@ NO_WALL = "-P INPUT ACCEPT\n"
         ({"nft": nft("shut", "ip"), "iptables": WALL}, ["iptables"]),
         ({"nft": nft("shut", "ip6"), "iptables": NO_WALL, "ip6tables": WALL}, ["iptables"]),
         ({"nft": nft("shut", "ip"), "iptables": ""}, ["nftables"]),
+        # An iptables that keeps its rules elsewhere, as the legacy one does.
+        ({"nft": nft("shut", "ip"), "iptables": NO_WALL}, ["nftables"]),
         # Nobody is let ask, as in a container.
         ({"nft": ""}, []),
     ],
@@ -342,9 +344,7 @@ def test_the_port_is_opened_in_each_firewall_that_refuses_it(outputs, kinds, fir
 
 def test_rules_of_nftables_that_cannot_be_read_are_an_error_with_the_rule_to_add(firewall_of):
     module = firewall_of({"nft": "", "nft list": "type filter hook input priority 0"})
-    with pytest.raises(
-        CommandExecutionError, match=r"be read \(Error: no JSON\).*add 'tcp dport 5000 accept'"
-    ):
+    with pytest.raises(CommandExecutionError, match=r"be read \(no JSON\).*add 'tcp dport 5000 accept'"):
         module.kinds()
 
 
@@ -354,8 +354,8 @@ def test_rules_of_nftables_that_cannot_be_read_are_an_error_with_the_rule_to_add
         ({}, "there is no file of rules that nftables.service would load"),
         ({"grains": {"os_family": "Suse"}, "files": ["/etc/nftables.conf"]}, "there is no file of rules"),
         (
-            {"files": ["/etc/nftables.conf"], "check": "No such table"},
-            "after /etc/nftables.conf nft says: No",
+            {"files": ["/etc/nftables.conf"], "check": "/dev/stdin:3:1-6: Error: No such table\ninsert"},
+            "once /etc/nftables.conf is loaded, nft says: No",
         ),
     ],
 )
