@@ -49,6 +49,25 @@ def kinds():
     return _found()
 
 
+def kind():
+    """
+    The first firewall in which the registry's port is opened; ``kinds`` gives all.
+
+    Returns:
+        str: ``firewalld``, ``iptables``, ``nftables`` or ``none``.
+
+    Raises:
+        CommandExecutionError: the rules of nftables cannot be read.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_firewall.kind
+    """
+    return next(iter(kinds()), "none")
+
+
 def warnings():
     """
     What may keep the registry's port closed, now or after a boot, and is not for this formula to change.
