@@ -348,7 +348,7 @@ def _nftables():
 
 
 def _tables_of_others():
-    """Tables of nftables that firewalld makes, and iptables, which cannot read those that others have made."""
+    """Tables of nftables that firewalld makes, and iptables, which cannot read those of others."""
     families = {"ipv4": "ip", "ipv6": "ip6"}
     of_iptables = [families[family] for family in _PROGRAMS if _filters(family)]
     return [
