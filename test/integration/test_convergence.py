@@ -21,9 +21,14 @@ from support.pki import Authority
 CONFIG = "/etc/docker/registry/config.yml"
 DIRECTORY = "/etc/docker/registry"
 SERVICE = "docker-registry"
+# Through which this host alone pushes; it asks nobody for a login or a certificate.
+PUSH_SERVICE = "docker-registry-push"
 GUARD = "Registry is left alone unless forced"
 RUNNING = "Registry is running"
 CONFIGURED = "Registry is configured"
+BOTH_CONFIGURED = {CONFIGURED, "Registry is configured for pushes of this host"}
+PUSHES_RUN = "Registry for pushes is running"
+BOTH_RUN = {RUNNING, PUSHES_RUN}
 USERS = "Registry htpasswd file is managed"
 ENGINE = "Podman trusts the registries"
 ENGINE_CA = "Podman trusts the CAs of the registries"
@@ -74,35 +79,41 @@ def authority(ours, tmp_path_factory):
     return authority
 
 
+def runs(host):
+    return [host.invocation(service) for service in (SERVICE, PUSH_SERVICE)]
+
+
 def lands(ours, expected, **pillar):
-    """Apply twice: the first changes what it should, with one restart or none, the second nothing."""
-    before = ours.host.invocation(SERVICE)
+    """Apply twice: the first changes what it should, and restarts what that concerns, the second nothing."""
+    before = runs(ours.host)
     first = ours.apply(**pillar)
     assert failures(first) == []
     assert set(changes(first)) == expected
-    after = ours.host.invocation(SERVICE)
-    assert (after != before) == (RUNNING in expected)
+    after = runs(ours.host)
+    assert [old != new for old, new in zip(before, after, strict=True)] == [
+        state in expected for state in (RUNNING, PUSHES_RUN)
+    ]
     again = ours.apply(**pillar)
     assert (failures(again), changes(again)) == ([], {})
-    assert ours.host.invocation(SERVICE) == after
+    assert runs(ours.host) == after
     assert ours.minion.call("registry_sync.check").retcode == 0
 
 
 def test_a_setting_of_the_server_lands_and_goes_again(ours):
-    lands(ours, {CONFIGURED, RUNNING}, registry={"config": {"log": {"level": "warn"}}})
+    lands(ours, BOTH_CONFIGURED | BOTH_RUN, registry={"config": {"log": {"level": "warn"}}})
     assert yaml.safe_load(ours.host.read(CONFIG))["log"]["level"] == "warn"
-    lands(ours, {CONFIGURED, RUNNING})
+    lands(ours, BOTH_CONFIGURED | BOTH_RUN)
     assert "level" not in yaml.safe_load(ours.host.read(CONFIG))["log"]
 
 
 def test_another_port_lands_and_goes_again(ours, wire):
     moved = {"local": {**ours.pillar["local"], "port": 5050}}
-    lands(ours, {CONFIGURED, RUNNING, ENGINE}, **moved)
+    lands(ours, {*BOTH_CONFIGURED, *BOTH_RUN, ENGINE}, **moved)
     with wire.entered():
         assert ours.status(port=5050) == 200
         with pytest.raises(requests.ConnectionError):
             ours.status()
-    lands(ours, {CONFIGURED, RUNNING, ENGINE})
+    lands(ours, {*BOTH_CONFIGURED, *BOTH_RUN, ENGINE})
 
 
 def test_users_come_change_and_go(ours, wire):
@@ -166,16 +177,18 @@ def test_stopped_by_hand_it_is_started(ours):
     lands(ours, {RUNNING})
     ours.host.output("systemctl", "disable", "--now", SERVICE)
     lands(ours, {RUNNING})
+    ours.host.output("systemctl", "stop", PUSH_SERVICE)
+    lands(ours, {PUSHES_RUN})
 
 
 def test_while_it_answers_503_it_is_mended_by_the_pillar(ours, wire):
     unhealthy = {"config": {"health": {"file": [{"file": "/srv/down", "interval": "1s"}]}}}
-    lands(ours, {CONFIGURED, RUNNING}, registry=unhealthy)
+    lands(ours, BOTH_CONFIGURED | BOTH_RUN, registry=unhealthy)
     ours.host.write("/srv/down", "")
     ours.host.output("sh", "-c", "sleep 2")
     with wire.entered():
         assert ours.status() == 503
-    lands(ours, {CONFIGURED, RUNNING})
+    lands(ours, BOTH_CONFIGURED | BOTH_RUN)
 
 
 MOVES = {
@@ -187,7 +200,7 @@ MOVES = {
 @pytest.mark.parametrize("kind", MOVES)
 def test_another_storage_is_refused_with_what_would_be_out_of_sight_unless_forced(kind, ours, vendor, wire):
     registry, named = MOVES[kind]
-    config, before = ours.host.read(CONFIG), ours.host.invocation(SERVICE)
+    config, before = ours.host.read(CONFIG), runs(ours.host)
     answer = ours.apply(registry=registry)
     assert answer.retcode == 2
     assert changes(answer) == {}
@@ -197,7 +210,7 @@ def test_another_storage_is_refused_with_what_would_be_out_of_sight_unless_force
         "repositories in /var/lib/docker-registry would be out of sight. Nothing was configured; move them, "
         "or leave them behind with docker_registry:force: true"
     )
-    assert (ours.host.read(CONFIG), ours.host.invocation(SERVICE)) == (config, before)
+    assert (ours.host.read(CONFIG), runs(ours.host)) == (config, before)
     with wire.entered():
         assert ours.status() == 200
     forced = ours.apply(registry=registry, force=True)
