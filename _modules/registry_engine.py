@@ -18,6 +18,7 @@ import _registry_state_settings as checked
 
 _SYSCONFIG = "/etc/sysconfig/docker"
 _DAEMON_JSON = "/etc/docker/daemon.json"
+_REGISTRIES_CONF = "/etc/containers/registries.conf.d/docker_registry.conf"
 _SECONDS_TO_RELOAD = 10
 # Enterprise Linux 7 has its docker under names of its own; a plain docker may be podman's.
 _PROGRAMS = {"docker": ("dockerd", "dockerd-current", "docker-current"), "podman": ("podman",)}
@@ -315,5 +316,6 @@ _CONDITIONS = {
     "sysconfig": lambda: _docker_file() == "sysconfig" and text("sysconfig") != _read(_SYSCONFIG),
     "daemon": lambda: _docker_file() == "daemon" and text("daemon") != _read(_DAEMON_JSON),
     "reload": lambda: manages("docker") and bool(pending()),
-    "podman": lambda: manages("podman") and bool(insecure()),
+    # All of this file is ours, and a registry that has got TLS is not to be trusted without it any longer.
+    "podman": lambda: manages("podman") and bool(insecure() or _read(_REGISTRIES_CONF)),
 }

@@ -125,6 +125,7 @@ def engine_host(checkout, monkeypatch):
     return make
 
 
+REGISTRIES_CONF = "/etc/containers/registries.conf.d/docker_registry.conf"
 SYSCONFIG, DAEMON = "/etc/sysconfig/docker", "/etc/docker/daemon.json"
 EL7 = {"os_family": "RedHat", "osmajorrelease": 7}
 
@@ -188,6 +189,13 @@ def test_a_plan_names_the_file_that_the_package_will_bring(grains, expected, eng
 def test_with_tls_that_is_verified_nothing_is_insecure(engine_host):
     module = engine_host({SYSCONFIG: ""}, insecure=[], programs=["dockerd", "podman"])
     assert not any(module.should_manage(what) for what in ("sysconfig", "daemon", "podman"))
+
+
+def test_what_podman_was_told_before_the_registry_had_tls_is_taken_back(engine_host):
+    old = '[[registry]]\nlocation = "mirror:5000"\ninsecure = true\n'
+    module = engine_host({REGISTRIES_CONF: old}, insecure=[], programs=["podman"])
+    assert module.should_manage("podman")
+    assert "[[registry]]" not in module.text("podman")
 
 
 def test_docker_is_not_installed_where_another_engine_is_managed(engine_host):
