@@ -84,7 +84,8 @@ def warnings():
     managed = kinds()
     families = _families() if "iptables" in managed else []
     lost = [_lost_at_boot(family) for family in families if not _saved_rules(family)[0]]
-    return [*lost, *(_not_managed(name) for name in _found() if managed and name not in managed)]
+    found = _iptables_or_firewalld() if managed and _choice() != "auto" else []
+    return [*lost, *(_not_managed(name) for name in found if name not in managed)]
 
 
 def is_open():
@@ -104,13 +105,13 @@ def is_open():
         salt '*' registry_firewall.is_open
     """
     managed = kinds()
-    refusing = _nftables().refusing() if managed and "nftables" not in managed else []
+    refusing = _nftables().refusing() if managed in (["firewalld"], ["iptables"]) else []
     if refusing:
         raise CommandExecutionError(
             f"nftables refuses connections to port {_number()} ({', '.join(map(str, refusing))}), and "
             f"docker_registry:firewall is {' and '.join(managed)}; auto opens the port in each that filters"
         )
-    return all(_call(_IS_OPEN))
+    return all(_call(_IS_OPEN, managed))
 
 
 def has_rule():
@@ -129,7 +130,7 @@ def has_rule():
 
         salt '*' registry_firewall.has_rule
     """
-    return any(_call(_HAS_RULE))
+    return any(_call(_HAS_RULE, kinds()))
 
 
 def open_():
@@ -145,7 +146,8 @@ def open_():
 
         salt '*' registry_firewall.open
     """
-    for kind, is_open_there in zip(kinds(), _call(_IS_OPEN), strict=True):
+    managed = kinds()
+    for kind, is_open_there in zip(managed, _call(_IS_OPEN, managed), strict=True):
         if not is_open_there:
             _OPEN[kind]()
 
@@ -163,11 +165,10 @@ def close():
 
         salt '*' registry_firewall.close
     """
-    _call(_CLOSE)
+    _call(_CLOSE, kinds())
 
 
-def _call(functions):
-    managed = kinds()
+def _call(functions, managed):
     missing = [kind for kind in managed if _choice() == kind and f"{kind}.version" not in __salt__]
     if missing:
         raise CommandExecutionError(f"docker_registry:firewall: {missing[0]} is not installed here")
@@ -205,7 +206,7 @@ def _lost_at_boot(family):
     return f"the rule of {_PROGRAMS[family]} is lost at the next boot, as {reason}{remedy}"
 
 
-# firewalld
+# firewalld. Salt's states can make a service and give it to a zone, and neither takes it away again.
 
 
 def _firewalld_has_rule():
@@ -249,7 +250,8 @@ def _number():
     return __salt__["registry_host.port"]()
 
 
-# iptables, and ip6tables where it is
+# iptables, and ip6tables where it is. Salt's states know a rule by all that it says, so that one for another
+# port stays, and save it with all rules that are active.
 
 
 def _filters(family):
@@ -343,12 +345,13 @@ def _saved_rules(family):
 
 
 def _nftables():
-    managed_by_others = [] if _choice() == "nftables" else _tables_of_others()
+    choice, has_nft = _choice(), salt.utils.path.which("nft")
+    managed_by_others = _tables_of_others() if has_nft and choice != "nftables" else []
     return Nftables(__salt__, __grains__["os_family"], _number(), managed_by_others)
 
 
 def _tables_of_others():
-    """Tables of nftables that firewalld makes, and iptables, which cannot read those of others."""
+    """Tables that firewalld makes, and iptables, which cannot read those that others have made."""
     families = {"ipv4": "ip", "ipv6": "ip6"}
     of_iptables = [families[family] for family in _PROGRAMS if _filters(family)]
     return [
