@@ -236,7 +236,11 @@ def test_a_token_server_may_guard_it(secured, upstream, start_registry, tmp_path
         secured.change(
             upstream=endpoint(upstream),
             local={"host": LOOPBACK, "port": secured.port, **login},
-            registry={"token": token, "config": {"http": {"addr": f"{LOOPBACK}:{secured.port}"}}},
+            registry={
+                "push": "everyone",
+                "token": token,
+                "config": {"http": {"addr": f"{LOOPBACK}:{secured.port}"}},
+            },
         )
         images = str(tmp_path / "images")
         config = secured.minion.call("registry_host.service_config", "/nowhere", images).value
