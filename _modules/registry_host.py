@@ -316,9 +316,6 @@ def port():
     return _settings().local.port
 
 
-# What serves here already
-
-
 def _verdict():
     settings = _settings()
     if settings.force or settings.service.install == "none":
@@ -388,9 +385,6 @@ def _text(path):
     return __salt__["file.read"](path) if path and __salt__["file.file_exists"](path) else ""
 
 
-# How the registry is installed
-
-
 def _way():
     choice = _settings().service.install
     return _once("way", _found_way) if choice == "auto" else choice
@@ -410,10 +404,6 @@ def _has_quadlet():
     # Without the epoch, which Enterprise Linux gives its podman and which outdoes every version.
     version = _version("podman").rpartition(":")[2]
     return bool(version) and __salt__["pkg.version_cmp"](version, "4.4") >= 0
-
-
-def _has_systemd():
-    return salt.utils.systemd.booted(__context__)
 
 
 def _pushes():
@@ -444,9 +434,11 @@ _CONDITIONS = {
     "container": lambda: _way() == "container",
     "service": lambda: _way() != "none",
     "push": lambda: _pushes(),
-    "push_unit": lambda: _pushes() and (_has_systemd() if _way() == "package" else not _has_quadlet()),
+    "push_unit": lambda: (
+        _pushes() and (salt.utils.systemd.booted(__context__) if _way() == "package" else not _has_quadlet())
+    ),
     "push_quadlet": lambda: _pushes() and _way() == "container" and _has_quadlet(),
-    "push_script": lambda: _pushes() and _way() == "package" and not _has_systemd(),
+    "push_script": lambda: _pushes() and _way() == "package" and not salt.utils.systemd.booted(__context__),
     "single": lambda: _way() != "none" and not _pushes(),
     "certificate": lambda: host.is_pem(_settings().service.certificate),
     "key": lambda: host.is_pem(_settings().service.key),
