@@ -406,6 +406,10 @@ def _has_quadlet():
     return bool(version) and __salt__["pkg.version_cmp"](version, "4.4") >= 0
 
 
+def _booted():
+    return salt.utils.systemd.booted(__context__)
+
+
 def _pushes():
     return host.has_push_instance(_settings().service)
 
@@ -434,11 +438,9 @@ _CONDITIONS = {
     "container": lambda: _way() == "container",
     "service": lambda: _way() != "none",
     "push": lambda: _pushes(),
-    "push_unit": lambda: (
-        _pushes() and (salt.utils.systemd.booted(__context__) if _way() == "package" else not _has_quadlet())
-    ),
+    "push_unit": lambda: _pushes() and (_booted() if _way() == "package" else not _has_quadlet()),
     "push_quadlet": lambda: _pushes() and _way() == "container" and _has_quadlet(),
-    "push_script": lambda: _pushes() and _way() == "package" and not salt.utils.systemd.booted(__context__),
+    "push_script": lambda: _pushes() and _way() == "package" and not _booted(),
     "single": lambda: _way() != "none" and not _pushes(),
     "certificate": lambda: host.is_pem(_settings().service.certificate),
     "key": lambda: host.is_pem(_settings().service.key),
