@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from support.hosts import (
-    RECIPE_EL10,
+    RECIPE_DEBIAN13,
     Host,
     HostedMinion,
     Wire,
@@ -72,9 +72,9 @@ def host_root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def host_root_el10() -> Path:
-    """Return the root of a host with a podman that has quadlet."""
-    return root_filesystem(REPOSITORY_ROOT / ".cache", RECIPE_EL10)
+def host_root_debian13() -> Path:
+    """Return the root of Debian 13 and of EL10, whose podman has quadlet."""
+    return root_filesystem(REPOSITORY_ROOT / ".cache", RECIPE_DEBIAN13)
 
 
 @pytest.fixture(scope="session", params=sorted(ENVIRONMENTS))

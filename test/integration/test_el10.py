@@ -20,10 +20,10 @@ FILES = tuple(f"/etc/containers/systemd/{name}.container" for name in BOTH)
 
 
 @pytest.fixture(scope="module")
-def story(boot_module, host_root_el10, vendor, wire):
+def story(boot_module, host_root_debian13, vendor, wire):
     with wire.entered():
         push(vendor.server.url, REGISTRY, "2", registry_image())
-    host = boot_module("el10", root=host_root_el10, unified=True)
+    host = boot_module("el10", root=host_root_debian13, unified=True)
     become_el10(host)
     image = f"{vendor.address}/{REGISTRY}:2"
     return live(minion_on(host, vendor.pillar(host.address, registry={"image": image})))

@@ -23,8 +23,8 @@ from typing import Any
 from support.salt_minion import Answer, Minion, answer_of
 
 TOOLS = ("mmdebstrap", "systemd-nspawn", "nsenter", "ip")
-RECIPE, RECIPE_EL10 = (Path(__file__).with_name(name) for name in ("host_root", "host_root_el10"))
-RELEASES = {RECIPE: "bookworm", RECIPE_EL10: "trixie"}
+RECIPE, RECIPE_DEBIAN13 = (Path(__file__).with_name(name) for name in ("host_root", "host_root_debian13"))
+RELEASES = {RECIPE: "bookworm", RECIPE_DEBIAN13: "trixie"}
 # Of systemd, where podman is to have control groups of its own: https://systemd.io/CONTAINER_INTERFACE/
 UNIFIED_CGROUPS = ("--system-call-filter=bpf", "--capability=CAP_BPF")
 # python3 for the libraries that any build of Python wants; the rest is what hosts of that kind have.
@@ -342,7 +342,7 @@ def become_el9(host: Host) -> None:
 
 
 def become_el10(host: Host) -> None:
-    """Make a host of RECIPE_EL10, before it has met Salt, an AlmaLinux 10 with podman and quadlet."""
+    """Make a host of RECIPE_DEBIAN13, before it has met Salt, an AlmaLinux 10 with podman and quadlet."""
     host.output("sh", "/srv/become")
 
 
