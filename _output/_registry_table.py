@@ -304,7 +304,8 @@ def _failures(failures: list[Failure], known: str, width: int, paint: Paint) -> 
 def _failure(failure: Failure, width: int, paint: Paint) -> list[str]:
     several = len(failure.tags) > 1
     subject = _count_of(failure) if several else _names_of(failure)[0]
-    told = f"{subject}  {failure.status}: {failure.cause}; {failure.error}"
+    why = "; ".join(filter(None, (failure.cause, failure.error)))
+    told = f"{subject}  {failure.status}: {why}"
     lines = prose(told, width, MARGIN, MARGIN * 3)
     lines[0] = lines[0].replace(f"  {failure.status}:", f"  {paint(failure.status, failure.status)}:", 1)
     if several:

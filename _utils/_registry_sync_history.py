@@ -27,7 +27,7 @@ def hold_back(tags: Iterable[Tag], ledger: Ledger) -> None:
         if entry and entry.held and tag.status == "stale":
             tag.status = HELD
             pin = f"{tag.target_reference}@{entry.held}"
-            tag.note = (
+            tag.error = (
                 f"a roll-back holds it at {entry.held[:19]}…; pin it for good with tags: ['{pin}'], "
                 f"or let it follow again: registry_sync.release {tag.name}"
             )

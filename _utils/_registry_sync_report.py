@@ -109,5 +109,4 @@ def _entry(tag: Tag) -> dict[str, Any]:
         "bytes": tag.size,
         "cause": tag.cause,
         "error": tag.error,
-        "note": tag.note,
     }

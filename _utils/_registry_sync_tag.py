@@ -25,8 +25,7 @@ class Tag:
         previous: digest that it had before this run replaced it.
         size: bytes to move, or moved, on behalf of this tag.
         cause: of an error, one word.
-        error: of an error, one sentence.
-        note: a sentence about a tag that has not failed.
+        error: of an error, one sentence; also of a tag that a roll-back holds.
         unresolved: the references are patterns, since upstream could not be asked what they mean.
         root: the manifest that the local side should have, once it was read.
     """
@@ -43,7 +42,6 @@ class Tag:
     size: int = 0
     cause: str = ""
     error: str = ""
-    note: str = ""
     unresolved: bool = False
     root: Manifest | None = None
 

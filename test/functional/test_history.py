@@ -92,7 +92,7 @@ def test_a_roll_back_moves_no_blob_and_holds(site: Site, builds: list[Image]) ->
     assert not any("POST" in line or "PATCH" in line for line in site.local.access_log(mark))
     after = site.sync()
     assert after["status"] == "held"
-    assert f"latest@{builds[1].digest}" in after["note"]
+    assert f"latest@{builds[1].digest}" in after["error"]
     assert site.now == builds[1].digest
     checked = mirror.check(site.settings(), **site.places)
     assert checked["images"][NAME]["status"] == "held"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 
@@ -54,7 +55,8 @@ def test_a_look_then_its_plan(minion, local):
 
 
 def test_the_table_names_what_goes_and_the_plan(minion):
-    shown = minion.run("registry_sync.prune", "--no-color")
+    words = [word for word in minion.words("registry_sync.prune") if word != "--out=json"]
+    shown = subprocess.run(words, capture_output=True, text=True, check=False)
     assert "team/app:old  doomed: no entry of the list wants it since" in shown.stdout
     assert "plan " in shown.stdout
     assert "1 kept, 1 doomed" in shown.stdout
