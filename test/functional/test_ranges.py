@@ -89,7 +89,8 @@ def test_a_part_that_begins_elsewhere_is_refused_and_read_again(line, sync):
     line.on("GET", blob(FIRST), far(from_elsewhere), times=3)
     # Where no parts are asked for, one that broke goes on with one.
     line.on("GET", blob(FIRST), far(faults.cut_after(20 * MIB)), times=1)
-    sync()
+    # How many of them one try meets depends on how many ranges are under way.
+    sync(retries=4)
     assert bytes_of(line, FIRST.digest) <= 1.6 * FIRST.size
 
 
