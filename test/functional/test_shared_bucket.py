@@ -100,7 +100,8 @@ def pillar_for(upstream, s3, port, storage, file, **http):
         "upstream": {"host": upstream.host, "port": upstream.port, "tls": False},
         "local": {"host": "127.0.0.1", "port": port},
         "images": [{"name": "site/app", "tags": ["1.0"]}],
-        "registry": {"install": "package", "config": config},
+        # The tests are clients of both, and push as any of them.
+        "registry": {"install": "package", "push": "everyone", "config": config},
         "lookup": {"config": str(file), "storage": str(storage)},
     }
 
