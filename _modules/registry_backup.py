@@ -25,10 +25,13 @@ def saved_state():
     return json.loads(__salt__["file.read"](PATH)) if __salt__["file.file_exists"](PATH) else {}
 
 
-def is_ours():
+def is_ours(config=""):
     """
     Whether the registry of this host is one that the formula has set up: what was here before is saved, and
     the configuration that it wrote then is there.
+
+    Args:
+        config (str): path of its configuration; without it that of the first that was saved.
 
     Returns:
         bool: true if it is.
@@ -40,7 +43,8 @@ def is_ours():
         salt '*' registry_backup.is_ours
     """
     files = saved_state().get("files") or {}
-    return any(__salt__["file.file_exists"](file) for file in list(files)[:1])
+    known = [config] if config in files else [] if config else list(files)[:1]
+    return any(map(__salt__["file.file_exists"], known))
 
 
 def path():

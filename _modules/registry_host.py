@@ -67,6 +67,8 @@ def obstacle(config, storage_default, asks=True):
         salt '*' registry_host.obstacle /etc/docker/registry/config.yml /var/lib/docker-registry
     """
     settings = _settings()
+    # The state that guards comes first, and tells all others which configuration it is about.
+    _once("config", lambda: config)
     # Known by the proxy where there is one.
     if asks and not pools.is_proxied(settings.local):
         reason = address.unresolved(settings.local.host)
@@ -326,7 +328,9 @@ def _verdict():
 
 def _judged(settings):
     """Ours is not asked: whatever it answers, it follows the pillar."""
-    if __salt__["registry_backup.is_ours"]() or not address.is_here(settings.local.host, __salt__):
+    if __salt__["registry_backup.is_ours"](_once("config", str)) or not address.is_here(
+        settings.local.host, __salt__
+    ):
         return guard.Verdict(configures=True)
     return guard.judge(found.look(settings, __salt__))
 
@@ -336,7 +340,7 @@ def _hidden_images(settings, config, storage_default):
     old = host.storage_location(host.read_config(_text(config)))
     if settings.service.install == "none" or skips_configuration() or not old:
         return ""
-    if not __salt__["registry_backup.is_ours"]():
+    if not __salt__["registry_backup.is_ours"](config):
         return _foreign_images(settings, config, old)
     new = host.storage_location(service_config(config, storage_default))
     repositories = 0 if old == new else found.repositories_in(old, settings)

@@ -38,9 +38,14 @@ def saved(name, package, service, files):
     """
     if not __salt__["registry_host.should_manage"]("service"):
         return _ret(name, True, "Nothing to configure on this host")
-    if __salt__["registry_backup.saved_state"]():
+    before = __salt__["registry_backup.saved_state"]()
+    # The first is the registry's configuration: one of another path, such as by lookup, is saved as well.
+    if before and files[0] in before["files"]:
         return _ret(name, True, "It was saved before")
-    text = json.dumps(__salt__["registry_backup.capture"](package, service, files), indent=1)
+    found = __salt__["registry_backup.capture"](package, service, files)
+    if before:
+        found = {**before, "files": {**found["files"], **before["files"]}}
+    text = json.dumps(found, indent=1)
     # The files may hold secrets.
     path = __salt__["registry_backup.path"]()
     made = __states__["file.managed"](path, contents=text, mode="0600", makedirs=True, show_changes=False)

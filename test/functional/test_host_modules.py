@@ -29,7 +29,7 @@ def packages(**versions):
         "pkg.latest_version": lambda name: versions.get(name.replace("-", "_"), ""),
         "pkg.list_repo_pkgs": lambda name: {name: ["1"]} if name.replace("-", "_") in versions else {},
         "pkg.version_cmp": lambda one, other: (one > other) - (one < other),
-        "registry_backup.is_ours": lambda: False,
+        "registry_backup.is_ours": lambda config="": False,
         "registry_service.answers": lambda: False,
         "network.ip_addrs": lambda include_loopback: [],
         "network.ip_addrs6": lambda include_loopback: [],
