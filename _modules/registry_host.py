@@ -406,7 +406,8 @@ def _found_way():
 
 def _has_quadlet():
     # Without the epoch, which Enterprise Linux gives its podman and which outdoes every version.
-    version = _version("podman").rpartition(":")[2]
+    version = __salt__["pkg.version"]("podman") or __salt__["pkg.latest_version"]("podman")
+    version = version.rpartition(":")[2]
     return bool(version) and __salt__["pkg.version_cmp"](version, "4.4") >= 0
 
 
@@ -416,11 +417,6 @@ def _booted():
 
 def _pushes():
     return host.has_push_instance(_settings().service)
-
-
-def _version(package):
-    """The version that is installed or that an installation would bring; empty if there is none."""
-    return __salt__["pkg.version"](package) or __salt__["pkg.latest_version"](package)
 
 
 def _tls_path(part, config):
