@@ -83,6 +83,12 @@ def each_salt(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="session", params=sorted(ENVIRONMENTS) if os.environ.get("EVERY_SALT") else [SALT])
+def each_salt_if_asked(request: pytest.FixtureRequest) -> str:
+    """Return the Salt that runs the tests, or with `EVERY_SALT=1` each, for what takes long on a host each."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
 def wire() -> Iterator[Wire]:
     """Return a network that a module's hosts share with nobody."""

@@ -131,8 +131,8 @@ def site(boot, wire, tmp_path_factory, name, **keywords):
 
 
 @pytest.fixture(scope="module")
-def foreign(each_salt, boot_module, wire, tmp_path_factory):
-    return site(boot_module, wire, tmp_path_factory, f"foreign-{each_salt}", salt=each_salt)
+def foreign(each_salt_if_asked, boot_module, wire, tmp_path_factory):
+    return site(boot_module, wire, tmp_path_factory, f"foreign-{each_salt_if_asked}", salt=each_salt_if_asked)
 
 
 def apply(foreign, vendor, target="docker_registry", *, local=None, **pillar):
@@ -208,8 +208,8 @@ def test_given_what_it_wants_it_is_read_and_left_alone(kind, foreign, vendor):
 
 
 @pytest.mark.parametrize("says", [[BANNER], []], ids=["another protocol", "nothing"])
-def test_another_program_on_the_port_stays_and_fails_the_run(says, foreign, each_salt, vendor):
-    if not says and each_salt != SALT:
+def test_another_program_on_the_port_stays_and_fails_the_run(says, foreign, each_salt_if_asked, vendor):
+    if not says and each_salt_if_asked != SALT:
         pytest.skip("what says nothing is waited for a minute; one Salt shows it")
     foreign.occupy(*says)
     before = foreign.everything()

@@ -39,8 +39,8 @@ def secured_pillar(vendor, host, **registry):
 
 
 @pytest.fixture(scope="module")
-def story(each_salt, boot_module, vendor):
-    host = boot_module(f"tls-{each_salt}", salt=each_salt)
+def story(each_salt_if_asked, boot_module, vendor):
+    host = boot_module(f"tls-{each_salt_if_asked}", salt=each_salt_if_asked)
     return live(minion_on(host, secured_pillar(vendor, host.address)))
 
 
