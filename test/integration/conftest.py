@@ -85,7 +85,7 @@ def each_salt(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session", params=sorted(ENVIRONMENTS) if os.environ.get("EVERY_SALT") else [SALT])
 def each_salt_if_asked(request: pytest.FixtureRequest) -> str:
-    """Return the Salt that runs the tests, or with `EVERY_SALT=1` each, for what takes long on a host each."""
+    """Return the Salt that runs the tests, or with `EVERY_SALT=1` each: for what takes long on a host."""
     return str(request.param)
 
 
