@@ -24,8 +24,8 @@ from _registry_sync_tag import Tag
 
 MIB = 1024 * 1024
 # On loopback or a fast LAN the registries' own hashes and disks are the limit. Four keep the processors busy
-# where a disk is fast; more wait together for one that is slow, and cost next to nothing elsewhere.
-WORKERS_NEAR = 6
+# where a disk is fast; one more helps where it is slow. The fewer are under way, the earlier images stand.
+WORKERS_NEAR = 5
 # Bytes a second that one more worker is worth where the bandwidth has a cap.
 BANDWIDTH_A_WORKER = 10_000_000
 # A blob is kept on this host's disk while it is under way where its loss would hurt: on a far line soon, on a
