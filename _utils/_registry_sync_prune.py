@@ -93,6 +93,7 @@ def judge(
     """
     names = [tag for tag in found.tags if ":" not in tag]
     newest = set(sorted(names, key=version_key, reverse=True)[: rules.newest])
+    backed_up = _backups(found, backups)
     items = []
     for tag, digest in found.tags.items():
         item = Item(found.name, tag, digest)
@@ -101,6 +102,8 @@ def judge(
             items.append(item)
             continue
         item.reason = _why_kept(item, found, rules, now, newest, in_use)
+        if not item.reason and digest in backed_up:
+            item.reason = "backup:keep"
         if not item.reason:
             _set_waiting(item, found.entries.get(tag), rules, now)
         items.append(item)
@@ -109,6 +112,15 @@ def judge(
     _keep_the_last(items, found)
     _name_twins(items)
     return items
+
+
+def _backups(found: Found, backups: int) -> set[str]:
+    """The latest earlier digests of each tag, also where a sync has kept them under tags of their own."""
+    return {
+        was.digest
+        for reference, entry in found.entries.items()
+        for was, _ in _earlier(entry, gone=reference not in found.tags)[:backups]
+    }
 
 
 def _why_kept(

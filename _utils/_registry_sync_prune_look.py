@@ -96,9 +96,8 @@ def look(
         percent = share(items)
         if percent > settings.prune.ceiling:
             plan.ceiling = (
-                f"{percent:.0f} % of the tags would go, more than prune:ceiling ({settings.prune.ceiling:g} "
-                f"%); "
-                f"registry_sync.prune plan={plan.id} does it all the same"
+                f"{percent:.0f} % of the tags would go, more than prune:ceiling "
+                f"({settings.prune.ceiling:g} %); registry_sync.prune plan={plan.id} does it all the same"
             )
     return plan
 

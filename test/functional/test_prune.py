@@ -192,6 +192,15 @@ def test_what_a_tag_was_before_it_moved_goes_and_backups_stay(site: Mirror) -> N
     assert site.prune(images("latest"), backup={"keep": 2})["plan"] == ""
 
 
+def test_backups_under_tags_of_their_own_stay_as_many_as_are_to_be_kept(site: Mirror) -> None:
+    backup = {"keep": 1, "tags": "was-{tag}-{n}"}
+    for number in range(3):
+        push(site.upstream.url, "team/app", "latest", simple(f"build {number}"))
+        site.sync(images("latest"), backup=backup)
+    site.forget(images("latest"), backup=backup)
+    assert tags_of(site.local.url, "team/app") == ["latest", "was-latest-2"]
+
+
 def test_quay_what_people_pushed_by_hand_stays(site: Mirror) -> None:
     fill(site, old=simple("old"), new=simple("new"))
     site.sync(images("old", "new"))
