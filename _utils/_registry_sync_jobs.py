@@ -22,8 +22,6 @@ Result = TypeVar("Result")
 # What jobs get to close their uploads when a run is stopped; the process should be gone in two seconds.
 GRACE_SECONDS = 1.5
 LOOK_SECONDS = 0.1
-# Less urgent jobs that run beside a wide one: as many as fill its pauses, too few to keep it waiting.
-BESIDE_WIDE = 2
 
 
 class Job:
@@ -34,7 +32,7 @@ class Job:
         urgency: of the jobs that could start, the one with the smallest starts first.
         needs: jobs that must have succeeded before.
         after: jobs that must have ended before, however.
-        wide: it uses what several jobs would: few jobs that are less urgent start while it runs.
+        width: of the room that ``run_jobs`` has, how much this one takes while it runs.
     """
 
     def __init__(
@@ -44,15 +42,21 @@ class Job:
         *,
         needs: Iterable[Job] = (),
         after: Iterable[Job] = (),
-        wide: bool = False,
+        width: int = 0,
     ) -> None:
         self.work = work
-        self.wide = wide
+        self.width = width
+        self.on_narrowed: Callable[[], None] = lambda: None
         self.urgency = urgency
         self.needs = tuple(needs)
         self.after = tuple(after)
         self.error: Exception | None = None
         self.ended = False
+
+    def narrow(self) -> None:
+        """Take as little room as any: for the work to call once what is left of it needs no more."""
+        self.width = min(self.width, 1)
+        self.on_narrowed()
 
     def run(self) -> None:
         """Do the work unless what it needs has failed; keeps the error."""
@@ -66,15 +70,18 @@ class Job:
         self.ended = True
 
 
-def run_jobs(jobs: Sequence[Job], workers: int, stopping: threading.Event | None = None) -> None:
+def run_jobs(
+    jobs: Sequence[Job], workers: int, stopping: threading.Event | None = None, *, room: int = 0
+) -> None:
     """Run all jobs and return when the last has ended; what failed stands in the jobs.
 
     Args:
         jobs: every job of the graph, in any order; the graph has no circle.
         workers: threads at most.
+        room: what the widths of all that run may add up to; one that is wider runs alone. 0 = any.
         stopping: once it is set, jobs that have not ended a moment later are left behind as stopped.
     """
-    pool = _Pool(jobs)
+    pool = _Pool(jobs, room)
     try:
         for number in range(min(workers, len(jobs))):
             _start(pool, number)
@@ -98,8 +105,9 @@ def _start(pool: _Pool, number: int) -> None:
 
 
 class _Pool:
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    def __init__(self, jobs: Sequence[Job], room: int) -> None:
         self._left = len(jobs)
+        self._room = room
         self._changed = threading.Condition()
         self._order = itertools.count()
         self._ready: list[tuple[tuple[int, int], int, Job]] = []
@@ -107,6 +115,7 @@ class _Pool:
         self._followers: dict[Job, list[Job]] = {}
         self._running: set[Job] = set()
         for job in jobs:
+            job.on_narrowed = self._wake
             before = {*job.needs, *job.after}
             self._waiting[job] = len(before)
             for other in before:
@@ -145,10 +154,12 @@ class _Pool:
             return job
 
     def _may_start(self, job: Job) -> bool:
-        wide = min((other.urgency for other in self._running if other.wide), default=job.urgency)
-        if job.wide or job.urgency <= wide:
-            return True
-        return sum(not other.wide and other.urgency > wide for other in self._running) < BESIDE_WIDE
+        taken = sum(other.width for other in self._running)
+        return not (self._room and job.width and taken) or taken + job.width <= self._room
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     def _ended(self, job: Job) -> None:
         with self._changed:
