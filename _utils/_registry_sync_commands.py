@@ -18,10 +18,11 @@ from _registry_sync_copy import execute
 from _registry_sync_history import hold_back
 from _registry_sync_inventory import take_inventory
 from _registry_sync_ledger import Ledger
-from _registry_sync_lock import only_one, stopping_on_signals
+from _registry_sync_lock import AlreadyRunning, only_one, stopping_on_signals
 from _registry_sync_memory import Memory, Unfinished
 from _registry_sync_plan import make_plan
 from _registry_sync_prune_apply import Telling, forget
+from _registry_sync_prune_graph import remember
 from _registry_sync_prune_look import PrunePlan, look
 from _registry_sync_record import backup_with, note_begin, note_end
 from _registry_sync_report import report_on, report_on_prune, report_registry
@@ -111,6 +112,8 @@ def sync(
         keep = backup_with(settings.backup.tags, stores.target, ledger)
         stats = execute(planned, stores, progress or Progress(), directory=directory, before_overwriting=keep)
         note_end(ledger, comparison.tags, settings.images)
+        remember(planned.manifests.values(), memory)
+        memory.save()
         if all(tag.status in ("current", "copied", "held") for tag in comparison.tags):
             unfinished.end()
     return report_on(settings, comparison, (), began, stats=stats)
@@ -125,6 +128,8 @@ def prune(
     automatic: bool = False,
     in_use: Sequence[str] = (),
     tell: Telling = lambda item: None,
+    progress: Progress | None = None,
+    noting: bool = True,
 ) -> Report:
     """Say what could be forgotten, or forget it.
 
@@ -136,6 +141,8 @@ def prune(
         automatic: do what the rules say without an id, unless it is above the ceiling.
         in_use: ``repository:tag`` that deployments name.
         tell: is told of each deletion before it happens.
+        progress: is told what is gone.
+        noting: note in the ledger since when tags are unwanted, where nothing is deleted.
 
     Raises:
         AlreadyRunning: a sync or prune of the same registry.
@@ -154,11 +161,11 @@ def prune(
             refused = _why_not_now(planned, plan)
             if not refused:
                 try:
-                    forget(planned, stores, ledger, tell)
+                    forget(planned, stores, ledger, tell, progress)
                 except RegistryError as failure:
                     refused = str(failure)
-        elif not refused:
-            refused = _noted(ledger)
+        elif not refused and noting:
+            refused = _noted(settings, ledger, directory, ledger_directory)
     return report_on_prune(settings, planned, refused, began)
 
 
@@ -169,10 +176,17 @@ def _why_not_now(planned: PrunePlan, plan: str) -> str:
     return "" if plan else planned.ceiling
 
 
-def _noted(ledger: Ledger) -> str:
-    """Keep since when tags are unwanted; a ledger that cannot be written is told."""
+def _noted(settings: Settings, ledger: Ledger, directory: str, ledger_directory: str) -> str:
+    """Keep since when tags are unwanted; a ledger that cannot be written is told.
+
+    What a sync or prune has written meanwhile, or is going to, is not overwritten.
+    """
     try:
-        ledger.save()
+        with only_one(directory, settings.local):
+            if Ledger(ledger_directory, settings.local.url).written_at == ledger.written_at:
+                ledger.save()
+    except AlreadyRunning:
+        return ""
     except RegistryError as failure:
         return str(failure)
     return ""

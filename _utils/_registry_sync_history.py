@@ -26,11 +26,20 @@ def hold_back(tags: Iterable[Tag], ledger: Ledger) -> None:
         entry = ledger.entry(tag.target, tag.target_reference)
         if entry and entry.held and tag.status == "stale":
             tag.status = HELD
-            pin = f"{tag.target_reference}@{entry.held}"
-            tag.error = (
-                f"a roll-back holds it at {entry.held[:19]}…; pin it for good with tags: ['{pin}'], "
-                f"or let it follow again: registry_sync.release {tag.name}"
-            )
+            tag.error = _why_held(tag, entry.held)
+
+
+def _why_held(tag: Tag, held: str) -> str:
+    if tag.local != held:
+        return (
+            f"a roll-back to {held[:19]}… was interrupted; registry_sync.rollback {tag.name} digest={held} "
+            f"ends it, registry_sync.release {tag.name} gives it up"
+        )
+    pin = f"{tag.target_reference}@{held}"
+    return (
+        f"a roll-back holds it at {held[:19]}…; pin it for good with tags: ['{pin}'], "
+        f"or let it follow again: registry_sync.release {tag.name}"
+    )
 
 
 def history(settings: Settings, name: str, *, ledger_directory: str) -> dict[str, Any]:

@@ -94,6 +94,8 @@ class Ledger:
         self._registry = registry
         self._clock = clock
         self._entries: dict[str, dict[str, Entry]] = {}
+        # Manifests that were deleted, of each repository.
+        self._gone: dict[str, set[str]] = {}
         self._written_at = 0.0
         self.complete = ""
         self.trouble = ""
@@ -112,6 +114,11 @@ class Ledger:
         """Whether it is earlier now than when the ledger was last written."""
         return self.now < self._written_at - CLOCK_SECONDS
 
+    @property
+    def written_at(self) -> float:
+        """When it was last written as it was read, in seconds since 1970; 0 = never."""
+        return self._written_at
+
     def repositories(self) -> list[str]:
         """Repositories in which sync has put something."""
         return sorted(self._entries)
@@ -123,6 +130,10 @@ class Ledger:
     def entry(self, repository: str, reference: str) -> Entry | None:
         """What is known of a tag."""
         return self._entries.get(repository, {}).get(reference)
+
+    def last(self, repository: str, reference: str) -> str:
+        """What a tag was last known to be, whoever made it that; empty = nothing is known."""
+        return _last(self.entry(repository, reference) or Entry())
 
     def begin(self, plans: Iterable[tuple[str, str, str, str]]) -> None:
         """Note what a sync is going to do.
@@ -152,21 +163,21 @@ class Ledger:
         entry.unwanted = 0.0
         if _last(entry) != digest or entry.history[-1].by == OTHER:
             entry.history.append(Was(digest, self.now, by))
-        for others in self._entries[repository].values():
-            for was in others.history:
-                was.gone = was.gone and was.digest != digest
         del entry.history[:-HISTORY]
+        self._is_back(repository, digest)
 
     def settle(self, found: Mapping[tuple[str, str], str]) -> None:
-        """Take for done what an interrupted sync was going to do and has done.
+        """Take for done what an interrupted or failed sync was going to do, and for not done what it has not.
 
         Args:
-            found: of repository and tag the digest that is there.
+            found: of repository and tag the digest that is there; empty = none.
         """
         for (repository, reference), digest in found.items():
             entry = self.entry(repository, reference)
             if entry and entry.pending and entry.pending == digest:
                 self.became(repository, reference, digest)
+            elif entry:
+                entry.pending = ""
 
     def pruned(self, repository: str, reference: str) -> None:
         """Note that a tag was pruned."""
@@ -177,9 +188,32 @@ class Ledger:
 
     def gone(self, repository: str, digest: str) -> None:
         """Note that a manifest was deleted, whatever tags it had."""
-        for entry in self._entries.get(repository, {}).values():
-            for was in entry.history:
-                was.gone = was.gone or was.digest == digest
+        self._gone.setdefault(repository, set()).add(digest)
+
+    def _is_back(self, repository: str, digest: str) -> None:
+        gone = self._gone.get(repository, set())
+        if digest in gone:
+            gone.remove(digest)
+            for entry in self._entries[repository].values():
+                for was in entry.history:
+                    was.gone = was.gone and was.digest != digest
+
+    def _mark_gone(self) -> None:
+        """Once for all that are gone: a repository may have lost thousands."""
+        for repository, gone in self._gone.items():
+            for entry in self._entries.get(repository, {}).values():
+                for was in entry.history:
+                    was.gone = was.gone or was.digest in gone
+
+    def note_unwanted(self, repository: str, reference: str, since: float) -> None:
+        """Note since when nothing wants a tag.
+
+        Args:
+            repository: where.
+            reference: a tag, or a digest without one; it need not be ours.
+            since: seconds since 1970; 0 = it is wanted.
+        """
+        self._entry(repository, reference).unwanted = since
 
     def note_wanted(self, wanted: Mapping[str, Collection[str]]) -> None:
         """Note since when nothing wants what sync has put here.
@@ -213,6 +247,7 @@ class Ledger:
         """
         if self._path is None or self.trouble:
             return
+        self._mark_gone()
         draft = self._path.with_suffix(f".{os.getpid()}")
         content = {
             "version": VERSION,
@@ -262,7 +297,10 @@ class Ledger:
         self.complete = str(content["complete"])
         for repository, entries in content["tags"].items():
             for reference, told in entries.items():
-                self._entries.setdefault(str(repository), {})[str(reference)] = _entry_of(told)
+                entry = _entry_of(told)
+                self._entries.setdefault(str(repository), {})[str(reference)] = entry
+                gone = (was.digest for was in entry.history if was.gone)
+                self._gone.setdefault(str(repository), set()).update(gone)
 
 
 def _entry_of(told: Any) -> Entry:

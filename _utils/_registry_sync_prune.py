@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from _registry_config_values import Prune
 from _registry_oci_tags import version_key
-from _registry_sync_ledger import ROLLBACK, SYNC, Entry, Was
+from _registry_sync_ledger import ROLLBACK, SYNC, Entry
 
 PRUNE_STATUSES = ("kept", "waiting", "doomed", "pruned", "failed")
 KEPT, WAITING, DOOMED, PRUNED, FAILED = PRUNE_STATUSES
@@ -30,6 +30,7 @@ class Found:
         tags: tag → digest of all that are there, and the digests that the list wants or wanted without one;
             an empty digest where one cannot be told.
         interrupted: tags at which an earlier prune was interrupted.
+        unreadable: tags whose digest could not be told; one that is listed and not there is none of them.
         wanted: tags and digests that the image list wants.
         listed: an entry of the list fills it.
         unknown: why it is not known what the list wants here; empty where it is.
@@ -42,6 +43,7 @@ class Found:
     listed: bool = False
     unknown: str = ""
     interrupted: Collection[str] = ()
+    unreadable: Collection[str] = ()
     entries: Mapping[str, Entry] = field(default_factory=dict)
 
 
@@ -57,6 +59,9 @@ class Item:
         reason: of the status, a phrase.
         since: since when nothing wants it, in seconds since 1970; 0 = it is wanted.
         twins: tags of the same digest that stay.
+        needed: an index that stays needs the digest.
+        parents: what goes and has it below it.
+        unreadable: its digest could not be told.
         size: bytes that would be free once it is gone and space is freed.
         cause: of a failure, one word.
         error: of a failure, one sentence.
@@ -69,6 +74,9 @@ class Item:
     reason: str = ""
     since: float = 0.0
     twins: tuple[str, ...] = ()
+    needed: bool = False
+    parents: list[Item] = field(default_factory=list, repr=False)
+    unreadable: bool = False
     size: int = 0
     cause: str = ""
     error: str = ""
@@ -77,6 +85,11 @@ class Item:
     def name(self) -> str:
         """``repository:tag``, or ``repository@digest``."""
         return f"{self.repository}{'@' if ':' in self.reference else ':'}{self.reference}"
+
+    @property
+    def stays(self) -> bool:
+        """Whether its digest stays when it goes."""
+        return self.needed or bool(self.twins)
 
 
 def judge(
@@ -91,12 +104,16 @@ def judge(
         in_use: ``repository:tag`` that deployments name.
         backups: how many earlier digests of a tag are kept.
     """
-    names = [tag for tag in found.tags if ":" not in tag]
+    names = [
+        tag
+        for tag, digest in found.tags.items()
+        if digest and _is_image(tag) and tag not in found.interrupted
+    ]
     newest = set(sorted(names, key=version_key, reverse=True)[: rules.newest])
     backed_up = _backups(found, backups)
     items = []
     for tag, digest in found.tags.items():
-        item = Item(found.name, tag, digest)
+        item = Item(found.name, tag, digest, unreadable=tag in found.unreadable)
         if tag in found.interrupted and tag not in found.wanted:
             item.status, item.reason = DOOMED, "an earlier prune was interrupted here"
             items.append(item)
@@ -108,19 +125,35 @@ def judge(
             _set_waiting(item, found.entries.get(tag), rules, now)
         items.append(item)
     items += _untagged(found, rules, now, backups)
-    _let_attachments_follow(items)
     _keep_the_last(items, found)
+    _let_attachments_follow(items)
     _name_twins(items)
     return items
+
+
+def subject_of(reference: str) -> str:
+    """The digest of what a tag is attached to by its name; empty where it is an image of its own."""
+    match = _ATTACHED.fullmatch(reference)
+    return f"sha256:{match[1]}" if match else ""
+
+
+def _is_image(reference: str) -> bool:
+    """Whether it is a tag, and none of an attachment: those are counted by no rule."""
+    return ":" not in reference and not subject_of(reference)
 
 
 def _backups(found: Found, backups: int) -> set[str]:
     """The latest earlier digests of each tag, also where a sync has kept them under tags of their own."""
     return {
-        was.digest
+        before.digest
         for reference, entry in found.entries.items()
-        for was, _ in _earlier(entry, gone=reference not in found.tags)[:backups]
+        for before in _earlier(entry, found.tags.get(reference, ""))[: _kept_of(reference, found, backups)]
     }
+
+
+def _kept_of(reference: str, found: Found, backups: int) -> int:
+    """How many earlier digests of a tag are backups: none of one that was pruned itself."""
+    return backups if reference in found.tags or reference in found.wanted else 0
 
 
 def _why_kept(
@@ -131,7 +164,8 @@ def _why_kept(
     checks = (
         (item.reference in found.wanted, "it is on the image list"),
         (found.unknown, f"what the list wants here is not known: {found.unknown}"),
-        (not item.digest, "its digest cannot be read"),
+        (item.unreadable, "its digest cannot be read"),
+        (not item.digest, "nothing is there under its name"),
         (not put_here and not rules.foreign, "sync never put it here"),
         (
             put_here and entry is not None and entry.digest != item.digest and not rules.foreign,
@@ -171,36 +205,62 @@ def _untagged(found: Found, rules: Prune, now: float, backups: int) -> list[Item
     present = {*found.tags.values(), *found.wanted}
     left: dict[str, Item] = {}
     for reference, entry in found.entries.items():
-        earlier = _earlier(entry, gone=reference not in found.tags)
-        for age, (was, until) in enumerate(earlier):
-            if was.gone or was.digest in present or was.by not in (SYNC, ROLLBACK):
+        kept = _kept_of(reference, found, backups)
+        for age, before in enumerate(_earlier(entry, found.tags.get(reference, ""))):
+            if before.digest in present or not before.ours:
                 continue
-            item = Item(found.name, was.digest, was.digest, since=until)
-            if age < backups:
+            item = Item(found.name, before.digest, before.digest, since=before.until)
+            if age < kept:
                 item.reason = "backup:keep"
             elif found.unknown:
                 item.reason = f"what the list wants here is not known: {found.unknown}"
-            elif rules.untagged is None or now - until < rules.untagged:
+            elif rules.untagged is None or now - before.until < rules.untagged:
                 item.status = WAITING
                 item.reason = f"tag {reference} has left it; prune:untagged"
             else:
-                item.status, item.reason = DOOMED, f"tag {reference} has left it on {_date(until)}"
-            other = left.get(was.digest)
+                item.status = DOOMED
+                item.reason = f"tag {reference} has left it on {_date(before.until)}"
+            other = left.get(before.digest)
             # Whoever keeps it wins.
             if other is None or _RANK[item.status] < _RANK[other.status]:
-                left[was.digest] = item
+                left[before.digest] = item
     return list(left.values())
 
 
 _RANK = {KEPT: 0, WAITING: 1, DOOMED: 2}
 
 
-def _earlier(entry: Entry, *, gone: bool) -> list[tuple[Was, float]]:
-    """What a tag was before, the latest first, and until when."""
+@dataclass(slots=True)
+class _Before:
+    """A digest that a tag had.
+
+    Args:
+        digest: of a manifest that is still there.
+        until: when the tag left it, in seconds since 1970.
+        ours: a sync, or a roll-back, has put it there.
+    """
+
+    digest: str
+    until: float
+    ours: bool
+
+
+def _earlier(entry: Entry, now: str) -> list[_Before]:
+    """What a tag was before, the latest first, each digest once.
+
+    Args:
+        entry: of the tag.
+        now: its digest; empty = it is not there.
+    """
     spans = [(was, after.at) for was, after in zip(entry.history, entry.history[1:], strict=False)]
-    if gone and entry.history and entry.unwanted:
+    if not now and entry.history and entry.unwanted:
         spans.append((entry.history[-1], entry.unwanted))
-    return spans[::-1]
+    found: dict[str, _Before] = {}
+    for was, until in reversed(spans):
+        if was.digest and was.digest != now and not was.gone:
+            before = found.setdefault(was.digest, _Before(was.digest, until, ours=False))
+            before.ours = before.ours or was.by in (SYNC, ROLLBACK)
+    return list(found.values())
 
 
 def _let_attachments_follow(items: Sequence[Item]) -> None:
@@ -208,10 +268,9 @@ def _let_attachments_follow(items: Sequence[Item]) -> None:
     doomed = {item.digest for item in items if item.status == DOOMED}
     kept = {item.digest for item in items if item.status != DOOMED}
     for item in items:
-        match = _ATTACHED.fullmatch(item.reference)
-        if match is None or item.status == KEPT:
+        subject = subject_of(item.reference)
+        if not subject or item.status == KEPT:
             continue
-        subject = f"sha256:{match[1]}"
         if subject in kept:
             item.status, item.reason = KEPT, "its subject is kept"
         elif subject in doomed:
@@ -220,7 +279,11 @@ def _let_attachments_follow(items: Sequence[Item]) -> None:
 
 def _keep_the_last(items: Sequence[Item], found: Found) -> None:
     """Never the last tag of a repository that the list names."""
-    tags = [item for item in items if ":" not in item.reference]
+    tags = [
+        item
+        for item in items
+        if item.digest and _is_image(item.reference) and item.reference not in found.interrupted
+    ]
     if found.listed and tags and all(item.status == DOOMED for item in tags):
         last = max(tags, key=lambda item: version_key(item.reference))
         last.status, last.reason = KEPT, "it is the last tag of a repository that is on the image list"
@@ -241,7 +304,9 @@ def _name_twins(items: Iterable[Item]) -> None:
 
 def plan_id(registry: str, rules: Prune, items: Iterable[Item]) -> str:
     """What a plan is known by: the same for the same registry, settings and deeds."""
-    deeds = sorted((item.name, item.digest, *item.twins) for item in items if item.status == DOOMED)
+    deeds = sorted(
+        (item.name, item.digest, str(item.needed), *item.twins) for item in items if item.status == DOOMED
+    )
     told = json.dumps([registry, repr(rules), deeds])
     return hashlib.sha256(told.encode()).hexdigest()[:8]
 

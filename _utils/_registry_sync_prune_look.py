@@ -10,12 +10,12 @@ from functools import partial
 
 from _registry_config_values import Image, Settings
 from _registry_oci_errors import NotFound, RegistryError
-from _registry_oci_manifest import NESTING_LIMIT
 from _registry_store_protocol import Store
 from _registry_sync_inventory import Inventory, take_inventory
 from _registry_sync_ledger import Ledger
 from _registry_sync_memory import Memory
-from _registry_sync_prune import DOOMED, KEPT, Found, Item, judge, plan_id, share
+from _registry_sync_prune import DOOMED, Found, Item, judge, plan_id, share
+from _registry_sync_prune_graph import Graph
 from _registry_sync_select import tags_of_image
 from _registry_sync_stores import Stores
 
@@ -88,8 +88,7 @@ def look(
     _note_unwanted(items, ledger)
     doomed = any(item.status == DOOMED for item in items)
     if doomed:
-        graph = _Graph(stores, memory)
-        items = graph.complete(items)
+        items = Graph(stores, memory).complete(items)
     plan = PrunePlan("", items, inventory, _emptied(items), refused)
     if plan.doomed:
         plan.id = plan_id(settings.local.url, settings.prune, items)
@@ -139,14 +138,21 @@ def _found(
     }
     pairs = [(name, reference) for name, them in references.items() for reference in them]
     digests = dict(zip(pairs, stores.map_target(partial(_digest, stores.target), pairs), strict=True))
+    ledger.settle({pair: digest for pair, digest in digests.items() if digest is not None})
     return [
         Found(
             name,
-            {ref: digests[name, ref] for ref in them if digests[name, ref] or ref in inventory.tags[name]},
+            # A digest that the list, or the ledger, names need not be here.
+            {
+                ref: digests[name, ref] or ""
+                for ref in them
+                if digests[name, ref] != "" or ref in inventory.tags[name]
+            },
             wanted.get(name, set()),
             name in listed,
             unknown.get(name, ""),
             _interrupted(name, them, digests, stores.target, ledger),
+            {ref for ref in them if digests[name, ref] is None},
             ledger.references(name),
         )
         for name, them in references.items()
@@ -158,31 +164,38 @@ def _digests_of(references: Iterable[str]) -> list[str]:
 
 
 def _interrupted(
-    name: str, tags: Iterable[str], digests: Mapping[tuple[str, str], str], target: Store, ledger: Ledger
+    name: str,
+    tags: Iterable[str],
+    digests: Mapping[tuple[str, str], str | None],
+    target: Store,
+    ledger: Ledger,
 ) -> list[str]:
     """Tags that an earlier prune has given its empty index, and did not get to delete."""
     found = []
     for tag in tags:
-        entry, digest = ledger.entry(name, tag), digests[name, tag]
-        if entry and digest and entry.digest not in ("", digest):
+        digest = digests[name, tag]
+        if digest and ledger.last(name, tag) not in ("", digest):
             with contextlib.suppress(RegistryError):
                 if MARK.encode() in target.manifest(name, digest).body:
                     found.append(tag)
     return found
 
 
-def _digest(target: Store, pair: tuple[str, str]) -> str:
+def _digest(target: Store, pair: tuple[str, str]) -> str | None:
+    """The digest of a tag; empty = it is not there, None = it could not be told."""
     try:
         return target.resolve(*pair).digest
-    except RegistryError:
+    except NotFound:
         return ""
+    except RegistryError:
+        return None
 
 
 def _note_unwanted(items: Iterable[Item], ledger: Ledger) -> None:
+    """Note since when nothing wants a tag, also where it is somebody else's that may go."""
     for item in items:
-        entry = ledger.entry(item.repository, item.reference)
-        if entry:
-            entry.unwanted = item.since if item.status != KEPT or item.since else 0.0
+        if ledger.entry(item.repository, item.reference) or (item.since and ":" not in item.reference):
+            ledger.note_unwanted(item.repository, item.reference, item.since)
 
 
 def _emptied(items: Iterable[Item]) -> list[str]:
@@ -190,127 +203,3 @@ def _emptied(items: Iterable[Item]) -> list[str]:
     for item in items:
         staying[item.repository] = staying.get(item.repository, False) or item.status != DOOMED
     return sorted(name for name, stays in staying.items() if not stays)
-
-
-class _Graph:
-    """What manifests need: which children go with an index, and which bytes with all of it."""
-
-    def __init__(self, stores: Stores, memory: Memory) -> None:
-        self._stores = stores
-        self._memory = memory
-        self._edges: dict[str, _Edges] = {}
-
-    def complete(self, items: list[Item]) -> list[Item]:
-        """Add the children that nothing kept needs, and count the bytes.
-
-        An index that cannot be read keeps what is in its repository: what it needs is not known.
-        """
-        by_repository: dict[str, list[Item]] = {}
-        for item in items:
-            by_repository.setdefault(item.repository, []).append(item)
-        self._read([(item.repository, item.digest) for item in items if item.digest])
-        completed = [item for group in by_repository.values() for item in self._with_children(group)]
-        self._count_bytes(completed)
-        return completed
-
-    def _with_children(self, items: list[Item]) -> list[Item]:
-        repository = items[0].repository
-        needed: set[str] = set()
-        for item in items:
-            if item.status == DOOMED:
-                continue
-            below = self._below(repository, item.digest) if item.digest else None
-            if below is None:
-                _keep_all(items, f"what {item.name} needs cannot be read")
-                return items
-            needed |= {item.digest, *below}
-        known = {item.digest for item in items}
-        children: dict[str, Item] = {}
-        for item in items:
-            if item.status != DOOMED:
-                continue
-            if ":" in item.reference and item.digest in needed:
-                item.status, item.reason = KEPT, "a kept index needs it"
-                continue
-            for child in self._below(repository, item.digest) or ():
-                if child not in needed and child not in known:
-                    children.setdefault(
-                        child,
-                        Item(repository, child, child, DOOMED, f"it is part of {item.reference}", item.since),
-                    )
-        return [*items, *children.values()]
-
-    def _below(self, repository: str, digest: str) -> list[str] | None:
-        """Everything below an index, the nearest first; None where that cannot be told."""
-        level, found = [digest], dict[str, None]()
-        for _ in range(NESTING_LIMIT):
-            self._read([(repository, name) for name in level])
-            if any(self._edges[name].unreadable for name in level):
-                return None
-            level = [child for name in level for child in self._edges[name].children if child not in found]
-            found.update(dict.fromkeys(level))
-        return list(found)
-
-    def _read(self, pairs: Iterable[tuple[str, str]]) -> None:
-        new = {digest: repository for repository, digest in pairs if digest not in self._edges}
-        read = self._stores.map_target(lambda pair: self._edges_of(*pair), list(new.items()))
-        self._edges.update(zip(new, read, strict=True))
-
-    def _edges_of(self, digest: str, repository: str) -> _Edges:
-        told = self._memory.get("edges", digest)
-        if told is not None:
-            return _Edges.from_words(told)
-        try:
-            manifest = self._stores.target.manifest(repository, digest)
-        except NotFound:
-            return _Edges()
-        except RegistryError:
-            return _Edges(unreadable=True)
-        edges = _Edges(
-            tuple(child.digest for child in manifest.children),
-            {blob.digest: blob.size for blob in manifest.blobs} | {digest: len(manifest.body)},
-        )
-        self._memory.put(edges.in_words(), "edges", digest)
-        return edges
-
-    def _count_bytes(self, items: Iterable[Item]) -> None:
-        """Count for each doomed digest the bytes that nothing kept, and no earlier item, needs."""
-        everything = list(items)
-        counted: set[str] = set()
-        for item in everything:
-            if item.status != DOOMED and item.digest:
-                for digest in (item.digest, *(self._below(item.repository, item.digest) or ())):
-                    counted.update(self._edges[digest].sizes)
-        for item in everything:
-            if item.status == DOOMED and not item.twins:
-                own = self._edges[item.digest].sizes if item.digest in self._edges else {}
-                item.size = sum(size for digest, size in own.items() if digest not in counted)
-                counted.update(own)
-
-
-def _keep_all(items: Iterable[Item], reason: str) -> None:
-    for item in items:
-        if item.status == DOOMED:
-            item.status, item.reason = KEPT, reason
-
-
-@dataclass(frozen=True)
-class _Edges:
-    """What a manifest names: children, and blobs with their bytes, itself among them."""
-
-    children: tuple[str, ...] = ()
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    unreadable: bool = False
-
-    def in_words(self) -> str:
-        """For the memory of what was read."""
-        return " ".join((*self.children, *(f"{digest}={size}" for digest, size in self.sizes.items())))
-
-    @classmethod
-    def from_words(cls, words: str) -> _Edges:
-        """The same back."""
-        parts = [word.partition("=") for word in words.split()]
-        return cls(
-            tuple(digest for digest, sign, _ in parts if not sign),
-            {digest: int(size) for digest, sign, size in parts if sign},
-        )

@@ -397,7 +397,7 @@ def test_what_a_sync_that_was_killed_has_put_here_is_ours(site: Mirror) -> None:
 
 def test_a_prune_that_was_killed_between_two_requests_is_ended_by_the_next(site: Mirror) -> None:
     from _registry_oci_manifest import OCI_INDEX
-    from _registry_sync_prune_apply import _empty_index
+    from _registry_sync_prune_delete import _empty_index
 
     twin = simple("twin")
     fill(site, old=twin, new=twin)
