@@ -86,6 +86,7 @@ def look(
         for item in judge(repository, settings.prune, ledger.now, in_use=in_use, backups=settings.backup.keep)
     ]
     _note_unwanted(items, ledger)
+    items = _without_gone(items, stores, ledger)
     doomed = any(item.status == DOOMED for item in items)
     if doomed:
         items = Graph(stores, memory).complete(items)
@@ -196,6 +197,17 @@ def _note_unwanted(items: Iterable[Item], ledger: Ledger) -> None:
     for item in items:
         if ledger.entry(item.repository, item.reference) or (item.since and ":" not in item.reference):
             ledger.note_unwanted(item.repository, item.reference, item.since)
+
+
+def _without_gone(items: list[Item], stores: Stores, ledger: Ledger) -> list[Item]:
+    """Leave out digests without a tag that somebody else has deleted."""
+    doubtful = [item for item in items if item.status == DOOMED and ":" in item.reference]
+    pairs = [(item.repository, item.digest) for item in doubtful]
+    found = dict(zip(pairs, stores.map_target(partial(_digest, stores.target), pairs), strict=True))
+    gone = {pair for pair, digest in found.items() if digest == ""}
+    for repository, digest in gone:
+        ledger.gone(repository, digest)
+    return [item for item in items if (item.repository, item.reference) not in gone]
 
 
 def _emptied(items: Iterable[Item]) -> list[str]:

@@ -9,89 +9,17 @@ from typing import Any
 import pytest
 import requests
 
-import _registry_sync_commands as mirror
-from support.images import Image, Layer, docker_image, docker_list, oci_index
-from support.pillar import settings_of
+from support.images import Layer, docker_list, oci_index
+from support.pruning import AT_ONCE, Mirror, fill, images, simple, statuses
 from support.registries import Distribution
 from support.registry_content import digest_of, pull_whole, push, tags_of
 
 pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
 
-AT_ONCE = {"after": 0, "untagged": 0, "ceiling": "100%"}
-
-
-class Mirror:
-    """A mirror with its directories, whose image list changes."""
-
-    def __init__(self, upstream: Distribution, local: Distribution, directory: Path) -> None:
-        self.upstream = upstream
-        self.local = local
-        self.cache = directory / "cache"
-        self.state = directory / "state"
-
-    def settings(self, images: list[Any], **pillar: Any) -> Any:
-        """Return the settings of a pillar."""
-        return settings_of(
-            self.upstream, self.local, images, **{"transfer": {"retries": 0}, "prune": AT_ONCE, **pillar}
-        )
-
-    def sync(self, *images: Any, **pillar: Any) -> dict[str, Any]:
-        """Sync, and demand that it ends well."""
-        report = mirror.sync(
-            self.settings(list(images), **pillar), directory=str(self.cache), ledger_directory=str(self.state)
-        )
-        assert report["summary"]["failed"] == report["summary"]["unreadable"] == 0, report["images"]
-        return report
-
-    def prune(self, *images: Any, plan: str = "", automatic: bool = False, **pillar: Any) -> dict[str, Any]:
-        """Say what would be pruned, or prune."""
-        return mirror.prune(
-            self.settings(list(images), **pillar),
-            directory=str(self.cache),
-            ledger_directory=str(self.state),
-            plan=plan,
-            automatic=automatic,
-        )
-
-    def forget(self, *images: Any, **pillar: Any) -> dict[str, Any]:
-        """Look, and do exactly that."""
-        looked = self.prune(*images, **pillar)
-        assert looked["refused"] == ""
-        done = self.prune(*images, plan=looked["plan"], **pillar)
-        assert done["refused"] == ""
-        assert done["summary"]["failed"] == 0, done["images"]
-        return done
-
-    def status(self, reference: str, repository: str = "team/app") -> int:
-        """Return how the registry answers for a tag or digest."""
-        accept = (
-            "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.index.v1+json"
-        )
-        url = f"{self.local.url}/v2/{repository}/manifests/{reference}"
-        return requests.get(url, headers={"Accept": accept}, timeout=10).status_code
-
 
 @pytest.fixture
 def site(upstream: Distribution, local: Distribution, tmp_path: Path) -> Mirror:
     return Mirror(upstream, local, tmp_path)
-
-
-def images(*tags: str) -> dict[str, Any]:
-    return {"name": "team/app", "tags": list(tags)}
-
-
-def statuses(report: dict[str, Any]) -> dict[str, str]:
-    return {name.partition("/")[2]: image["status"] for name, image in report["images"].items()}
-
-
-def fill(site: Mirror, **tagged: Image) -> dict[str, Image]:
-    for tag, image in tagged.items():
-        push(site.upstream.url, "team/app", tag, image)
-    return tagged
-
-
-def simple(seed: str) -> Image:
-    return docker_image([Layer("base"), Layer(seed)])
 
 
 def test_by_default_nothing_is_pruned(site: Mirror) -> None:
