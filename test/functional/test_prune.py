@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -215,99 +214,6 @@ def test_oc_mirror_what_changed_since_the_plan_is_refused(site: Mirror) -> None:
     report = site.prune(images("new"), plan=plan)
     assert report["refused"].startswith(f"plan {plan} is not what would be done now")
     assert digest_of(site.local.url, "team/app", "old") == moved.digest
-
-
-def test_above_the_ceiling_only_the_plan_goes_on(site: Mirror) -> None:
-    fill(site, **{tag: simple(tag) for tag in ("1.0", "2.0", "3.0")})
-    site.sync(images("1.0", "2.0", "3.0"))
-    site.sync(images("3.0"))
-    rules = {**AT_ONCE, "ceiling": "50%"}
-    report = site.prune(images("3.0"), automatic=True, prune=rules)
-    assert "67 % of the tags would go, more than prune:ceiling (50 %)" in report["refused"]
-    assert tags_of(site.local.url, "team/app") == ["1.0", "2.0", "3.0"]
-    done = site.prune(images("3.0"), plan=report["plan"], prune=rules)
-    assert done["summary"]["pruned"] == 2
-
-
-def test_where_deletes_are_off_nothing_is_overwritten(site: Mirror) -> None:
-    twin = simple("twin")
-    fill(site, old=twin, new=twin)
-    site.sync(images("old", "new"))
-    site.sync(images("new"))
-    plan = site.prune(images("new"))["plan"]
-    site.local.reconfigure({"storage": {"delete": {"enabled": False}}})
-    report = site.prune(images("new"), plan=plan)
-    assert "405" in report["refused"]
-    assert digest_of(site.local.url, "team/app", "old") == twin.digest
-
-
-def _lose_ledger(site: Mirror) -> None:
-    for file in site.state.iterdir():
-        file.unlink()
-
-
-def _damage_ledger(site: Mirror) -> None:
-    for file in site.state.iterdir():
-        file.write_text(file.read_text("utf-8")[:-20], "utf-8")
-
-
-def _turn_clock_back(site: Mirror) -> None:
-    import json
-
-    for file in site.state.iterdir():
-        content = json.loads(file.read_text("utf-8"))
-        content["written"] += 3600
-        file.write_text(json.dumps(content), "utf-8")
-
-
-@pytest.mark.parametrize(
-    ("harm", "sentence"),
-    [
-        (_lose_ledger, "no sync of this very list"),
-        (_damage_ledger, "is damaged"),
-        (_turn_clock_back, "clock is earlier"),
-        (lambda site: site.local.stop(), "connection refused"),
-    ],
-    ids=["ledger lost", "ledger damaged", "clock back", "registry down"],
-)
-def test_where_something_is_amiss_nothing_is_pruned(
-    harm: Callable[[Mirror], None], sentence: str, site: Mirror
-) -> None:
-    fill(site, old=simple("old"), new=simple("new"))
-    site.sync(images("old", "new"))
-    site.sync(images("new"))
-    plan = site.prune(images("new"))["plan"]
-    harm(site)
-    for arguments in ({}, {"plan": plan}, {"automatic": True}):
-        report = site.prune(images("new"), **arguments)
-        assert sentence in report["refused"]
-    if site.local.process is None:
-        site.local.start()
-    assert tags_of(site.local.url, "team/app") == ["new", "old"]
-
-
-def test_ocm_693_a_list_of_defaults_or_none_prunes_nothing(site: Mirror) -> None:
-    fill(site, old=simple("old"), new=simple("new"))
-    site.sync(images("old", "new"))
-    report = site.prune(automatic=True)
-    assert report["refused"] == "docker_registry:images is empty"
-    assert tags_of(site.local.url, "team/app") == ["new", "old"]
-
-
-def test_quay_516_before_a_whole_sync_of_this_list_nothing_is_pruned(site: Mirror) -> None:
-    fill(site, old=simple("old"), new=simple("new"))
-    site.sync(images("old", "new"))
-    report = site.prune(images("new"), automatic=True)
-    assert report["refused"] == "no sync of this very list has ended without a failure yet"
-
-
-def test_quay_5852_an_upstream_that_lists_nothing_dooms_nothing(site: Mirror) -> None:
-    fill(site, **{"1.0": simple("1.0"), "1.1": simple("1.1")})
-    site.sync(images("1.*"))
-    site.upstream.stop()
-    report = site.prune(images("1.*"))
-    assert set(statuses(report).values()) == {"kept"}
-    assert "is not known" in report["images"]["team/app:1.0"]["reason"]
 
 
 def test_what_a_sync_that_was_killed_has_put_here_is_ours(site: Mirror) -> None:

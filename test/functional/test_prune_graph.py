@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 import requests
 
-from _registry_sync_ledger import Ledger
 from support import faults
 from support.images import docker_list, oci_index
 from support.proxy import FaultProxy
@@ -129,7 +127,7 @@ def test_oc_mirror_what_comes_between_the_look_and_the_deed_is_left(site: Mirror
     plan = site.prune(images("new"))["plan"]
     with FaultProxy(real.url) as line:
         line.on("DELETE", "/manifests/sha256:0{64}", push_another)
-        move_ledger(site, line)
+        site.move_ledger_to(line)
         site.local = line
         plan = site.prune(images("new"))["plan"]
         done = site.prune(images("new"), plan=plan)
@@ -150,7 +148,7 @@ def test_parts_of_what_was_left_stay(site: Mirror) -> None:
     real = site.local
     with FaultProxy(real.url) as line:
         line.on("DELETE", f"/manifests/{old.digest}", faults.answer(500), times=None)
-        move_ledger(site, line)
+        site.move_ledger_to(line)
         site.local = line
         done = site.prune(images("new"), plan=site.prune(images("new"))["plan"])
     site.local = real
@@ -158,12 +156,3 @@ def test_parts_of_what_was_left_stay(site: Mirror) -> None:
     part = done["images"][f"{REPOSITORY}@{child.digest}"]
     assert (part["status"], part["reason"]) == ("kept", f"{REPOSITORY}:old, which needs it, was left")
     assert site.status(child.digest) == 200
-
-
-def move_ledger(site: Mirror, line: FaultProxy) -> None:
-    """Have the registry behind a line be the one that the ledger tells of."""
-    (file,) = site.state.iterdir()
-    content = json.loads(file.read_text("utf-8"))
-    content["registry"] = line.url
-    ledger = Ledger(str(site.state), line.url)
-    Path(str(ledger)).write_text(json.dumps(content), "utf-8")

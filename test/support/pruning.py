@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import requests
 
 import _registry_sync_commands as mirror
 from _registry_oci_manifest import ACCEPTED
+from _registry_sync_ledger import Ledger
 from support.images import Image, Layer, docker_image
 from support.pillar import settings_of
 from support.registry_content import push
@@ -32,12 +34,13 @@ class Mirror:
             self.upstream, self.local, images, **{"transfer": {"retries": 0}, "prune": AT_ONCE, **pillar}
         )
 
-    def sync(self, *images: Any, **pillar: Any) -> dict[str, Any]:
+    def sync(self, *images: Any, must_end_well: bool = True, **pillar: Any) -> dict[str, Any]:
         """Sync, and demand that it ends well."""
         report = mirror.sync(
             self.settings(list(images), **pillar), directory=str(self.cache), ledger_directory=str(self.state)
         )
-        assert report["summary"]["failed"] == report["summary"]["unreadable"] == 0, report["images"]
+        failed = report["summary"]["failed"] + report["summary"]["unreadable"]
+        assert not (must_end_well and failed), report["images"]
         return report
 
     def prune(self, *images: Any, plan: str = "", automatic: bool = False, **pillar: Any) -> dict[str, Any]:
@@ -58,6 +61,13 @@ class Mirror:
         assert done["refused"] == ""
         assert done["summary"]["failed"] == 0, done["images"]
         return done
+
+    def move_ledger_to(self, line: Any) -> None:
+        """Have the registry behind a line be the one that the ledger tells of."""
+        (file,) = self.state.iterdir()
+        content = json.loads(file.read_text("utf-8"))
+        content["registry"] = line.url
+        Path(str(Ledger(str(self.state), line.url))).write_text(json.dumps(content), "utf-8")
 
     def status(self, reference: str, repository: str = REPOSITORY) -> int:
         """Return how the registry answers for a tag or digest."""
