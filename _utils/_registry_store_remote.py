@@ -5,8 +5,10 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from _registry_http_client import Client, delete_scope, pull_scope, push_scope
@@ -188,19 +190,26 @@ class RemoteStore:
         Raises:
             RegistryError: it could not be told.
         """
-        url = self._client.url(f"{repository}/blobs/{digest}")
         try:
-            found = self._client.pace.attempt(lambda: self._has_bytes(url, repository, digest), is_pull=False)
+            found = self._has_byte(repository, digest)
         except NotFound:
             return False
-        except DigestMismatch:
-            found = False
         if not found:
             self._hollow.add(digest)
         return found
 
-    def _has_bytes(self, url: str, repository: str, digest: str) -> bool:
-        stream = self._client.open("GET", url, pull_scope(repository), digest, {"Range": "bytes=-1"})
+    def _has_byte(self, repository: str, digest: str) -> bool:
+        # crane's registry understands no range that is counted from the end.
+        for byte in ("-1", "0-0"):
+            with contextlib.suppress(DigestMismatch):
+                return self._client.pace.attempt(
+                    partial(self._gives_byte, repository, digest, byte), is_pull=False
+                )
+        return False
+
+    def _gives_byte(self, repository: str, digest: str, byte: str) -> bool:
+        url = self._client.url(f"{repository}/blobs/{digest}")
+        stream = self._client.open("GET", url, pull_scope(repository), digest, {"Range": f"bytes={byte}"})
         try:
             return bool(next(stream.chunks(), b"")) or digest == digest_of(b"")
         except Unreachable:
