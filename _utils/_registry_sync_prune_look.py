@@ -134,7 +134,7 @@ def _found(
                 unknown[tag.target] = tag.error
     listed = {image.target for image in settings.images}
     references = {
-        name: sorted({*names, *_digests_of((*wanted.get(name, ()), *ledger.references(name)))})
+        name: sorted({*names, *wanted.get(name, ()), *_known(name, ledger)})
         for name, names in sorted(inventory.tags.items())
     }
     pairs = [(name, reference) for name, them in references.items() for reference in them]
@@ -143,7 +143,7 @@ def _found(
     return [
         Found(
             name,
-            # A digest that the list, or the ledger, names need not be here.
+            # What the list, or the ledger, names need not be here.
             {
                 ref: digests[name, ref] or ""
                 for ref in them
@@ -160,8 +160,9 @@ def _found(
     ]
 
 
-def _digests_of(references: Iterable[str]) -> list[str]:
-    return [reference for reference in references if ":" in reference]
+def _known(name: str, ledger: Ledger) -> list[str]:
+    """What should be there as far as the ledger knows, whatever the registry's list of tags says."""
+    return [reference for reference in ledger.references(name) if ledger.last(name, reference)]
 
 
 def _interrupted(

@@ -216,3 +216,20 @@ def test_a_list_that_a_registry_of_ours_does_not_give_prunes_nothing(site: Mirro
         report = site.prune(images("new"), automatic=True)
         assert report["refused"].startswith("local ")
     assert tags_of(real.url, REPOSITORY) == ["new", "old"]
+
+
+@pytest.mark.parametrize("says", [_say(), _say("old"), faults.answer(404)], ids=["empty", "fewer", "404"])
+def test_a_list_of_our_own_that_lacks_tags_dooms_none_of_their_digests(says: Action, site: Mirror) -> None:
+    golden = simple("golden")
+    fill(site, old=simple("old"), new=simple("new"), golden=golden)
+    site.sync(images("old", "new", "golden"))
+    site.sync(images("new"))
+    rules = {**AT_ONCE, "keep": {"tags": ["golden"]}}
+    real = site.local
+    with FaultProxy(real.url) as line:
+        site.move_ledger_to(line)
+        site.local = line
+        line.on("GET", "/tags/list", says, times=None)
+        site.forget(images("new"), prune=rules)
+    assert tags_of(real.url, REPOSITORY) == ["golden", "new"]
+    assert digest_of(real.url, REPOSITORY, "golden") == golden.digest
