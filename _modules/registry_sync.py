@@ -25,6 +25,7 @@ import _registry_show_nagios as nagios
 import _registry_show_progress as progress
 import _registry_show_prometheus as metrics
 import _registry_show_sinks as listeners
+import _registry_state_listeners as audience
 import _registry_state_settings as checked
 import _registry_sync_commands as commands
 import _registry_sync_ledger as ledger
@@ -386,24 +387,12 @@ def _measured(function, settings, report):
 
 def _progress():
     """Where a run tells how far it has come: to whoever typed the command, and to the master."""
-    typed = __opts__.get("__cli") == "salt-call" and sys.stderr.isatty()
+    typed = audience.is_typed(__opts__)
     sinks = [listeners.on_terminal(sys.stderr) if typed else listeners.in_log(log.info)]
-    if _has_master():
+    if audience.has_master(__opts__):
         # Taken out of __salt__ here, which is empty in the thread that sends.
         sinks.append(listeners.Events(__salt__["event.send"], f"salt/registry_sync/{__opts__['id']}"))
     return progress.Progress(sinks)
-
-
-def _has_master():
-    if __opts__.get("use_master_when_local"):
-        return True
-    alone = (
-        __opts__.get("local"),
-        __opts__.get("file_client") == "local",
-        __opts__.get("master_type") == "disable",
-        __opts__.get("__role") == "master",
-    )
-    return not any(alone)
 
 
 def _coded(report):

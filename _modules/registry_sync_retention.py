@@ -6,12 +6,16 @@ and tags are deleted; the space of their blobs comes free with the registry's ow
 """
 
 import logging
+import sys
 from pathlib import Path
 
 from salt.exceptions import CommandExecutionError
 
 # Modules, not their functions: whatever function stands here is one of registry_sync to Salt.
+import _registry_show_progress as progress
 import _registry_show_prometheus as metrics
+import _registry_show_sinks as listeners
+import _registry_state_listeners as audience
 import _registry_state_settings as checked
 import _registry_sync_commands as commands
 import _registry_sync_history as past
@@ -45,7 +49,7 @@ def prune(plan="", automatic=False):
     the repository's tags stay).
 
     Each deletion is a line of the log at level warning and an event ``salt/registry_sync/ID/pruned`` before
-    it happens: ``name``, ``digest``, ``reason``.
+    it happens: ``name``, ``digest``, ``reason``. A terminal has a line every two seconds with how far it is.
 
     Args:
         plan: the id that an earlier call has given; without it nothing is deleted.
@@ -94,6 +98,9 @@ def prune(plan="", automatic=False):
             automatic=automatic,
             in_use=_in_use(settings),
             tell=_teller(),
+            progress=_progress(),
+            # A plan of a state is read and forgotten.
+            noting=not __opts__.get("test"),
         )
     except RegistryError as failure:
         raise CommandExecutionError(str(failure)) from None
@@ -215,7 +222,7 @@ def _in_use(settings):
 
 def _teller():
     """Tell of each deletion before it happens."""
-    send = __salt__["event.send"] if __opts__.get("file_client") != "local" else None
+    send = __salt__["event.send"] if audience.has_master(__opts__) else None
     tag = f"salt/registry_sync/{__opts__['id']}/pruned"
 
     def tell(item):
@@ -224,6 +231,13 @@ def _teller():
             send(tag, {"name": item.name, "digest": item.digest, "reason": item.reason})
 
     return tell
+
+
+def _progress():
+    """Where a prune tells how far it has come; the master has an event for each deletion."""
+    if audience.is_typed(__opts__):
+        return progress.Progress([listeners.lines_on(sys.stderr)])
+    return progress.Progress([listeners.in_log(log.info)])
 
 
 def _measure(settings, report):

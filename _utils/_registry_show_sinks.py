@@ -11,6 +11,8 @@ from _registry_show_progress import Sink, State, TagResult
 
 EVENT_SECONDS = 2.0
 LINE_SECONDS = 5.0
+# Of what ends within seconds more often than not.
+SHORT_LINE_SECONDS = 2.0
 LOG_SECONDS = 30.0
 DIGITS_OF_A_DIGEST = 12
 # Of one that does not say how wide it is.
@@ -133,12 +135,22 @@ def on_terminal(stream: TextIO) -> Sink:
     try:
         return Bar(stream)
     except ImportError:
+        return lines_on(stream, LINE_SECONDS)
 
-        def write(line: str) -> None:
-            stream.write(f"{line}\n")
-            stream.flush()
 
-        return Lines(write, LINE_SECONDS, width=partial(_columns, stream))
+def lines_on(stream: TextIO, seconds: float = SHORT_LINE_SECONDS) -> Sink:
+    """What tells progress on a terminal by a line now and then.
+
+    Args:
+        stream: the terminal.
+        seconds: between two lines.
+    """
+
+    def write(line: str) -> None:
+        stream.write(f"{line}\n")
+        stream.flush()
+
+    return Lines(write, seconds, width=partial(_columns, stream))
 
 
 def _columns(stream: TextIO) -> int:
@@ -194,6 +206,9 @@ def under_way(state: State, width: int = 0) -> str:
 
 def _phrases(state: State) -> Iterator[str]:
     yield _tags_done(state)
+    if not state.size:
+        # Nothing moves where something is forgotten.
+        return
     yield f"{_megabytes(state.moved)} of {_megabytes(state.size)} MB"
     yield f"{state.rate / 1e6:.1f} MB/s"
     if state.seconds_left is not None:

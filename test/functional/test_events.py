@@ -123,6 +123,27 @@ def test_a_sync_typed_on_the_minion_tells_the_master_too(
     assert kinds.count("image") == 4
 
 
+def test_a_prune_tells_the_masters_bus_of_each_deletion_and_rings_no_bell_of_a_sync(
+    site: Site, local: Distribution, make_pillar: Callable[..., dict[str, Any]]
+) -> None:
+    rules = {"after": 0, "ceiling": "60%"}
+    site.set_pillar(make_pillar(local))
+    assert site.salt("registry_sync.sync")["summary"]["copied"] == 4
+    site.set_pillar(make_pillar(local, images=["aodh-api"], prune=rules))
+    site.salt("registry_sync.sync")
+    plan = site.salt("registry_sync.prune")["plan"]
+    since = len(site.events())
+    report = site.salt("registry_sync.prune", f"plan={plan}")
+    assert report["summary"]["pruned"] == 2
+    events = site.events_since(since, until="pruned")
+    assert {kind for kind, _ in events} == {"pruned"}
+    told = {data["name"]: data for _, data in events}
+    assert set(told) == {f"rhosp13/openstack-cron:{tag}" for tag in TAGS}
+    for name, data in told.items():
+        assert data["digest"] == report["images"][name]["local"]
+        assert data["reason"].startswith("no entry of the list wants it since")
+
+
 def test_a_master_shows_the_table_once_it_has_synced_the_outputter(
     site: Site, local: Distribution, make_pillar: Callable[..., dict[str, Any]]
 ) -> None:

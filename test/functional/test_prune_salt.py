@@ -63,41 +63,53 @@ def test_the_table_names_what_goes_and_the_plan(minion):
 
 
 def test_the_state_plans_and_then_prunes(minion, local):
-    (plan,) = [
-        state
-        for state in minion.apply("docker_registry.prune", test=True).value.values()
-        if state["__id__"].startswith("Unwanted")
-    ]
+    (plan,) = pruned(minion.apply("docker_registry.prune", test=True))
     assert plan["result"] is None
     assert plan["comment"].startswith("Would prune 1 of 2: team/app:old")
     assert tags_of(local.url, "team/app") == ["new", "old"]
-    (done,) = [
-        state
-        for state in minion.apply("docker_registry.prune").value.values()
-        if state["__id__"].startswith("Unwanted")
-    ]
+    (done,) = pruned(minion.apply("docker_registry.prune"))
     assert done["result"] is True
     assert done["changes"]["team/app:old"]["new"] == ""
     assert tags_of(local.url, "team/app") == ["new"]
-    (again,) = [
-        state
-        for state in minion.apply("docker_registry.prune").value.values()
-        if state["__id__"].startswith("Unwanted")
-    ]
+    (again,) = pruned(minion.apply("docker_registry.prune"))
     assert (again["result"], again["changes"]) == (True, {})
 
 
 def test_without_a_pillar_of_its_own_the_state_prunes_nothing_and_says_why(minion, local):
     pillar = {"local": {"host": local.host, "port": local.port, "tls": False}, "prune": RULES}
     minion.set_pillar({"docker_registry": pillar})
-    (state,) = [
-        state
-        for state in minion.apply("docker_registry.prune").value.values()
-        if state["__id__"].startswith("Unwanted")
-    ]
+    (state,) = pruned(minion.apply("docker_registry.prune"))
     assert state["result"] is False
     assert "the pillar names no images" in state["comment"]
     assert tags_of(local.url, "team/app") == ["new", "old"]
+
+
+def test_a_pillar_that_did_not_render_or_names_nothing_prunes_nothing(minion, upstream, local):
+    (file,) = minion.root.glob("var/lib/docker_registry/ledger-*.json")
+    before = file.read_bytes()
+    assert "would prune" in str(minion.apply("docker_registry.prune", test=True).value).lower()
+    assert file.read_bytes() == before, "a plan of a state has written into the ledger"
+    (minion.pillar_root / "data.sls").write_text("docker_registry: {images: [{{ nowhere.at_all }}]}\n")
+    for call in (("registry_sync.prune",), ("registry_sync.prune", "automatic=True")):
+        answer = minion.call(*call)
+        assert answer.retcode != 0
+        assert (
+            "Error running 'registry_sync.prune': the pillar did not render" in answer.stdout + answer.stderr
+        )
+    (state,) = pruned(minion.apply("docker_registry.prune", force=True))
+    assert state["result"] is False
+    assert state["comment"].startswith("the pillar did not render")
+    minion.set_pillar({"docker_registry": pillar_of(upstream, local, [], prune=RULES)})
+    (state,) = pruned(minion.apply("docker_registry.prune"))
+    assert (state["result"], state["comment"]) == (
+        False,
+        "Nothing was pruned: docker_registry:images is empty",
+    )
+    assert tags_of(local.url, "team/app") == ["new", "old"]
+
+
+def pruned(answer):
+    return [state for state in answer.value.values() if state["__id__"].startswith("Unwanted")]
 
 
 def test_history_rollback_and_release(minion, upstream, local):
