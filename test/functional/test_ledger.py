@@ -1,0 +1,122 @@
+"""What the ledger says of what sync has put into a registry, and of what somebody else has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import _registry_sync_commands as mirror
+from _registry_show_progress import Progress, State, TagResult
+from _registry_sync_ledger import Ledger
+from support import faults
+from support.images import Layer, docker_image
+from support.proxy import FaultProxy
+from support.pruning import AT_ONCE, REPOSITORY, Mirror, fill, images, simple, statuses
+from support.registries import Distribution
+from support.registry_content import push, tags_of
+
+pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
+
+OLD = f"{REPOSITORY}:old"
+
+
+@pytest.fixture
+def site(upstream: Distribution, local: Distribution, tmp_path: Path) -> Mirror:
+    return Mirror(upstream, local, tmp_path)
+
+
+def ledger_of(site: Mirror) -> Ledger:
+    return Ledger(str(site.state), site.local.url)
+
+
+def test_a_tag_whose_last_copy_failed_goes_all_the_same_once_nothing_wants_it(site: Mirror) -> None:
+    fill(site, old=simple("old"), new=simple("new"))
+    site.sync(images("old", "new"))
+    newer = docker_image([Layer("newer")])
+    push(site.upstream.url, REPOSITORY, "old", newer)
+    real = site.upstream
+    with FaultProxy(real.url) as line:
+        line.on("GET", "/blobs/", faults.answer(500), times=None)
+        site.upstream = line
+        site.sync(images("old", "new"), must_end_well=False)
+        entry = ledger_of(site).entry(REPOSITORY, "old")
+        assert entry is not None
+        assert entry.pending == newer.digest
+    site.upstream = real
+    site.sync(images("new"))
+    site.forget(images("new"))
+    assert tags_of(site.local.url, REPOSITORY) == ["new"]
+
+
+def test_what_a_sync_had_put_there_when_it_was_killed_goes_once_nothing_wants_it(site: Mirror) -> None:
+    made = fill(site, old=simple("old"), new=simple("new"))
+    site.sync(images("new"))
+    ledger_of(site).begin([(REPOSITORY, "old", "", made["old"].digest)])
+    push(site.local.url, REPOSITORY, "old", made["old"])
+    site.sync(images("new"))
+    assert statuses(site.prune(images("new"))) == {"app:new": "kept", "app:old": "doomed"}
+
+
+def test_what_is_somebody_elses_waits_from_our_first_sight_of_it(site: Mirror) -> None:
+    fill(site, new=simple("new"))
+    site.sync(images("new"))
+    push(site.local.url, "team/else", "1", simple("else"))
+    rules = {**AT_ONCE, "foreign": "prune", "after": "1d"}
+    first = site.prune(images("new"), prune=rules)["images"]["team/else:1"]
+    assert first["status"] == "waiting"
+    again = site.prune(images("new"), prune=rules)["images"]["team/else:1"]
+    assert again["since"] == first["since"] > 0
+    done = site.forget(images("new"), prune={**rules, "after": 0})
+    assert statuses(done)["else:1"] == "pruned"
+    assert done["repositories"] == ["team/else"]
+    # What was pruned and comes again is somebody else's still, and is seen for the first time.
+    push(site.local.url, "team/else", "1", simple("else"))
+    assert site.prune(images("new"), prune=rules)["images"]["team/else:1"]["since"] > first["since"]
+
+
+def test_a_look_takes_nothing_back_that_was_written_meanwhile(site: Mirror) -> None:
+    fill(site, old=simple("old"), new=simple("new"))
+    site.sync(images("old", "new"))
+    site.sync(images("new"))
+    real = site.local
+    with FaultProxy(real.url) as line:
+        site.move_ledger_to(line)
+        site.local = line
+
+        def hold(request: faults.Request, pass_on: faults.PassOn) -> faults.Response:
+            ledger = ledger_of(site)
+            ledger.hold(REPOSITORY, "old", "sha256:" + "1" * 64)
+            ledger.save()
+            return pass_on(request)
+
+        line.on("HEAD", "/manifests/old", hold)
+        site.prune(images("new"))
+        assert [held[1] for held in ledger_of(site).held()] == ["old"]
+        assert site.prune(images("new"))["images"][OLD]["reason"] == "a roll-back holds it"
+
+
+def test_a_prune_tells_how_far_it_is(site: Mirror) -> None:
+    tags = [str(number) for number in range(5)]
+    fill(site, new=simple("new"), **{tag: simple(tag) for tag in tags})
+    site.sync(images("new", *tags))
+    site.sync(images("new"))
+    states: list[State] = []
+    results: list[TagResult] = []
+
+    def hear(state: State, landings: Any) -> None:
+        states.append(state)
+        results.extend(landings)
+
+    mirror.prune(
+        site.settings([images("new")]),
+        directory=str(site.cache),
+        ledger_directory=str(site.state),
+        automatic=True,
+        progress=Progress([hear], tick=0.01),
+    )
+    assert {result.name for result in results} == {f"{REPOSITORY}:{tag}" for tag in tags}
+    assert {result.status for result in results} == {"pruned"}
+    assert states[-1].ended
+    assert (states[-1].landed, states[-1].tags, states[-1].size) == (5, 5, 0)
