@@ -201,6 +201,7 @@ def sync(images_file=""):
             settings,
             directory=_directory(),
             ledger_directory=_ledger_directory(),
+            storage=checked.storage_of(settings, __pillar__),
             progress=_progress(),
         )
     except RegistryError as failure:

@@ -26,6 +26,7 @@ from _registry_sync_prune_graph import remember
 from _registry_sync_prune_look import PrunePlan, look
 from _registry_sync_record import backup_with, note_begin, note_end
 from _registry_sync_report import report_on, report_on_prune, report_registry
+from _registry_sync_space import demand_space
 from _registry_sync_stores import open_stores
 
 __all__ = ["check", "listing", "plan", "populated", "prune", "registry", "return_code", "sync"]
@@ -80,6 +81,7 @@ def sync(
     *,
     directory: str = "",
     ledger_directory: str = "",
+    storage: str = "",
     progress: Progress | None = None,
 ) -> Report:
     """Bring the local registry up to date.
@@ -89,10 +91,12 @@ def sync(
         directory: a directory of its own, for a lock and for what a later run needs to go on where
             this one ended; empty = neither.
         ledger_directory: where is noted what was put into the registry; empty = nowhere.
+        storage: the directory in which the local registry keeps its images; empty = it is not of this host.
         progress: is told what moves and what is done.
 
     Raises:
         AlreadyRunning: another sync into the same registry.
+        NoSpace: its disk has no room for what would be copied; nothing was.
         Stopped: told to stop before anything was copied.
     """
     began = time.monotonic()
@@ -107,6 +111,7 @@ def sync(
         hold_back(comparison.tags, ledger)
         memory.save()
         planned = make_plan(comparison, stores, unfinished.repositories)
+        demand_space(planned.bytes_to_copy, storage)
         unfinished.begin(tag.target for tag, _ in planned.roots)
         note_begin(ledger, comparison.tags, planned)
         keep = backup_with(settings.backup.tags, stores.target, ledger)

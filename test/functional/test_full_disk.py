@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 
 import pytest
 
 import _registry_sync_commands as commands
+from _registry_oci_errors import NoSpace
 from support.hostile_local import leftovers, make_far
 from support.images import Layer, docker_image
 from support.pillar import settings_of
@@ -56,3 +58,25 @@ def test_a_disk_that_gets_full_within_an_upload_is_told_as_space(upstream, small
     # What it wrote before the disk was full stays with docker-distribution 2.8 for a week, as of every upload
     # whose offset it has not told. A second try would cost the disk as much again.
     assert len(leftovers(small)) <= 1
+
+
+def test_where_the_disk_has_no_room_for_all_nothing_is_copied_and_both_sizes_are_told(
+    upstream, small, tmp_path
+):
+    push(upstream.url, "bad/image", "1", docker_image([Layer("large", 25 * MIB)]))
+    push(upstream.url, "good/image", "1", GOOD)
+    settings = settings_of(upstream, small, LIST)
+    since = small.log_position()
+    with pytest.raises(NoSpace) as refused:
+        commands.sync(settings, directory=str(tmp_path / "cache"), storage=str(small.data))
+    said = r"(\S+) has ([\d.]+) MB free, and this sync brings 26\.\d MB and needs 5% more; nothing was copied"
+    match = re.fullmatch(said, str(refused.value))
+    assert match
+    assert match[1] == str(small.data)
+    assert 0 < float(match[2]) < 25
+    asked = list(small.access_log(since))
+    assert asked
+    assert not any('"POST ' in line for line in asked)
+    # What has room is copied.
+    report = commands.sync(settings_of(upstream, small, LIST[1:]), storage=str(small.data))
+    assert report["summary"]["copied"] == 1
