@@ -10,8 +10,10 @@ import pytest
 import _registry_sync_commands as mirror
 from _registry_show_progress import Progress, State, TagResult
 from _registry_sync_ledger import Ledger
+from _registry_sync_lock import AlreadyRunning, only_one
+from _registry_sync_prune import Item
 from support import faults
-from support.images import Layer, docker_image
+from support.images import Layer, docker_image, docker_list
 from support.proxy import FaultProxy
 from support.pruning import AT_ONCE, REPOSITORY, Mirror, fill, images, simple, statuses
 from support.registries import Distribution
@@ -120,3 +122,52 @@ def test_a_prune_tells_how_far_it_is(site: Mirror) -> None:
     assert {result.status for result in results} == {"pruned"}
     assert states[-1].ended
     assert (states[-1].landed, states[-1].tags, states[-1].size) == (5, 5, 0)
+
+
+def test_zot_each_deletion_is_told_before_it_happens(site: Mirror) -> None:
+    twin = simple("twin")
+    child = simple("child")
+    fill(site, new=twin, twin=twin, old=docker_list([child]))
+    site.sync(images("new", "twin", "old"))
+    site.sync(images("new"))
+    told: dict[str, int] = {}
+
+    def tell(item: Item) -> None:
+        assert item.digest.startswith("sha256:")
+        assert item.reason
+        told[item.reference] = site.status(item.reference)
+
+    settings, places = site.settings([images("new")]), {"directory": str(site.cache)}
+    mirror.prune(settings, **places, ledger_directory=str(site.state), automatic=True, tell=tell)
+    assert told == {"twin": 200, "old": 200, child.digest: 200}
+    assert tags_of(site.local.url, REPOSITORY) == ["new"]
+
+
+def test_beside_a_sync_a_plan_is_not_carried_out_and_a_look_writes_nothing(site: Mirror) -> None:
+    fill(site, old=simple("old"), new=simple("new"))
+    site.sync(images("old", "new"))
+    site.sync(images("new"))
+    plan = site.prune(images("new"))["plan"]
+    (file,) = site.state.iterdir()
+    before = file.read_bytes()
+    with only_one(str(site.cache), site.settings([images("new")]).local):
+        for arguments in ({"plan": plan}, {"automatic": True}):
+            with pytest.raises(AlreadyRunning):
+                site.prune(images("new"), **arguments)
+        assert site.prune(images("new"))["plan"] == plan
+    assert file.read_bytes() == before
+    assert tags_of(site.local.url, REPOSITORY) == ["new", "old"]
+
+
+def test_what_a_deployment_names_stays(site: Mirror) -> None:
+    fill(site, old=simple("old"), older=simple("older"), new=simple("new"))
+    site.sync(images("old", "older", "new"))
+    site.sync(images("new"))
+    report = mirror.prune(
+        site.settings([images("new")]),
+        directory=str(site.cache),
+        ledger_directory=str(site.state),
+        in_use=[OLD],
+    )
+    assert report["images"][OLD]["reason"] == "prune:keep:environments"
+    assert report["images"][f"{REPOSITORY}:older"]["status"] == "doomed"

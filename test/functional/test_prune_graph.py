@@ -156,3 +156,46 @@ def test_parts_of_what_was_left_stay(site: Mirror) -> None:
     part = done["images"][f"{REPOSITORY}@{child.digest}"]
     assert (part["status"], part["reason"]) == ("kept", f"{REPOSITORY}:old, which needs it, was left")
     assert site.status(child.digest) == 200
+
+
+def test_harbor_8717_a_registry_that_takes_twins_gets_them_back_and_the_prune_stops(
+    site: Mirror, tmp_path: Path
+) -> None:
+    twin = simple("twin")
+    tags = [f"old-{number}" for number in range(3)]
+    fill(site, new=twin, **dict.fromkeys(tags, twin))
+    site.sync(images("new", *tags))
+    site.sync(images("new"))
+    real = site.local
+
+    def take_twins(request: faults.Request, pass_on: faults.PassOn) -> faults.Response:
+        url = f"{real.url}/v2/{REPOSITORY}/manifests/{twin.digest}"
+        requests.delete(url, timeout=10).raise_for_status()
+        return pass_on(request)
+
+    with FaultProxy(real.url) as line:
+        line.on("DELETE", "/manifests/sha256:(?!0{64})", take_twins, times=None)
+        site.move_ledger_to(line)
+        site.local = line
+        done = site.prune(images("new"), plan=site.prune(images("new"))["plan"])
+    site.local = real
+    errors = {image["error"] for image in done["images"].values() if image["status"] == "failed"}
+    assert errors == {f"local {line.address} took new with {REPOSITORY}:old-0; new was put back"}
+    assert done["summary"]["failed"] == 3
+    pull_whole(real.url, REPOSITORY, "new", tmp_path / "pulled")
+
+
+def test_regclient_258_a_tag_whose_substitute_cannot_be_deleted_is_put_back(site: Mirror) -> None:
+    twin = simple("twin")
+    fill(site, new=twin, old=twin)
+    site.sync(images("new", "old"))
+    site.sync(images("new"))
+    real = site.local
+    with FaultProxy(real.url) as line:
+        line.on("DELETE", "/manifests/sha256:(?!0{64})", faults.answer(405), times=None)
+        site.move_ledger_to(line)
+        site.local = line
+        done = site.prune(images("new"), plan=site.prune(images("new"))["plan"])
+    site.local = real
+    assert statuses(done)["app:old"] == "failed"
+    assert digest_of(real.url, REPOSITORY, "old") == twin.digest

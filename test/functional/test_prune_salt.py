@@ -108,6 +108,35 @@ def test_a_pillar_that_did_not_render_or_names_nothing_prunes_nothing(minion, up
     assert tags_of(local.url, "team/app") == ["new", "old"]
 
 
+def test_what_an_environment_of_a_deployment_names_stays(minion, upstream, local, tmp_path):
+    environment = tmp_path / "overcloud-container-images.yaml"
+    named = f"parameter_defaults:\n  DockerAppImage: {local.address}/team/app:old\n"
+    environment.write_text(named, encoding="utf-8")
+    rules = {**RULES, "keep": {"environments": [str(environment)]}}
+    minion.set_pillar({"docker_registry": pillar_of(upstream, local, images("new"), prune=rules)})
+    looked = minion.call("registry_sync.prune")
+    assert looked.retcode == 0
+    assert looked.value["images"]["team/app:old"]["reason"] == "prune:keep:environments"
+    environment.unlink()
+    missing = minion.call("registry_sync.prune", "automatic=True")
+    assert missing.retcode != 0
+    assert f"{environment}: cannot be read" in missing.stdout + missing.stderr
+    assert tags_of(local.url, "team/app") == ["new", "old"]
+
+
+def test_a_schedule_prunes_by_itself_and_the_formula_does_not(make_minion):
+    minion = make_minion(pillar={"docker_registry": {"schedule": {"function": "prune", "when": ["4:00am"]}}})
+    (job,) = [
+        state
+        for state in minion.call("state.show_low_sls", "docker_registry.schedule").value
+        if state["state"] == "schedule"
+    ]
+    assert job["function"] == "registry_sync.prune"
+    assert job["job_kwargs"] == {"automatic": True}
+    everything = minion.call("state.show_low_sls", "docker_registry").value
+    assert not [state for state in everything if state["fun"] == "pruned"]
+
+
 def pruned(answer):
     return [state for state in answer.value.values() if state["__id__"].startswith("Unwanted")]
 
