@@ -54,7 +54,7 @@ class Item:
     Args:
         repository: where.
         reference: a tag, or a digest.
-        digest: what it is.
+        digest: what it is; empty = nothing is there under its name any more, or that cannot be told.
         status: ``kept``, ``waiting``, ``doomed``, ``pruned`` or ``failed``.
         reason: of the status, a phrase.
         since: since when nothing wants it, in seconds since 1970; 0 = it is wanted.
@@ -165,10 +165,9 @@ def _why_kept(
         (item.reference in found.wanted, "it is on the image list"),
         (found.unknown, f"what the list wants here is not known: {found.unknown}"),
         (item.unreadable, "its digest cannot be read"),
-        (not item.digest, "nothing is there under its name"),
         (not put_here and not rules.foreign, "sync never put it here"),
         (
-            put_here and entry is not None and entry.digest != item.digest and not rules.foreign,
+            put_here and entry and item.digest not in ("", entry.digest) and not rules.foreign,
             "it was changed since sync put it here",
         ),
         (entry is not None and entry.held, "a roll-back holds it"),
@@ -190,6 +189,7 @@ def _matches(tag: str, patterns: Iterable[str]) -> bool:
 
 
 def _set_waiting(item: Item, entry: Entry | None, rules: Prune, now: float) -> None:
+    """Let it wait from our first sight of it unwanted; what was lost meanwhile, too."""
     item.since = (entry.unwanted if entry else 0.0) or now
     if rules.after is None:
         item.status, item.reason = WAITING, "no entry of the list wants it; prune:after is never"
@@ -293,7 +293,7 @@ def _name_twins(items: Iterable[Item]) -> None:
     staying: dict[str, list[str]] = {}
     everything = list(items)
     for item in everything:
-        if item.status != DOOMED:
+        if item.status != DOOMED and item.digest:
             staying.setdefault(item.digest, []).append(item.reference)
     for item in everything:
         if item.status == DOOMED:

@@ -13,7 +13,14 @@ from _registry_show_progress import Progress
 from _registry_store_protocol import Store
 from _registry_sync_ledger import Ledger
 from _registry_sync_prune import DOOMED, FAILED, KEPT, PRUNED, Item
-from _registry_sync_prune_delete import ChangedError, DeleteDigest, NothingDeletedError, Step, Untag
+from _registry_sync_prune_delete import (
+    ChangedError,
+    ClearTags,
+    DeleteDigest,
+    NothingDeletedError,
+    Step,
+    Untag,
+)
 from _registry_sync_prune_look import PrunePlan
 from _registry_sync_stores import Stores
 
@@ -44,7 +51,7 @@ def forget(
     if not doomed:
         return
     for item in doomed:
-        if ":" not in item.reference:
+        if ":" not in item.reference and item.digest:
             ledger.found(item.repository, item.reference, item.digest)
     ledger.save()
     _demand_deletes(stores.target, doomed[0].repository)
@@ -115,8 +122,12 @@ class _Forgetting:
         for item in sorted(items, key=lambda item: len(item.parents)):
             if not item.stays:
                 whole.setdefault(item.digest, []).append(item)
+        # What an interrupted deletion has left is no image, and is in nobody's way.
+        lost = whole.pop("", [])
         for group in whole.values():
             yield group, self._delete
+        if lost:
+            yield lost, ClearTags(self._stores)
 
     def _carry_out(self, items: Sequence[Item], step: Step) -> None:
         if not items:
@@ -136,7 +147,7 @@ class _Forgetting:
             if item.status == DOOMED:
                 item.status = PRUNED
                 self._ledger.pruned(item.repository, item.reference)
-                if not item.stays:
+                if item.digest and not item.stays:
                     self._ledger.gone(item.repository, item.digest)
 
 

@@ -86,6 +86,32 @@ class DeleteDigest:
             _demand_gone(item, self._target)
 
 
+class ClearTags:
+    """Takes tags away that are listed and have no manifest, as a server leaves them within a deletion.
+
+    https://github.com/distribution/distribution/issues/1755
+    """
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        self._target = stores.target
+
+    def __call__(self, items: Sequence[Item]) -> None:
+        """Give them an empty index, which can be deleted with them; what is there again stays."""
+        substitute = _empty_index()
+
+        def replace(item: Item) -> bool:
+            try:
+                now = self._target.resolve(item.repository, item.reference).digest
+                item.status, item.reason = KEPT, f"it has become {now} since the plan was made"
+            except NotFound:
+                self._target.put(item.repository, item.reference, substitute)
+            return item.status != KEPT
+
+        if any(self._stores.map_target(replace, items)):
+            self._target.delete(items[0].repository, substitute.digest)
+
+
 class Untag:
     """Takes tags away whose digests stay.
 

@@ -64,7 +64,7 @@ class Graph:
         for item in items:
             own.setdefault(item.digest, []).append(item)
         children: dict[str, Item] = {}
-        going = [item for item in items if item.status == DOOMED and not item.needed]
+        going = [item for item in items if item.status == DOOMED and item.digest and not item.needed]
         for item in going:
             for child in self._below(item.repository, item.digest) or ():
                 if child in needed:

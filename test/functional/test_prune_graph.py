@@ -97,7 +97,7 @@ def test_an_index_that_nests_too_deep_to_be_followed_keeps_its_repository(site: 
     assert looked["images"][f"{REPOSITORY}:old"]["reason"] == f"what {REPOSITORY}:deep needs cannot be read"
 
 
-def test_a_tag_whose_manifest_is_lost_keeps_nothing_else(site: Mirror) -> None:
+def test_a_tag_whose_manifest_is_lost_keeps_nothing_else_and_goes(site: Mirror) -> None:
     lost = simple("lost")
     fill(site, lost=lost, old=simple("old"), new=simple("new"))
     site.sync(images("lost", "old", "new"))
@@ -108,8 +108,11 @@ def test_a_tag_whose_manifest_is_lost_keeps_nothing_else(site: Mirror) -> None:
     (site.local.data / revisions / "sha256" / hexadecimal / "link").unlink()
     site.local.restart()
     looked = site.prune(images("new"))
-    assert statuses(looked) == {"app:lost": "kept", "app:new": "kept", "app:old": "doomed"}
-    assert looked["images"][f"{REPOSITORY}:lost"]["reason"] == "nothing is there under its name"
+    assert statuses(looked) == {"app:lost": "doomed", "app:new": "kept", "app:old": "doomed"}
+    assert "lost" in tags_of(site.local.url, REPOSITORY)
+    site.forget(images("new"))
+    assert tags_of(site.local.url, REPOSITORY) == ["new"]
+    assert site.prune(images("new"))["plan"] == ""
 
 
 def test_oc_mirror_what_comes_between_the_look_and_the_deed_is_left(site: Mirror, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.needs("docker-distribution")
 
 # A hundred were tried when it was written; each run tries some.
 KILLS = int(os.environ.get("KILLS", "6"))
+SECONDS_AT_MOST = 60.0
 RULES = {"after": 0, "untagged": 0, "ceiling": "100%"}
 KEPT = [f"kept-{number}" for number in range(6)]
 TWINS = [f"twin-{number}" for number in range(20)]
@@ -78,6 +80,12 @@ class Site:
             report = mirror.sync(self.settings(tags), **self.places)
             assert report["summary"]["failed"] == 0, report["images"]
 
+    def seconds_of(self, name: str = "") -> float:
+        """Return how long a prune, or a roll-back, takes that nobody kills."""
+        began = time.monotonic()
+        assert not self.killed_after(SECONDS_AT_MOST, name)
+        return time.monotonic() - began
+
     def killed_after(self, seconds: float, name: str = "") -> bool:
         """Prune, or roll back, in a process of its own, and kill it; return whether it was still at it."""
         words = json.dumps([self.pillar(KEPT), self.places, name])
@@ -87,7 +95,8 @@ class Site:
         ) as acting:
             assert acting.stdout is not None
             acting.stdout.readline()
-            time.sleep(seconds)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                acting.wait(seconds)
             acting.kill()
         return acting.returncode == -signal.SIGKILL
 
@@ -105,14 +114,26 @@ class Site:
 def test_a_prune(site):
     seed = random.randrange(10**6)
     moments = random.Random(seed)
-    print(f"seed {seed}")
-    for _ in range(KILLS):
-        if len(tags_of(site.local.url, "team/app")) < 12:
+    site.fill()
+    span = site.seconds_of()
+    kills = within = 0
+    while kills < KILLS:
+        before = tags_of(site.local.url, "team/app")
+        if len(before) < 12:
             site.fill()
-        site.killed_after(moments.uniform(0, 0.6))
+            before = tags_of(site.local.url, "team/app")
+        if site.killed_after(moments.uniform(0, span)):
+            kills += 1
+            within += set(KEPT) < set(tags_of(site.local.url, "team/app")) < set(before)
         site.assert_whole()
+    print(f"seed {seed}: {kills} kills, {within} of them between two deletions, of {span:.1f} s")
     report = mirror.prune(site.settings(KEPT), automatic=True, **site.places)
-    assert report["refused"] == ""
+    left = {
+        name: image
+        for name, image in report["images"].items()
+        if image["status"] not in ("pruned",) and not name.rpartition(":")[2].startswith("kept-")
+    }
+    assert (report["refused"], left) == ("", {}), left
     assert tags_of(site.local.url, "team/app") == sorted(KEPT)
     site.assert_whole()
 
@@ -124,8 +145,9 @@ def test_a_roll_back(site, upstream):
     push(upstream.url, "team/app", "kept-0", docker_image([Layer("base"), Layer("moved")]))
     mirror.sync(site.settings(KEPT), **site.places)
     second = digest_of(site.local.url, "team/app", "kept-0")
+    span = site.seconds_of("team/app:kept-0")
     for _ in range(KILLS):
-        site.killed_after(moments.uniform(0, 0.1), "team/app:kept-0")
+        site.killed_after(moments.uniform(0, span), "team/app:kept-0")
         now = digest_of(site.local.url, "team/app", "kept-0")
         assert now in (first, second)
         # Whatever it has become, a sync leaves what is held and mends what is not.

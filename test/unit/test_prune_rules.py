@@ -82,7 +82,7 @@ def test_newest_counts_neither_attachments_nor_what_is_no_image(newest: int, kep
     )
     real = {"1", "2", "3"}
     assert {tag for tag in real if items[tag].status == "kept"} == kept
-    assert items["9-lost"].reason == "nothing is there under its name"
+    assert items["9-lost"].status == "doomed"
     assert items["9-interrupted"].status == "doomed"
 
 
@@ -95,16 +95,19 @@ def test_a_signature_of_the_last_tag_stays_with_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "reason"),
+    ("found", "status", "reason"),
     [
-        ({"unreadable": {"1"}}, "its digest cannot be read"),
-        ({}, "nothing is there under its name"),
-        ({"wanted": {"1"}}, "it is on the image list"),
+        ({"unreadable": {"1"}}, "kept", "its digest cannot be read"),
+        ({"wanted": {"1"}}, "kept", "it is on the image list"),
+        ({}, "doomed", "no entry of the list wants it since"),
     ],
-    ids=["unreadable", "lost", "wanted"],
+    ids=["unreadable", "wanted", "lost"],
 )
-def test_a_tag_without_a_digest_stays_and_says_why(found: dict[str, Any], reason: str) -> None:
-    assert decide({"1": entry(A)}, {"1": ""}, **found)["1"].reason == reason
+def test_a_tag_without_a_digest(found: dict[str, Any], status: str, reason: str) -> None:
+    item = decide({"1": entry(A), "2": entry(A)}, {"1": "", "2": ""}, **found)["1"]
+    assert item.status == status
+    assert item.reason.startswith(reason)
+    assert item.twins == ()
 
 
 def test_where_nothing_moves_a_line_tells_of_no_bytes() -> None:
