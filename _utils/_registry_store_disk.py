@@ -1,0 +1,368 @@
+"""A registry's own files on this host, as docker-distribution lays them out: read, never written.
+
+What lies below ``<root>/docker/registry/v2`` may be read while the server runs: a blob is there as a whole
+once it is visible, a manifest and a link are written in place. Whoever finds one that is wrong and young
+reads it again before he judges.
+https://github.com/distribution/distribution/blob/v2.8.2/registry/storage/paths.go
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from _registry_oci_errors import LOCAL, DigestMismatch, NotFound, RegistryError, Unsupported
+from _registry_oci_manifest import MANIFEST_LIMIT, Descriptor, Manifest, ManifestError, read_manifest
+from _registry_oci_names import algorithm_of, is_digest, is_tag, matches
+from _registry_store_protocol import Written
+
+BLOCK = 1024 * 1024
+# The parts of a repository; whatever else stands beside them is a repository below it.
+LAYERS, MANIFESTS, UPLOADS = "_layers", "_manifests", "_uploads"
+# The longest text of a link is a sha512 digest, 135 characters.
+_LINK_LIMIT = 256
+_HEX = re.compile(r"[0-9a-f]{64}(?:[0-9a-f]{64})?")
+
+
+class Link(NamedTuple):
+    """A file whose text is a digest: a tag, a revision or a layer of one repository.
+
+    Args:
+        path: of the file.
+        name: the tag, or the digest, that the directories around it name.
+        digest: its text; empty = it is not there, empty, or no digest.
+        mtime: seconds since 1970; 0 = it is not there.
+        error: why it cannot be read; empty where it can.
+    """
+
+    path: str
+    name: str
+    digest: str
+    mtime: float
+    error: str = ""
+
+
+class BlobFile(NamedTuple):
+    """The file of a blob, or of a manifest, which lies beside the blobs.
+
+    Args:
+        digest: that its directories name.
+        size: bytes.
+        mtime: nanoseconds since 1970; of a blob when its last byte came, not when it was committed.
+        inode: of the file.
+        uid: its owner.
+        gid: its group.
+        mode: its permissions.
+    """
+
+    digest: str
+    size: int
+    mtime: int
+    inode: int
+    uid: int
+    gid: int
+    mode: int
+
+
+class Upload(NamedTuple):
+    """An upload under way, or one that was left.
+
+    Args:
+        path: of its directory.
+        mtime: when its last byte came, in seconds since 1970.
+        size: bytes that have come.
+    """
+
+    path: str
+    mtime: float
+    size: int
+
+
+class DiskStore:
+    """The registry whose files lie in a directory of this host.
+
+    Args:
+        root: the storage directory, ``storage.filesystem.rootdirectory`` of the configuration.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root.rstrip("/")
+        self._top = f"{self.root}/docker/registry/v2"
+        self._names = f"{self._top}/repositories"
+
+    def __str__(self) -> str:
+        return f"local {self.root}"
+
+    @property
+    def side(self) -> str:
+        """``local``: only a registry of this host has its files here."""
+        return LOCAL
+
+    @property
+    def top(self) -> str:
+        """The directory that the server has made."""
+        return self._top
+
+    def readable(self) -> str:
+        """Why the files cannot be read; empty where they can, also where there are none yet.
+
+        A mirror that is still empty has a storage directory and nothing in it.
+        """
+        for directory in (self.root, self._top, self._names, f"{self._top}/blobs"):
+            try:
+                os.scandir(directory).close()
+            except FileNotFoundError:
+                if directory == self.root:
+                    return f"{directory} is not there"
+            except OSError as failure:
+                return f"{directory}: {failure.strerror}"
+        return ""
+
+    # What a repository names
+
+    def repositories(self) -> Iterator[str]:
+        """Every repository, also one that holds nothing any more; sorted within each directory."""
+        waiting = [""]
+        while waiting:
+            name = waiting.pop()
+            below = _names_in(f"{self._names}/{name}")
+            if name and not {LAYERS, MANIFESTS, UPLOADS}.isdisjoint(below):
+                yield name
+            inner = [entry for entry in below if not entry.startswith("_")]
+            waiting += [f"{name}/{entry}" if name else entry for entry in reversed(inner)]
+
+    def parts(self, repository: str) -> list[str]:
+        """Which of ``_layers``, ``_manifests`` and ``_uploads`` a repository has."""
+        return [part for part in _names_in(f"{self._names}/{repository}") if part.startswith("_")]
+
+    def directory(self, repository: str) -> str:
+        """Where a repository's parts are; those of others may lie beside them."""
+        return f"{self._names}/{repository}"
+
+    def tag_links(self, repository: str) -> list[Link]:
+        """Every tag, as the server lists them: also those whose link is gone."""
+        names = _names_in(f"{self._names}/{repository}/{MANIFESTS}/tags")
+        return [self.tag_link(repository, name) for name in names if is_tag(name)]
+
+    def tag_link(self, repository: str, tag: str) -> Link:
+        """One tag's link."""
+        return read_link(f"{self._names}/{repository}/{MANIFESTS}/tags/{tag}/current/link", tag)
+
+    def revision_links(self, repository: str) -> list[Link]:
+        """Every manifest that the repository serves by digest; a deleted one leaves its directory alone."""
+        return self._links(f"{repository}/{MANIFESTS}/revisions")
+
+    def revision_link(self, repository: str, digest: str) -> Link:
+        """One revision's link."""
+        return self._link(f"{repository}/{MANIFESTS}/revisions", digest)
+
+    def layer_links(self, repository: str) -> list[Link]:
+        """Every blob that the repository serves."""
+        return self._links(f"{repository}/{LAYERS}")
+
+    def layer_link(self, repository: str, digest: str) -> Link:
+        """The link to one blob."""
+        return self._link(f"{repository}/{LAYERS}", digest)
+
+    def uploads(self, repository: str) -> list[Upload]:
+        """Uploads under way, and those that were left."""
+        directory = f"{self._names}/{repository}/{UPLOADS}"
+        return [_upload(f"{directory}/{name}") for name in _names_in(directory)]
+
+    # Blobs and manifests, which all repositories share
+
+    def blob_path(self, digest: str) -> str:
+        """Where the bytes of a blob or manifest lie."""
+        algorithm, _, name = digest.partition(":")
+        return f"{self._top}/blobs/{algorithm}/{name[:2]}/{name}/data"
+
+    def blobs(self) -> Iterator[BlobFile]:
+        """Every file of a blob or manifest, whoever names it."""
+        for algorithm in _names_in(f"{self._top}/blobs"):
+            for half in _names_in(f"{self._top}/blobs/{algorithm}"):
+                for name in _names_in(f"{self._top}/blobs/{algorithm}/{half}"):
+                    file = self.blob(f"{algorithm}:{name}") if name.startswith(half) else None
+                    if file:
+                        yield file
+
+    def blob(self, digest: str) -> BlobFile | None:
+        """The file of a blob or manifest; None where there is none."""
+        if not is_digest(digest):
+            return None
+        try:
+            found = os.stat(self.blob_path(digest))  # noqa: PTH116 - see _bytes
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as failure:
+            raise _failure(self, self.blob_path(digest), failure) from None
+        return BlobFile(
+            digest,
+            found.st_size,
+            found.st_mtime_ns,
+            found.st_ino,
+            found.st_uid,
+            found.st_gid,
+            found.st_mode & 0o7777,
+        )
+
+    def manifest_by_digest(self, digest: str) -> Manifest:
+        """A manifest, whichever repositories name it, hashed before it is parsed.
+
+        Raises:
+            NotFound: its file is not there.
+            DigestMismatch: the bytes are others than named.
+            Unsupported: they are no manifest of a kind that can be mirrored.
+        """
+        path = self.blob_path(digest)
+        body = b"".join(self._bytes(path, limit=MANIFEST_LIMIT + 1))
+        if not matches(body, digest):
+            raise DigestMismatch(f"{self}: {path} is not what its digest says", side=self.side)
+        try:
+            return read_manifest(body, "", algorithm_of(digest))
+        except ManifestError as failure:
+            raise Unsupported(f"{self}: {path}: {failure}", side=self.side) from None
+
+    # As every store
+
+    def tags(self, repository: str) -> list[str]:
+        """Every tag of a repository, sorted."""
+        return sorted(link.name for link in self.tag_links(repository))
+
+    def resolve(self, repository: str, reference: str) -> Descriptor:
+        """What a tag or digest points to.
+
+        Raises:
+            NotFound: it is not there.
+        """
+        by_digest = is_digest(reference)
+        link = (self.revision_link if by_digest else self.tag_link)(repository, reference)
+        file = self.blob(link.digest) if link.digest else None
+        if file is None:
+            raise NotFound(f"{self}: {repository} has no {reference}", side=self.side)
+        return Descriptor(link.digest, file.size)
+
+    def manifest(self, repository: str, reference: str) -> Manifest:
+        """A manifest of a repository; see ``manifest_by_digest``."""
+        return self.manifest_by_digest(self.resolve(repository, reference).digest)
+
+    def has(self, repository: str, digest: str) -> bool:
+        """Whether a repository names a blob and its file has bytes."""
+        if self.layer_link(repository, digest).digest != digest:
+            return False
+        return self.holds(digest)
+
+    def holds(self, digest: str) -> bool:
+        """Whether a blob's file is there and has bytes."""
+        file = self.blob(digest)
+        return file is not None and (file.size > 0 or matches(b"", digest))
+
+    def read(self, repository: str, blob: Descriptor, offset: int = 0) -> Iterator[bytes]:
+        """A blob's bytes from an offset on; the repository is not looked at."""
+        return self._bytes(self.blob_path(blob.digest), offset)
+
+    def referrers(self, repository: str, digest: str) -> list[Descriptor]:
+        """Manifests of a repository whose ``subject`` is a manifest."""
+        return list(self._referrers(repository, digest))
+
+    def write(
+        self, repository: str, blob: Descriptor, chunks: Iterable[bytes], *, mount_from: str = ""
+    ) -> Written:
+        """Not here: the server itself is written to."""
+        self._refuse()
+
+    def put(self, repository: str, reference: str, manifest: Manifest) -> None:
+        """Not here: the server itself is written to."""
+        self._refuse()
+
+    def delete(self, repository: str, reference: str) -> None:
+        """Not here: the server itself is asked to delete."""
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise Unsupported(f"{self}: a registry's files are only read", side=self.side)
+
+    def _referrers(self, repository: str, digest: str) -> Iterator[Descriptor]:
+        for link in self.revision_links(repository):
+            try:
+                manifest = self.manifest_by_digest(link.name)
+            except RegistryError:
+                continue
+            if manifest.subject and manifest.subject.digest == digest:
+                yield Descriptor(manifest.digest, manifest.size, manifest.media_type)
+
+    def _links(self, below: str) -> list[Link]:
+        """The links in the directories of digests; a directory without one is what a deletion leaves."""
+        found = []
+        for algorithm in _names_in(f"{self._names}/{below}"):
+            for name in _names_in(f"{self._names}/{below}/{algorithm}"):
+                if _HEX.fullmatch(name):
+                    found.append(self._link(below, f"{algorithm}:{name}"))
+        return [link for link in found if link.mtime or link.error]
+
+    def _link(self, below: str, digest: str) -> Link:
+        return read_link(f"{self._names}/{below}/{digest.replace(':', '/', 1)}/link", digest)
+
+    def _bytes(self, path: str, offset: int = 0, limit: int = 0) -> Iterator[bytes]:
+        """A file's bytes; not more than ``limit``, where one is given."""
+        try:
+            with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a path object for each blob costs time
+                file.seek(offset)
+                left = limit or -1
+                while left and (block := file.read(min(BLOCK, left) if limit else BLOCK)):
+                    left -= len(block) if limit else 0
+                    yield block
+        except FileNotFoundError:
+            raise NotFound(f"{self}: {path} is not there", side=self.side) from None
+        except OSError as failure:
+            raise _failure(self, path, failure) from None
+
+
+def read_link(path: str, name: str) -> Link:
+    """Read a link.
+
+    Args:
+        path: of the file.
+        name: the tag or digest that it is of.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except (FileNotFoundError, NotADirectoryError):
+        return Link(path, name, "", 0.0)
+    except OSError as failure:
+        return Link(path, name, "", 0.0, failure.strerror or str(failure))
+    try:
+        text = os.read(descriptor, _LINK_LIMIT)
+        mtime = os.fstat(descriptor).st_mtime
+    except OSError as failure:
+        return Link(path, name, "", 0.0, failure.strerror or str(failure))
+    finally:
+        os.close(descriptor)
+    digest = text.decode("ascii", "replace").strip()
+    return Link(path, name, digest if is_digest(digest) else "", mtime)
+
+
+def _names_in(directory: str) -> list[str]:
+    """What lies in a directory, sorted; nothing where it is none, or is gone meanwhile."""
+    try:
+        return sorted(os.listdir(directory))  # noqa: PTH208 - a path object for each entry costs time
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as failure:
+        raise RegistryError(f"local {directory}: {failure.strerror}", side=LOCAL) from None
+
+
+def _upload(directory: str) -> Upload:
+    for file in (f"{directory}/data", directory):
+        try:
+            found = Path(file).stat()
+        except OSError:
+            continue
+        return Upload(directory, found.st_mtime, found.st_size if file != directory else 0)
+    return Upload(directory, 0.0, 0)
+
+
+def _failure(store: DiskStore, path: str, failure: OSError) -> RegistryError:
+    return RegistryError(f"{store}: {path}: {failure.strerror}", side=LOCAL)
