@@ -25,6 +25,7 @@ LAYERS, MANIFESTS, UPLOADS = "_layers", "_manifests", "_uploads"
 # The longest text of a link is a sha512 digest, 135 characters.
 _LINK_LIMIT = 256
 _HEX = re.compile(r"[0-9a-f]{64}(?:[0-9a-f]{64})?")
+_PERMISSIONS = 0o7777
 
 
 class Link(NamedTuple):
@@ -36,6 +37,9 @@ class Link(NamedTuple):
         digest: its text; empty = it is not there, empty, or no digest.
         mtime: seconds since 1970; 0 = it is not there.
         error: why it cannot be read; empty where it can.
+        owner: of the file; -1 = it could not be told.
+        group: of the file.
+        mode: its permissions.
     """
 
     path: str
@@ -43,6 +47,9 @@ class Link(NamedTuple):
     digest: str
     mtime: float
     error: str = ""
+    owner: int = -1
+    group: int = -1
+    mode: int = 0
 
 
 class BlobFile(NamedTuple):
@@ -53,8 +60,8 @@ class BlobFile(NamedTuple):
         size: bytes.
         mtime: nanoseconds since 1970; of a blob when its last byte came, not when it was committed.
         inode: of the file.
-        uid: its owner.
-        gid: its group.
+        owner: its user.
+        group: its group.
         mode: its permissions.
     """
 
@@ -62,8 +69,8 @@ class BlobFile(NamedTuple):
     size: int
     mtime: int
     inode: int
-    uid: int
-    gid: int
+    owner: int
+    group: int
     mode: int
 
 
@@ -92,6 +99,7 @@ class DiskStore:
         self.root = root.rstrip("/")
         self._top = f"{self.root}/docker/registry/v2"
         self._names = f"{self._top}/repositories"
+        self._server: tuple[int, int] | None = None
 
     def __str__(self) -> str:
         return f"local {self.root}"
@@ -120,6 +128,24 @@ class DiskStore:
             except OSError as failure:
                 return f"{directory}: {failure.strerror}"
         return ""
+
+    @property
+    def server(self) -> tuple[int, int]:
+        """User and group that the server runs as: those of the directory that it has made."""
+        if self._server is None:
+            try:
+                found = Path(self._top).stat()
+                self._server = found.st_uid, found.st_gid
+            except OSError:
+                self._server = 0, 0
+        return self._server
+
+    def serves(self, owner: int, group: int, mode: int) -> bool:
+        """Whether the server may read a file of such an owner, group and permissions."""
+        user, its_group = self.server
+        if not user or mode & 0o004:
+            return True
+        return bool((owner == user and mode & 0o400) or (group == its_group and mode & 0o040))
 
     # What a repository names
 
@@ -205,7 +231,7 @@ class DiskStore:
             found.st_ino,
             found.st_uid,
             found.st_gid,
-            found.st_mode & 0o7777,
+            found.st_mode & _PERMISSIONS,
         )
 
     def manifest_by_digest(self, digest: str) -> Manifest:
@@ -335,13 +361,15 @@ def read_link(path: str, name: str) -> Link:
         return Link(path, name, "", 0.0, failure.strerror or str(failure))
     try:
         text = os.read(descriptor, _LINK_LIMIT)
-        mtime = os.fstat(descriptor).st_mtime
+        found = os.fstat(descriptor)
     except OSError as failure:
         return Link(path, name, "", 0.0, failure.strerror or str(failure))
     finally:
         os.close(descriptor)
     digest = text.decode("ascii", "replace").strip()
-    return Link(path, name, digest if is_digest(digest) else "", mtime)
+    known = digest if is_digest(digest) else ""
+    mode = found.st_mode & _PERMISSIONS
+    return Link(path, name, known, found.st_mtime, "", found.st_uid, found.st_gid, mode)
 
 
 def _names_in(directory: str) -> list[str]:

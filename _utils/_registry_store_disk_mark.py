@@ -15,6 +15,8 @@ from _registry_oci_errors import DigestMismatch, NotFound, RegistryError, Unsupp
 from _registry_oci_manifest import NESTING_LIMIT
 from _registry_store_disk import DiskStore, Link
 
+_NOT_SERVED = "the registry's user may not read it"
+
 
 class Kind(enum.Enum):
     """What is wrong at the end of a pointer."""
@@ -23,7 +25,7 @@ class Kind(enum.Enum):
     # A link without text, or with one that is no digest or another.
     EMPTY = "empty"
     WRONG = "wrong"
-    # A file that has not as many bytes as the manifest says.
+    # A file that has fewer bytes than the manifest says.
     SHORT = "short"
     CORRUPT = "corrupt"
     # The server's user, or we, may not read it.
@@ -184,10 +186,8 @@ class _Walk:
             if self._is_sound(link, What.REVISION, name):
                 found.revisions.add(digest)
         for link in self._disk.layer_links(name):
-            if link.digest == link.name:
+            if self._is_sound(link, What.LAYER, name):
                 found.layers.add(self._name(link.name))
-            else:
-                self._is_sound(link, What.LAYER, name)
         done: set[str] = set()
         for digest in [*found.revisions, *(self._name(link.name) for link in revisions)]:
             self._manifest(name, digest, done, 0)
@@ -198,25 +198,28 @@ class _Walk:
 
     def _tag(self, repository: str, link: Link) -> str:
         if link.digest:
+            self._is_sound(link._replace(name=link.digest), What.TAG, repository, link.name)
             return self._name(link.digest)
         kind = Kind.UNREADABLE if link.error else Kind.EMPTY if link.mtime else Kind.MISSING
         self._report(Broken(link.path, What.TAG, kind, "", repository, link.name, link.error))
         return ""
 
-    def _is_sound(self, link: Link, what: What, repository: str) -> bool:
-        if link.digest == link.name:
+    def _is_sound(self, link: Link, what: What, repository: str, tag: str = "") -> bool:
+        kind = self._kind_of_link(link)
+        if kind is None:
             return True
-        kind = (
-            Kind.UNREADABLE
-            if link.error
-            else Kind.MISSING
-            if not link.mtime
-            else Kind.WRONG
-            if link.digest
-            else Kind.EMPTY
-        )
-        self._report(Broken(link.path, what, kind, self._name(link.name), repository, "", link.error))
+        error = link.error or (_NOT_SERVED if kind is Kind.UNREADABLE else "")
+        self._report(Broken(link.path, what, kind, self._name(link.name), repository, tag, error))
         return False
+
+    def _kind_of_link(self, link: Link) -> Kind | None:
+        if link.digest == link.name:
+            return None if self._disk.serves(link.owner, link.group, link.mode) else Kind.UNREADABLE
+        if link.error:
+            return Kind.UNREADABLE
+        if not link.mtime:
+            return Kind.MISSING
+        return Kind.WRONG if link.digest else Kind.EMPTY
 
     def _demand_revision(self, repository: str, digest: str, tag: str = "") -> None:
         if digest not in self.mark.repositories[repository].revisions:
@@ -267,6 +270,7 @@ class _Walk:
             name = self._name(descriptor.digest)
             if self.mark.sizes.get(name, -1) < 0:
                 self.mark.sizes[name] = descriptor.size
+        self._demand_readable(digest, What.MANIFEST)
         edges = Edges(
             tuple(self._name(child.digest) for child in manifest.children),
             tuple(self._name(blob.digest) for blob in manifest.blobs),
@@ -279,12 +283,21 @@ class _Walk:
 
     def _demand_bytes(self, digest: str) -> None:
         """See that a blob's file is there, with as many bytes as the manifest says."""
+        if digest in self._on_disk:
+            return
         size, expected = self._size_on_disk(digest), self.mark.sizes.get(digest, -1)
         if size == expected:
+            self._demand_readable(digest, What.BLOB)
             return
-        kind = Kind.MISSING if size < 0 else Kind.SHORT
+        kind = Kind.MISSING if size < 0 else Kind.SHORT if size < expected else Kind.CORRUPT
         said = f"{size} of {expected} bytes" if size >= 0 else ""
         self._report(Broken(self._disk.blob_path(digest), What.BLOB, kind, digest, error=said, size=expected))
+
+    def _demand_readable(self, digest: str, what: What) -> None:
+        file = self._disk.blob(digest)
+        if file and not self._disk.serves(file.owner, file.group, file.mode):
+            path = self._disk.blob_path(digest)
+            self._report(Broken(path, what, Kind.UNREADABLE, digest, error=_NOT_SERVED, size=file.size))
 
     def _size_on_disk(self, digest: str) -> int:
         if digest not in self._on_disk:
