@@ -12,80 +12,20 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from _registry_oci_errors import LOCAL, DigestMismatch, NotFound, RegistryError, Unsupported
 from _registry_oci_manifest import MANIFEST_LIMIT, Descriptor, Manifest, ManifestError, read_manifest
 from _registry_oci_names import algorithm_of, is_digest, is_tag, matches
+from _registry_store_disk_files import PERMISSIONS, BlobFile, Link, Upload, names_in, read_link, read_upload
 from _registry_store_protocol import Written
+
+__all__ = ["BlobFile", "DiskStore", "Link", "Upload", "read_link"]
 
 BLOCK = 1024 * 1024
 # The parts of a repository; whatever else stands beside them is a repository below it.
 LAYERS, MANIFESTS, UPLOADS = "_layers", "_manifests", "_uploads"
-# The longest text of a link is a sha512 digest, 135 characters.
-_LINK_LIMIT = 256
 _HEX = re.compile(r"[0-9a-f]{64}(?:[0-9a-f]{64})?")
-_PERMISSIONS = 0o7777
-
-
-class Link(NamedTuple):
-    """A file whose text is a digest: a tag, a revision or a layer of one repository.
-
-    Args:
-        path: of the file.
-        name: the tag, or the digest, that the directories around it name.
-        digest: its text; empty = it is not there, empty, or no digest.
-        mtime: seconds since 1970; 0 = it is not there.
-        error: why it cannot be read; empty where it can.
-        owner: of the file; -1 = it could not be told.
-        group: of the file.
-        mode: its permissions.
-    """
-
-    path: str
-    name: str
-    digest: str
-    mtime: float
-    error: str = ""
-    owner: int = -1
-    group: int = -1
-    mode: int = 0
-
-
-class BlobFile(NamedTuple):
-    """The file of a blob, or of a manifest, which lies beside the blobs.
-
-    Args:
-        digest: that its directories name.
-        size: bytes.
-        mtime: nanoseconds since 1970; of a blob when its last byte came, not when it was committed.
-        inode: of the file.
-        owner: its user.
-        group: its group.
-        mode: its permissions.
-    """
-
-    digest: str
-    size: int
-    mtime: int
-    inode: int
-    owner: int
-    group: int
-    mode: int
-
-
-class Upload(NamedTuple):
-    """An upload under way, or one that was left.
-
-    Args:
-        path: of its directory.
-        mtime: when its last byte came, in seconds since 1970.
-        size: bytes that have come.
-    """
-
-    path: str
-    mtime: float
-    size: int
 
 
 class DiskStore:
@@ -140,10 +80,15 @@ class DiskStore:
                 self._server = 0, 0
         return self._server
 
+    @property
+    def server_is_root(self) -> bool:
+        """Whether it may read whatever there is."""
+        return self.server[0] == 0
+
     def serves(self, owner: int, group: int, mode: int) -> bool:
         """Whether the server may read a file of such an owner, group and permissions."""
         user, its_group = self.server
-        if not user or mode & 0o004:
+        if self.server_is_root or mode & 0o004:
             return True
         return bool((owner == user and mode & 0o400) or (group == its_group and mode & 0o040))
 
@@ -154,7 +99,7 @@ class DiskStore:
         waiting = [""]
         while waiting:
             name = waiting.pop()
-            below = _names_in(f"{self._names}/{name}")
+            below = names_in(f"{self._names}/{name}")
             if name and not {LAYERS, MANIFESTS, UPLOADS}.isdisjoint(below):
                 yield name
             inner = [entry for entry in below if not entry.startswith("_")]
@@ -162,7 +107,7 @@ class DiskStore:
 
     def parts(self, repository: str) -> list[str]:
         """Which of ``_layers``, ``_manifests`` and ``_uploads`` a repository has."""
-        return [part for part in _names_in(f"{self._names}/{repository}") if part.startswith("_")]
+        return [part for part in names_in(f"{self._names}/{repository}") if part.startswith("_")]
 
     def directory(self, repository: str) -> str:
         """Where a repository's parts are; those of others may lie beside them."""
@@ -170,12 +115,17 @@ class DiskStore:
 
     def tag_links(self, repository: str) -> list[Link]:
         """Every tag, as the server lists them: also those whose link is gone."""
-        names = _names_in(f"{self._names}/{repository}/{MANIFESTS}/tags")
+        names = names_in(f"{self._names}/{repository}/{MANIFESTS}/tags")
         return [self.tag_link(repository, name) for name in names if is_tag(name)]
 
     def tag_link(self, repository: str, tag: str) -> Link:
         """One tag's link."""
         return read_link(f"{self._names}/{repository}/{MANIFESTS}/tags/{tag}/current/link", tag)
+
+    def tag_history(self, repository: str, tag: str) -> list[Link]:
+        """Every digest that a tag ever had, what it was last first: the server keeps that by itself."""
+        below = f"{repository}/{MANIFESTS}/tags/{tag}/index"
+        return sorted(self._links(below), key=lambda link: -link.mtime)
 
     def revision_links(self, repository: str) -> list[Link]:
         """Every manifest that the repository serves by digest; a deleted one leaves its directory alone."""
@@ -196,7 +146,7 @@ class DiskStore:
     def uploads(self, repository: str) -> list[Upload]:
         """Uploads under way, and those that were left."""
         directory = f"{self._names}/{repository}/{UPLOADS}"
-        return [_upload(f"{directory}/{name}") for name in _names_in(directory)]
+        return [read_upload(f"{directory}/{name}") for name in names_in(directory)]
 
     # Blobs and manifests, which all repositories share
 
@@ -207,9 +157,9 @@ class DiskStore:
 
     def blobs(self) -> Iterator[BlobFile]:
         """Every file of a blob or manifest, whoever names it."""
-        for algorithm in _names_in(f"{self._top}/blobs"):
-            for half in _names_in(f"{self._top}/blobs/{algorithm}"):
-                for name in _names_in(f"{self._top}/blobs/{algorithm}/{half}"):
+        for algorithm in names_in(f"{self._top}/blobs"):
+            for half in names_in(f"{self._top}/blobs/{algorithm}"):
+                for name in names_in(f"{self._top}/blobs/{algorithm}/{half}"):
                     file = self.blob(f"{algorithm}:{name}") if name.startswith(half) else None
                     if file:
                         yield file
@@ -231,7 +181,7 @@ class DiskStore:
             found.st_ino,
             found.st_uid,
             found.st_gid,
-            found.st_mode & _PERMISSIONS,
+            found.st_mode & PERMISSIONS,
         )
 
     def manifest_by_digest(self, digest: str) -> Manifest:
@@ -322,8 +272,8 @@ class DiskStore:
     def _links(self, below: str) -> list[Link]:
         """The links in the directories of digests; a directory without one is what a deletion leaves."""
         found = []
-        for algorithm in _names_in(f"{self._names}/{below}"):
-            for name in _names_in(f"{self._names}/{below}/{algorithm}"):
+        for algorithm in names_in(f"{self._names}/{below}"):
+            for name in names_in(f"{self._names}/{below}/{algorithm}"):
                 if _HEX.fullmatch(name):
                     found.append(self._link(below, f"{algorithm}:{name}"))
         return [link for link in found if link.mtime or link.error]
@@ -344,52 +294,6 @@ class DiskStore:
             raise NotFound(f"{self}: {path} is not there", side=self.side) from None
         except OSError as failure:
             raise _failure(self, path, failure) from None
-
-
-def read_link(path: str, name: str) -> Link:
-    """Read a link.
-
-    Args:
-        path: of the file.
-        name: the tag or digest that it is of.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except (FileNotFoundError, NotADirectoryError):
-        return Link(path, name, "", 0.0)
-    except OSError as failure:
-        return Link(path, name, "", 0.0, failure.strerror or str(failure))
-    try:
-        text = os.read(descriptor, _LINK_LIMIT)
-        found = os.fstat(descriptor)
-    except OSError as failure:
-        return Link(path, name, "", 0.0, failure.strerror or str(failure))
-    finally:
-        os.close(descriptor)
-    digest = text.decode("ascii", "replace").strip()
-    known = digest if is_digest(digest) else ""
-    mode = found.st_mode & _PERMISSIONS
-    return Link(path, name, known, found.st_mtime, "", found.st_uid, found.st_gid, mode)
-
-
-def _names_in(directory: str) -> list[str]:
-    """What lies in a directory, sorted; nothing where it is none, or is gone meanwhile."""
-    try:
-        return sorted(os.listdir(directory))  # noqa: PTH208 - a path object for each entry costs time
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as failure:
-        raise RegistryError(f"local {directory}: {failure.strerror}", side=LOCAL) from None
-
-
-def _upload(directory: str) -> Upload:
-    for file in (f"{directory}/data", directory):
-        try:
-            found = Path(file).stat()
-        except OSError:
-            continue
-        return Upload(directory, found.st_mtime, found.st_size if file != directory else 0)
-    return Upload(directory, 0.0, 0)
 
 
 def _failure(store: DiskStore, path: str, failure: OSError) -> RegistryError:
