@@ -21,7 +21,17 @@ from _registry_config_defaults import (
 )
 from _registry_config_schema import IMAGE, PILLAR, ROOT, SELF_SIGNED, bad_repository
 from _registry_config_validators import SettingsError
-from _registry_config_values import Backup, Engine, Image, Listing, Prune, Service, Settings, Undercloud
+from _registry_config_values import (
+    Backup,
+    Engine,
+    Image,
+    Listing,
+    Prune,
+    Service,
+    Settings,
+    Undercloud,
+    Verify,
+)
 from _registry_http_endpoint import Endpoint, Transfer
 from _registry_http_environment import Environment, process_environment
 from _registry_oci_names import is_digest, is_repository
@@ -95,6 +105,7 @@ def read_settings(
         firewall=tree.get("firewall", "auto"),
         prune=_prune(tree.get("prune", {})),
         backup=Backup(**tree.get("backup", {})),
+        verify=Verify(**tree.get("verify", {})),
         force=tree.get("force", False),
         sync=tree.get("sync", True),
         local=local,

@@ -399,6 +399,7 @@ PILLAR: dict[str, Checker] = {
     ),
     "prune": check.mapping(_PRUNE),
     "backup": check.mapping({"keep": check.number(0, 50), "tags": _backup_tags}),
+    "verify": check.mapping({"every": check.span, "bandwidth": check.bandwidth, "repair": check.boolean}),
     "firewall": check.one_of("auto", "firewalld", "iptables", "nftables", "none"),
     "undercloud": check.either(check.mapping(_UNDERCLOUD), _RECOGNISE),
     "metrics": check.path,

@@ -168,6 +168,21 @@ class Backup:
 
 
 @dataclass(frozen=True)
+class Verify:
+    """How the registry's bytes are looked at.
+
+    Args:
+        every: seconds after which a file is hashed again; 0 = each time.
+        bandwidth: bytes a second that are read; 0 = no cap.
+        repair: whether the state and the schedule repair what is broken.
+    """
+
+    every: int = 30 * 24 * 3600
+    bandwidth: int = 0
+    repair: bool = False
+
+
+@dataclass(frozen=True)
 class Listing:
     """Images that another file than the pillar lists.
 
@@ -202,6 +217,7 @@ class Settings:
     firewall: str = "auto"
     prune: Prune = field(default_factory=Prune)
     backup: Backup = field(default_factory=Backup)
+    verify: Verify = field(default_factory=Verify)
     # Absolute path of a file for Prometheus; empty = none is written.
     metrics: str = ""
     # Path of the certificate of the registry's own authority on this host; empty = it has none.
