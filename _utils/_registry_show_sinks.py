@@ -111,7 +111,7 @@ class Bar:
 
     def __call__(self, state: State, landings: Sequence[TagResult]) -> None:
         """Draw the lines anew."""
-        if not state.tags:
+        if not (state.tags or state.blobs):
             return
         if self._task is None:
             self._task = self._whole.add_task("", total=state.size, done="")
@@ -216,6 +216,9 @@ def _phrases(state: State) -> Iterator[str]:
 
 
 def _tags_done(state: State) -> str:
+    if not state.tags:
+        # Of a run that is about blobs alone.
+        return f"{state.blobs} blobs"
     failed = f" ({state.failed} failed)" if state.failed else ""
     return f"{state.landed} of {state.tags} tags{failed}"
 

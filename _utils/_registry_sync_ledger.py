@@ -90,7 +90,7 @@ class Ledger:
     """
 
     def __init__(self, directory: str, registry: str, *, clock: Callable[[], float] = time.time) -> None:
-        self._path = Path(directory, f"ledger-{_file_name(registry)}.json") if directory else None
+        self._path = Path(directory, f"ledger-{file_name(registry)}.json") if directory else None
         self._registry = registry
         self._clock = clock
         self._entries: dict[str, dict[str, Entry]] = {}
@@ -315,5 +315,6 @@ def _last(entry: Entry) -> str:
     return entry.history[-1].digest if entry.history else ""
 
 
-def _file_name(registry: str) -> str:
+def file_name(registry: str) -> str:
+    """A registry's URL as part of a file's name."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", registry.partition("://")[2])
