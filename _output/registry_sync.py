@@ -1,7 +1,7 @@
 """Show what ``registry_sync`` returns as a table; anything else as ``nested`` shows it.
 
-``check``, ``plan``, ``sync``, ``list``, ``prune`` and ``history`` choose it by themselves. It runs where
-the command was typed: a minion has it after ``saltutil.sync_all``, a master after
+``check``, ``plan``, ``sync``, ``list``, ``prune``, ``history`` and ``verify`` choose it by themselves. It
+runs where the command was typed: a minion has it after ``saltutil.sync_all``, a master after
 ``salt-run saltutil.sync_output``. Where it is not, Salt shows nested output. ``--out=json`` gives the
 plain data.
 
@@ -16,6 +16,7 @@ import salt.utils.color
 
 import _registry_prune_table as prune_table
 import _registry_table as table
+import _registry_verify_table as verify_table
 
 # How salt-call names the one minion that it is.
 SALT_CALL = "local"
@@ -30,6 +31,10 @@ COLORS = {
     "waiting": "YELLOW",
     "doomed": "LIGHT_RED",
     "pruned": "LIGHT_GREEN",
+    "whole": "GREEN",
+    "repaired": "LIGHT_GREEN",
+    "broken": "LIGHT_RED",
+    "lost": "LIGHT_RED",
     "extra": "BLUE",
     "stale": "YELLOW",
     "missing": "YELLOW",
@@ -73,6 +78,8 @@ def _lines(value):
     show = {"width": _width(), "paint": _paint}
     if _is_report(value) and "plan" in value:
         return prune_table.prune_lines(value, **show)
+    if _is_report(value) and "loose" in value:
+        return verify_table.verify_lines(value, **show)
     if isinstance(value, dict) and {"image", "history", "held"} <= value.keys():
         return prune_table.history_lines(value, **show)
     if _is_report(value):

@@ -32,6 +32,8 @@ BYTES = "registry_sync_last_run_moved_bytes"
 BYTES_TOTAL = "registry_sync_moved_bytes_total"
 UNWANTED = "registry_sync_unwanted_tags"
 RECLAIMABLE = "registry_sync_reclaimable_bytes"
+BROKEN_IMAGES = "registry_sync_broken_images"
+VERIFIED = "registry_sync_verified_timestamp_seconds"
 UP = "registry_sync_up"
 TAGS = "registry_sync_tags"
 FAILURES = "registry_sync_failed_tags"
@@ -46,6 +48,8 @@ METRICS = {
     BYTES: ("gauge", "Bytes that the last check or sync copied from upstream."),
     BYTES_TOTAL: ("counter", "Bytes copied from upstream since this file was first written."),
     UNWANTED: ("gauge", "Tags and digests that nothing wants and the last prune left, by status."),
+    BROKEN_IMAGES: ("gauge", "Images that the last verification left broken, by status."),
+    VERIFIED: ("gauge", "When a verification of every byte last ended, in seconds since 1970."),
     RECLAIMABLE: ("gauge", "Bytes that a collection frees once what is doomed, or was pruned last, is gone."),
 }
 # What one function's run does not say of the other's.
@@ -53,6 +57,8 @@ OF_ONE_FUNCTION = (RUN, SUCCESS, DURATION, BYTES)
 
 # What only prune says.
 OF_PRUNE = (UNWANTED, RECLAIMABLE)
+# What only verify says.
+OF_VERIFY = (BROKEN_IMAGES, VERIFIED)
 
 Samples = dict[tuple[str, str], float]
 """Name and labels, as text without braces → value."""
@@ -106,6 +112,29 @@ def write_prune_metrics(path: str, report: Mapping[str, Any]) -> None:
     _replace(path, "".join(_text(samples)))
 
 
+def write_verify_metrics(
+    path: str, report: Mapping[str, Any], *, fast: bool, clock: Callable[[], float] = time.time
+) -> None:
+    """Write what a verification has found into the file, in one step; all else in it is kept.
+
+    Args:
+        path: the file; its directory exists.
+        report: of ``verify``.
+        fast: only pointers and sizes were looked at.
+        clock: seconds since 1970.
+
+    Raises:
+        OSError: the file cannot be written; the old one is as it was.
+    """
+    samples = dict(_parsed(_lines(path)))
+    summary = report["summary"]
+    for status in ("broken", "lost"):
+        samples[BROKEN_IMAGES, _labels(status=status)] = summary[status]
+    if not (fast or summary["unread"] or summary["left"]):
+        samples[VERIFIED, ""] = clock()
+    _replace(path, "".join(_text(samples)))
+
+
 def _lines(path: str) -> list[str]:
     """The lines of an older file; none where there is none."""
     try:
@@ -116,7 +145,7 @@ def _lines(path: str) -> list[str]:
 
 def _kept(path: str) -> Samples:
     """What an older file says of the last runs."""
-    kept = (*OF_ONE_FUNCTION, BYTES_TOTAL, *OF_PRUNE)
+    kept = (*OF_ONE_FUNCTION, BYTES_TOTAL, *OF_PRUNE, *OF_VERIFY)
     return {key: value for key, value in _parsed(_lines(path)) if key[0] in kept}
 
 

@@ -25,3 +25,11 @@ def prune_code(report: Report) -> int:
     if report["refused"] or summary["failed"] or not report["registry"]["up"]:
         return FAILED
     return OUT_OF_DATE if summary["doomed"] else UP_TO_DATE
+
+
+def verify_code(report: Report) -> int:
+    """What a script is told of a verification: 0 whole, 1 not all could be read, 2 something is broken."""
+    summary = report["summary"]
+    if summary["bad"]:
+        return OUT_OF_DATE
+    return FAILED if summary["unread"] or summary["left"] else UP_TO_DATE

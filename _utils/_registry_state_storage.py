@@ -1,0 +1,45 @@
+"""Where the files of the local registry are on this host, if they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from _registry_config_values import Settings
+from _registry_host_address import is_here
+from _registry_host_service import read_config, storage_directory, storage_location
+from _registry_sync_verify_run import Storage
+
+
+def storage_here(settings: Settings, functions: Mapping[str, Callable[..., Any]]) -> Storage:
+    """The storage directory, or why there is none to be read.
+
+    The configuration that the formula has written says it; of a registry of somebody else
+    ``docker_registry:registry:storage`` may.
+
+    Args:
+        settings: the registry.
+        functions: Salt's; of them ``registry_backup.saved_state`` and those of ``network`` are called.
+    """
+    local, service = settings.local, settings.service
+    where = _configured(functions) or storage_directory(service.config, service.storage)
+    if not where:
+        said = "where the registry keeps its images is not known; docker_registry:registry:storage says it"
+        return Storage(reason=said)
+    if not where.startswith("/"):
+        return Storage(reason=f"the registry keeps its images in {where}, not in files of this host")
+    # Who has a socket to push to is here; asking takes longer than a check that finds nothing to do.
+    if not local.push_socket and not is_here(local.host, functions):
+        return Storage(reason=f"{local.host} is not this host")
+    return Storage(where)
+
+
+def _configured(functions: Mapping[str, Callable[..., Any]]) -> str:
+    """What the configuration says that the formula has written; the first file that it saved was that one."""
+    for file in functions["registry_backup.saved_state"]().get("files") or ():
+        try:
+            return storage_location(read_config(Path(file).read_text(encoding="utf-8")))
+        except OSError:
+            return ""
+    return ""
