@@ -12,7 +12,6 @@ writes figures for Prometheus, with ``docker_registry:schedule`` and the state f
 """
 
 import logging
-import sys
 from pathlib import Path
 
 from salt.exceptions import CommandExecutionError
@@ -22,11 +21,10 @@ import _registry_host_pull as engine_pull
 
 # Modules, not their functions: whatever function stands here is one of registry_sync to Salt.
 import _registry_show_nagios as nagios
-import _registry_show_progress as progress
 import _registry_show_prometheus as metrics
-import _registry_show_sinks as listeners
-import _registry_state_listeners as audience
+import _registry_state_progress as telling
 import _registry_state_settings as checked
+import _registry_state_storage as files
 import _registry_sync_commands as commands
 import _registry_sync_ledger as ledger
 import _registry_tripleo_check as deployment
@@ -201,7 +199,7 @@ def sync(images_file=""):
             settings,
             directory=_directory(),
             ledger_directory=_ledger_directory(),
-            storage=checked.storage_of(settings, __pillar__),
+            storage=files.storage_here(settings, __salt__).path,
             progress=_progress(),
         )
     except RegistryError as failure:
@@ -387,13 +385,7 @@ def _measured(function, settings, report):
 
 
 def _progress():
-    """Where a run tells how far it has come: to whoever typed the command, and to the master."""
-    typed = audience.is_typed(__opts__)
-    sinks = [listeners.on_terminal(sys.stderr) if typed else listeners.in_log(log.info)]
-    if audience.has_master(__opts__):
-        # Taken out of __salt__ here, which is empty in the thread that sends.
-        sinks.append(listeners.Events(__salt__["event.send"], f"salt/registry_sync/{__opts__['id']}"))
-    return progress.Progress(sinks)
+    return telling.progress_of(__opts__, __salt__, log.info)
 
 
 def _coded(report):

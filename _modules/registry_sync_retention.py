@@ -15,7 +15,7 @@ from salt.exceptions import CommandExecutionError
 import _registry_show_progress as progress
 import _registry_show_prometheus as metrics
 import _registry_show_sinks as listeners
-import _registry_state_listeners as audience
+import _registry_state_progress as telling
 import _registry_state_settings as checked
 import _registry_sync_commands as commands
 import _registry_sync_history as past
@@ -222,7 +222,7 @@ def _in_use(settings):
 
 def _teller():
     """Tell of each deletion before it happens."""
-    send = __salt__["event.send"] if audience.has_master(__opts__) else None
+    send = __salt__["event.send"] if telling.has_master(__opts__) else None
     tag = f"salt/registry_sync/{__opts__['id']}/pruned"
 
     def tell(item):
@@ -235,7 +235,7 @@ def _teller():
 
 def _progress():
     """Where a prune tells how far it has come; the master has an event for each deletion."""
-    if audience.is_typed(__opts__):
+    if telling.is_typed(__opts__):
         return progress.Progress([listeners.lines_on(sys.stderr)])
     return progress.Progress([listeners.in_log(log.info)])
 

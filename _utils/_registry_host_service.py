@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,23 +36,6 @@ def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any
 def push_socket(port: int) -> str:
     """Where this host alone pushes to its registry, which clients reach on a port: a Unix socket's path."""
     return f"{PUSH_DIRECTORY}/{port}.sock"
-
-
-def storage_behind(socket: str, texts: Iterable[str]) -> str:
-    """The directory of the images that are pushed through a socket.
-
-    Args:
-        socket: its path; empty = there is none.
-        texts: configuration files that may be that of the server behind it.
-
-    Returns:
-        A path; empty where it is not known, or no directory of this host.
-    """
-    for config in map(read_config, texts if socket else ()):
-        if is_push_config(config) and config["http"]["addr"] == socket:
-            location = storage_location(config)
-            return location if location.startswith("/") else ""
-    return ""
 
 
 def is_push_config(config: Mapping[str, Any]) -> bool:

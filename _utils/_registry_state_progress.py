@@ -24,8 +24,7 @@ def progress_of(
         write: takes a line for the log.
         part: of the events' tag, behind the minion's id.
     """
-    typed = opts.get("__cli") == "salt-call" and sys.stderr.isatty()
-    sinks = [listeners.on_terminal(sys.stderr) if typed else listeners.in_log(write)]
+    sinks = [listeners.on_terminal(sys.stderr) if is_typed(opts) else listeners.in_log(write)]
     if has_master(opts):
         # Taken out of __salt__ here, which is empty in the thread that sends.
         tag = f"salt/registry_sync/{opts['id']}" + (f"/{part}" if part else "")
@@ -33,8 +32,17 @@ def progress_of(
     return Progress(sinks)
 
 
+def is_typed(opts: Mapping[str, Any]) -> bool:
+    """Whether somebody has typed the command on this host and looks at a terminal.
+
+    Args:
+        opts: ``__opts__``.
+    """
+    return opts.get("__cli") == "salt-call" and sys.stderr.isatty()
+
+
 def has_master(opts: Mapping[str, Any]) -> bool:
-    """Whether there is an event bus.
+    """Whether there is a master whose event bus can be told.
 
     Args:
         opts: ``__opts__``.

@@ -14,13 +14,8 @@ import _registry_tripleo_files as undercloud_files
 from _registry_config_validators import SettingsError
 from _registry_config_values import Settings
 from _registry_host_address import is_here
-from _registry_host_service import push_socket, storage_behind
+from _registry_host_service import push_socket
 
-# Where each family of systems has its registry's configuration; that of pushes lies beside it.
-_PUSH_CONFIGS = tuple(
-    f"/etc/{directory}/push.yml"
-    for directory in ("docker/registry", "docker-distribution/registry", "registry")
-)
 _UNKNOWN = "so what this minion is to mirror is not known"
 
 
@@ -54,20 +49,6 @@ def settings_of(
     if not Path(socket).is_socket() or not is_here(settings.local.host, functions):
         return settings
     return replace(settings, local=replace(settings.local, push_socket=socket))
-
-
-def storage_of(settings: Settings, pillar: Mapping[str, Any]) -> str:
-    """The directory of this host in which its registry keeps its images; empty where that is not known.
-
-    Args:
-        settings: of this minion.
-        pillar: all of it: ``__pillar__``.
-    """
-    own = ((pillar.get("docker_registry") or {}).get("lookup") or {}).get("config", "")
-    files = (f"{Path(own).parent}/push.yml", *_PUSH_CONFIGS) if own else _PUSH_CONFIGS
-    return storage_behind(
-        settings.local.push_socket, [read_text(file) for file in files if Path(file).is_file()]
-    )
 
 
 def _missing(pillar: Mapping[str, Any], functions: minion.Functions) -> str:

@@ -9,7 +9,7 @@ import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from _registry_http_client import Client, delete_scope, pull_scope, push_scope
 from _registry_http_endpoint import Endpoint, push_endpoint
@@ -35,8 +35,22 @@ ACCEPT = {"Accept": ", ".join(ACCEPTED)}
 PAGE = 1000
 PAGES = 10_000
 LIST_LIMIT = 16 * 1024 * 1024
+# Said where a file was replaced; what a server has in its cache outlives that.
+REMEMBERS = "has a right file now and goes on by what it remembers, until it is restarted,"
 # Ten times what the largest public repositories have.
 NAMES_LIMIT = 1_000_000
+
+
+class Files(Protocol):
+    """The files of a registry on this host."""
+
+    def holds(self, digest: str) -> bool:
+        """Whether the file of a blob or manifest has bytes."""
+        ...
+
+    def make_room(self, blob: Descriptor) -> bool:
+        """Set a file aside that has not the bytes of its blob; whether there was one."""
+        ...
 
 
 class RemoteStore:
@@ -60,6 +74,8 @@ class RemoteStore:
         self._split_from = 0
         # Blobs that the registry names and has no bytes of.
         self._hollow: set[str] = set()
+        # Where they are this host's: a registry never replaces a file, and trusts its cache.
+        self.files: Files | None = None
 
     def __str__(self) -> str:
         return str(self.endpoint)
@@ -236,10 +252,14 @@ class RemoteStore:
         Raises:
             RegistryError: it is not there now; see the protocol.
         """
+        if self.files and self.files.make_room(blob):
+            mount_from = ""
         written = self._writer.write(repository, blob, chunks, mount_from)
         if blob.digest in self._hollow and not self.has(repository, blob.digest):
             # docker-distribution never replaces a file that is there.
             said = f"names blob {blob.digest} of {repository}, has not its bytes, and does not take them"
+            if self.files and self.files.holds(blob.digest):
+                said = f"{REMEMBERS} of blob {blob.digest} of {repository}"
             raise self._client.error(DigestMismatch, said)
         return written
 
@@ -268,6 +288,10 @@ class RemoteStore:
             other = stored if is_digest(stored) else "something else"
             said = f"stored {what} as {other} instead of {manifest.digest}"
             raise self._push_client.error(DigestMismatch, said)
+        if self.files and not self.files.holds(stored):
+            # It believes to have it, and has written a link alone; as a blob it takes it.
+            blob = Descriptor(manifest.digest, manifest.size)
+            self._writer.write(repository, blob, [manifest.body])
 
     def delete(self, repository: str, reference: str) -> None:
         """Forget a tag, or a manifest by its digest (end-9).

@@ -24,6 +24,7 @@ from _registry_sync_plan import make_plan
 from _registry_sync_prune_apply import Telling, forget
 from _registry_sync_prune_graph import remember
 from _registry_sync_prune_look import PrunePlan, look
+from _registry_sync_quarantine import own_files
 from _registry_sync_record import backup_with, note_begin, note_end
 from _registry_sync_report import report_on, report_on_prune, report_registry
 from _registry_sync_space import demand_space
@@ -102,6 +103,8 @@ def sync(
     began = time.monotonic()
     run = Run(settings.transfer)
     stores = open_stores(settings, run)
+    if isinstance(stores.target, RemoteStore):
+        stores.target.files = own_files(storage)
     with only_one(directory, settings.local), stopping_on_signals(run):
         memory = Memory(directory)
         unfinished = Unfinished(directory, settings.local.url)
@@ -111,7 +114,8 @@ def sync(
         hold_back(comparison.tags, ledger)
         memory.save()
         planned = make_plan(comparison, stores, unfinished.repositories)
-        demand_space(planned.bytes_to_copy, storage)
+        # Of a registry that somebody else has set up it is a guess.
+        demand_space(planned.bytes_to_copy, storage if settings.local.push_socket else "")
         unfinished.begin(tag.target for tag, _ in planned.roots)
         note_begin(ledger, comparison.tags, planned)
         keep = backup_with(settings.backup.tags, stores.target, ledger)

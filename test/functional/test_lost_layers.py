@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import _registry_sync_commands as commands
+from support.damage import Damage
 from support.hostile import fresh_name, is_whole, standing
 from support.images import Layer, docker_image
 from support.pillar import settings_of
@@ -35,11 +36,11 @@ class Lossy:
         self.image = docker_image([self.layer, Layer(self.new + "-new")])
         push(upstream.url, self.new, self.tag, self.image)
 
-    def sync(self, images):
+    def sync(self, images, storage=""):
         settings = settings_of(self.upstream, self.local, images, transfer={"retries": 2})
-        return commands.sync(settings, directory=self.directory)["images"]
+        return commands.sync(settings, directory=self.directory, storage=storage)["images"]
 
-    def sync_both(self):
+    def sync_both(self, storage=""):
         new = {"name": self.new, "tags": [self.tag]}
         images = (
             [{"name": self.old, "tags": ["1", "2"]}]
@@ -49,7 +50,7 @@ class Lossy:
                 new,
             ]
         )
-        return self.sync(images)[f"{self.new}:{self.tag}"]
+        return self.sync(images, storage)[f"{self.new}:{self.tag}"]
 
 
 @pytest.fixture(params=["same", "another"])
@@ -80,3 +81,54 @@ def test_a_layer_that_is_emptied_never_makes_a_tag_that_cannot_be_pulled(lossy):
         assert (entry["status"], entry["cause"]) == ("failed", "digest")
         assert entry["error"].startswith("local")
         assert standing(lossy.local, lossy.new, lossy.tag) is None
+
+
+def test_on_the_registrys_own_host_an_empty_file_makes_room(lossy, tmp_path):
+    data_of(lossy.local, lossy.layer).write_bytes(b"")
+    entry = lossy.sync_both(str(lossy.local.data))
+    assert (entry["status"], entry["error"]) == ("copied", "")
+    assert is_whole(lossy.local, lossy.new, lossy.image)
+    pull_whole(lossy.local.url, lossy.new, lossy.tag, tmp_path / "pulled")
+
+
+@pytest.mark.parametrize("where", ["same", "another"])
+def test_a_server_without_a_cache_gives_the_right_bytes_at_once(
+    module_upstream, start_registry, tmp_path, where
+):
+    """As the one is that the formula has the network read."""
+    local = start_registry(config={"storage": {"cache": {"blobdescriptor": ""}}})
+    lossy = Lossy(module_upstream, local, tmp_path, where)
+    data_of(local, lossy.layer).write_bytes(b"")
+    assert lossy.sync_both(str(local.data))["status"] == "copied"
+    assert is_whole(local, lossy.new, lossy.image)
+
+
+def test_a_server_that_has_the_empty_file_in_its_cache_is_said_to_need_a_restart(lossy):
+    data_of(lossy.local, lossy.layer).write_bytes(b"")
+    lossy.local.restart()
+    entry = lossy.sync_both(str(lossy.local.data))
+    assert (entry["status"], entry["cause"]) == ("failed", "digest")
+    assert "until it is restarted" in entry["error"]
+    lossy.local.restart()
+    assert lossy.sync_both(str(lossy.local.data))["status"] == "copied"
+    assert is_whole(lossy.local, lossy.new, lossy.image)
+
+
+def test_on_the_registrys_own_host_a_file_that_is_cut_is_not_mounted(module_upstream, module_local, tmp_path):
+    lossy = Lossy(module_upstream, module_local, tmp_path, "another")
+    file = data_of(lossy.local, lossy.layer)
+    file.write_bytes(file.read_bytes()[:100])
+    assert lossy.sync_both(str(lossy.local.data))["status"] == "copied"
+    assert is_whole(lossy.local, lossy.new, lossy.image)
+
+
+def test_a_manifest_that_the_registry_believes_to_have_is_written(lossy, tmp_path):
+    """Its cache knows what its disk has lost: a PUT makes a link to nothing then, and says 201."""
+    damage = Damage(lossy.local.data)
+    file = damage.data(standing(lossy.local, lossy.old, "1"))
+    file.unlink()
+    damage.link(lossy.old, "tags", "1").parents[1].rename(tmp_path / "tag")
+    entry = lossy.sync([{"name": lossy.old, "tags": ["1"]}], str(lossy.local.data))[f"{lossy.old}:1"]
+    assert entry["status"] == "copied"
+    assert file.stat().st_size > 0
+    pull_whole(lossy.local.url, lossy.old, "1", tmp_path / "pulled")

@@ -17,10 +17,8 @@ from _registry_host_service import (
     listen_addresses,
     merge,
     push_config,
-    push_socket,
     secret_in,
     service_config,
-    storage_behind,
     storage_directory,
     storage_driver,
     storage_location,
@@ -276,9 +274,6 @@ def test_what_this_formula_wrote_is_known_by_its_mark_and_nothing_else_is():
     assert not is_ours(f"[Service]\nExecStart=/bin/true\n{UNIT_MARK}")
     site = Site(config={}, storage="/srv", port=5000, secret="s")
     assert is_push_config(push_config(site))
-    texts = ["no: config", "{", yaml.safe_dump(push_config(site))]
-    assert storage_behind(push_socket(site.port), texts) == site.storage
-    assert storage_behind("", texts) == storage_behind(push_socket(site.port + 1), texts) == ""
     for other in (service_config(site), {}, {"http": None}, {"http": {"addr": "/run/site.sock"}}):
         assert not is_push_config(other)
 
