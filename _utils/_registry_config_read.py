@@ -23,6 +23,7 @@ from _registry_config_schema import IMAGE, PILLAR, ROOT, SELF_SIGNED, bad_reposi
 from _registry_config_validators import SettingsError
 from _registry_config_values import (
     Backup,
+    Collect,
     Engine,
     Image,
     Listing,
@@ -106,6 +107,7 @@ def read_settings(
         prune=_prune(tree.get("prune", {})),
         backup=Backup(**tree.get("backup", {})),
         verify=Verify(**tree.get("verify", {})),
+        collect=Collect(**tree.get("collect", {})),
         force=tree.get("force", False),
         sync=tree.get("sync", True),
         local=local,

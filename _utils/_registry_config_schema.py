@@ -143,8 +143,25 @@ def _platform(value: Any, key: str) -> str:
 _TIMES = ("minutes", "hours", "days", "cron", "when")
 
 
-def _schedule(value: Any, key: str) -> dict[str, Any]:
-    """When a minion checks or syncs by itself; Salt checks the rest of its schedule."""
+def _schedule(value: Any, key: str) -> Any:
+    """One time at which a minion does something by itself, or a list of them, each of another function."""
+    if not isinstance(value, (list, tuple)):
+        return _scheduled(value, key)
+    entries = [_scheduled(entry, f"{key}:{position}") for position, entry in enumerate(value)]
+    functions = [entry.get("function", "sync") for entry in entries]
+    for position, function in enumerate(functions):
+        if not entries[position]:
+            raise SettingsError(f"{key}:{position}: is empty")
+        if function in functions[:position]:
+            raise SettingsError(
+                f"{key}:{position}: {function} is scheduled already; several times of one function are "
+                "a list under its when"
+            )
+    return entries
+
+
+def _scheduled(value: Any, key: str) -> dict[str, Any]:
+    """When a minion does something by itself; Salt checks the rest of its schedule."""
     tree: dict[str, Any] = check.mapping(_SCHEDULE)(value, key)
     times = [name for name in _TIMES if name in tree]
     if tree and len(times) != 1:
@@ -274,7 +291,7 @@ IMAGE: dict[str, Checker] = {
 }
 _SECONDS_OF_A_DAY = check.number(0, 86_400)
 _SCHEDULE: dict[str, Checker] = {
-    "function": check.one_of("check", "sync", "prune", "verify"),
+    "function": check.one_of("check", "sync", "prune", "verify", "collect"),
     "minutes": check.number(1, 100_000),
     "hours": check.number(1, 10_000),
     "days": check.number(1, 1000),
@@ -398,6 +415,7 @@ PILLAR: dict[str, Checker] = {
         }
     ),
     "prune": check.mapping(_PRUNE),
+    "collect": check.mapping({"grace": check.span}),
     "backup": check.mapping({"keep": check.number(0, 50), "tags": _backup_tags}),
     "verify": check.mapping({"every": check.span, "bandwidth": check.bandwidth, "repair": check.boolean}),
     "firewall": check.one_of("auto", "firewalld", "iptables", "nftables", "none"),

@@ -155,6 +155,17 @@ class Prune:
 
 
 @dataclass(frozen=True)
+class Collect:
+    """How space is freed.
+
+    Args:
+        grace: seconds that a blob stays which nothing names yet: a push may be about to.
+    """
+
+    grace: int = 86_400
+
+
+@dataclass(frozen=True)
 class Backup:
     """What stays of a tag that a sync overwrites.
 
@@ -218,6 +229,7 @@ class Settings:
     prune: Prune = field(default_factory=Prune)
     backup: Backup = field(default_factory=Backup)
     verify: Verify = field(default_factory=Verify)
+    collect: Collect = field(default_factory=Collect)
     # Absolute path of a file for Prometheus; empty = none is written.
     metrics: str = ""
     # Path of the certificate of the registry's own authority on this host; empty = it has none.

@@ -1,6 +1,7 @@
 # Undoes what the other states did, and nothing else. The images stay unless docker_registry:registry:purge is true;
 # docker and podman stay installed, as other containers may run in them by now.
 {%- from 'docker_registry/map.jinja' import names with context %}
+{%- from 'docker_registry/jobs.jinja' import jobs with context %}
 {%- set push = names.service ~ '-push' %}
 {%- set push_config = names.config.rpartition('/')[0] ~ '/push.yml' %}
 
@@ -132,4 +133,4 @@ Registry CA is absent:
 
 Mirror schedule is removed:
   schedule.absent:
-    - name: docker_registry
+    - names: {{ (jobs or ['docker_registry']) | json }}

@@ -1,28 +1,40 @@
-# The minion checks or mirrors by itself, as the pillar's docker_registry:schedule says; without that key the job is removed.
-# The job is one of Salt's own: `salt MINION schedule.list`.
+# The minion syncs, checks, verifies, prunes or collects by itself, as the pillar's docker_registry:schedule says: one mapping,
+# or a list with one for each function. A job that is in the pillar no more is removed.
+# The jobs are Salt's own: `salt MINION schedule.list`.
 {%- set schedule = salt['pillar.get']('docker_registry:schedule', {}) %}
+{%- set wanted = {} %}
+{%- if schedule is mapping and schedule %}
+  {%- do wanted.update({'docker_registry': schedule}) %}
+{%- elif schedule is not string and schedule is iterable %}
+  {%- for entry in schedule if entry is mapping %}
+    {%- do wanted.update({'docker_registry_' ~ entry.get('function', 'sync'): entry}) %}
+  {%- endfor %}
+{%- endif %}
+{%- from 'docker_registry/jobs.jinja' import jobs with context %}
+{%- set unwanted = jobs | reject('in', wanted) | list %}
 
 include:
   - .modules
-{%- if schedule %}
+{%- for name, entry in wanted.items() %}
 
-Mirror schedule is present:
+{{ 'Mirror schedule is present' if name == 'docker_registry' else 'Schedule of ' ~ entry.get('function', 'sync') ~ ' is present' }}:
   schedule.present:
-    - name: docker_registry
-    - function: registry_sync.{{ schedule.get('function', 'sync') }}
-    {%- if schedule.get('function') == 'prune' %}
+    - name: {{ name }}
+    - function: registry_sync.{{ entry.get('function', 'sync') }}
+    {%- if entry.get('function') == 'prune' %}
     - job_kwargs: {automatic: true}
     {%- endif %}
     # A run that takes longer than the time between two is not joined by another.
     - maxrunning: 1
-    {%- for key in ('minutes', 'hours', 'days', 'cron', 'when', 'range', 'splay') if key in schedule %}
-    - {{ key }}: {{ schedule[key] | json }}
+    {%- for key in ('minutes', 'hours', 'days', 'cron', 'when', 'range', 'splay') if key in entry %}
+    - {{ key }}: {{ entry[key] | json }}
     {%- endfor %}
     - require:
       - test: Modules of the formula are loaded
-{%- else %}
+{%- endfor %}
+{%- if unwanted or not wanted %}
 
 Mirror schedule is absent:
   schedule.absent:
-    - name: docker_registry
+    - names: {{ (unwanted or ['docker_registry']) | json }}
 {%- endif %}
