@@ -16,6 +16,8 @@ from _registry_config_values import Service
 _WEB_ADDRESSES = "^https?://"
 LOOPBACKS = ("127.0.0.1", "::1")
 PUSH_DIRECTORY = "/run/docker_registry"
+# For so long a push that is under way goes on when the service is stopped: podman kills it after ten.
+_DRAIN = "5s"
 _READ_ONLY = {"readonly": {"enabled": True}, "uploadpurging": {"enabled": False}}
 # Keys of `storage` that are no driver: https://distribution.github.io/distribution/about/configuration/#storage
 _STORAGE_OPTIONS = ("cache", "delete", "maintenance", "redirect", "tag")
@@ -103,7 +105,8 @@ def push_config(site: Site) -> dict[str, Any]:
     """
     config = merge(_defaults(site), site.config)
     http = {name: config["http"][name] for name in ("secret", "headers")}
-    config["http"] = {**http, "net": "unix", "addr": push_socket(site.port), "relativeurls": True}
+    unix = {"net": "unix", "addr": push_socket(site.port), "relativeurls": True}
+    config["http"] = {**http, **unix, "draintimeout": _DRAIN}
     config["storage"] = merge(config["storage"], {"maintenance": {"readonly": {"enabled": False}}})
     return {name: value for name, value in config.items() if name != "auth"}
 
