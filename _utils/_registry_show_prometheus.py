@@ -34,6 +34,8 @@ UNWANTED = "registry_sync_unwanted_tags"
 RECLAIMABLE = "registry_sync_reclaimable_bytes"
 BROKEN_IMAGES = "registry_sync_broken_images"
 VERIFIED = "registry_sync_verified_timestamp_seconds"
+FREED = "registry_sync_freed_bytes_total"
+READ_ONLY = "registry_sync_read_only_seconds"
 UP = "registry_sync_up"
 TAGS = "registry_sync_tags"
 FAILURES = "registry_sync_failed_tags"
@@ -51,6 +53,8 @@ METRICS = {
     BROKEN_IMAGES: ("gauge", "Images that the last verification left broken, by status."),
     VERIFIED: ("gauge", "When a verification of every byte last ended, in seconds since 1970."),
     RECLAIMABLE: ("gauge", "Bytes that a collection frees once what is doomed, or was pruned last, is gone."),
+    FREED: ("counter", "Bytes that collections have freed since this file was first written."),
+    READ_ONLY: ("gauge", "How long the last collection kept this host from pushing."),
 }
 # What one function's run does not say of the other's.
 OF_ONE_FUNCTION = (RUN, SUCCESS, DURATION, BYTES)
@@ -59,6 +63,8 @@ OF_ONE_FUNCTION = (RUN, SUCCESS, DURATION, BYTES)
 OF_PRUNE = (UNWANTED, RECLAIMABLE)
 # What only verify says.
 OF_VERIFY = (BROKEN_IMAGES, VERIFIED)
+# What only collect says.
+OF_COLLECT = (FREED, READ_ONLY)
 
 Samples = dict[tuple[str, str], float]
 """Name and labels, as text without braces → value."""
@@ -135,6 +141,22 @@ def write_verify_metrics(
     _replace(path, "".join(_text(samples)))
 
 
+def write_collect_metrics(path: str, report: Mapping[str, Any]) -> None:
+    """Write what a collection has freed into the file, in one step; all else in it is kept.
+
+    Args:
+        path: the file; its directory exists.
+        report: of ``collect``.
+
+    Raises:
+        OSError: the file cannot be written; the old one is as it was.
+    """
+    samples = dict(_parsed(_lines(path)))
+    samples[FREED, ""] = samples.get((FREED, ""), 0) + report["bytes"]
+    samples[READ_ONLY, ""] = report["read_only_seconds"]
+    _replace(path, "".join(_text(samples)))
+
+
 def _lines(path: str) -> list[str]:
     """The lines of an older file; none where there is none."""
     try:
@@ -145,7 +167,7 @@ def _lines(path: str) -> list[str]:
 
 def _kept(path: str) -> Samples:
     """What an older file says of the last runs."""
-    kept = (*OF_ONE_FUNCTION, BYTES_TOTAL, *OF_PRUNE, *OF_VERIFY)
+    kept = (*OF_ONE_FUNCTION, BYTES_TOTAL, *OF_PRUNE, *OF_VERIFY, *OF_COLLECT)
     return {key: value for key, value in _parsed(_lines(path)) if key[0] in kept}
 
 
