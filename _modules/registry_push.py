@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from salt.exceptions import CommandExecutionError
+
 import _registry_host_service as host
 import _registry_host_units as units
+import _registry_state_pushes as push_service
+import _registry_sync_collect_window as window
 
 
 def text(kind, name, config, storage_default, program, user, group):
@@ -54,6 +60,34 @@ def socket():
         salt '*' registry_push.socket
     """
     return host.push_socket(__salt__["registry_host.port"]())
+
+
+def recover():
+    """
+    Start it again where ``registry_sync.collect`` had stopped it and was killed, and its guard with it.
+
+    Returns:
+        bool: true if that was so.
+
+    Raises:
+        CommandExecutionError: space is still being freed, the service does not start, or the pillar has a
+            mistake.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_push.recover
+    """
+    port = __salt__["registry_host.port"]()
+    lock = push_service.lock_file(__opts__, port)
+    service = push_service.find(port) if Path(lock).exists() else None
+    if service is None:
+        return False
+    try:
+        return window.recover(lock, push_service.pushes_of(service.name, __salt__))
+    except window.CollectError as failure:
+        raise CommandExecutionError(str(failure)) from None
 
 
 def is_our_config(file):

@@ -191,6 +191,7 @@ def sync(images_file=""):
         salt-call registry_sync.sync images_file=/home/stack/upstream-container-images.yaml
         salt-run state.event 'salt/registry_sync/*' pretty=True
     """
+    __salt__["registry_push.recover"]()
     settings = _settings(images_file)
     if not settings.sync:
         return _coded(_check(images_file))

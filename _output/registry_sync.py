@@ -1,7 +1,7 @@
 """Show what ``registry_sync`` returns as a table; anything else as ``nested`` shows it.
 
-``check``, ``plan``, ``sync``, ``list``, ``prune``, ``history`` and ``verify`` choose it by themselves. It
-runs where the command was typed: a minion has it after ``saltutil.sync_all``, a master after
+``check``, ``plan``, ``sync``, ``list``, ``prune``, ``history``, ``verify``, ``collect`` and ``signatures``
+choose it by themselves. It runs where the command was typed: a minion has it after ``saltutil.sync_all``, a master after
 ``salt-run saltutil.sync_output``. Where it is not, Salt shows nested output. ``--out=json`` gives the
 plain data.
 
@@ -14,6 +14,7 @@ import sys
 
 import salt.utils.color
 
+import _registry_collect_table as collect_table
 import _registry_prune_table as prune_table
 import _registry_table as table
 import _registry_verify_table as verify_table
@@ -82,6 +83,8 @@ def _lines(value):
         return verify_table.verify_lines(value, **show)
     if isinstance(value, dict) and {"image", "history", "held"} <= value.keys():
         return prune_table.history_lines(value, **show)
+    if isinstance(value, dict) and {"registry", "leased", "read_only_seconds"} <= value.keys():
+        return collect_table.collect_lines(value, **show)
     if _is_report(value):
         return table.report_lines(value, **show)
     if _is_listing(value):

@@ -15,8 +15,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from _registry_oci_errors import RegistryError
+from _registry_http_endpoint import Endpoint, Transfer
+from _registry_http_retry import Pace, Run
+from _registry_oci_errors import NotFound, RegistryError
 from _registry_store_disk import DiskStore
+from _registry_store_remote import RemoteStore
 from _registry_sync_collect import Collected, Sweep, View, damage, doubts, read_output, some
 from _registry_sync_collect_disk import Lease, empty_repositories, look, remove_repository, sweep_aside
 from _registry_sync_collect_window import (
@@ -260,3 +263,26 @@ def _remove_empty(disk: DiskStore, site: Site, view: View, found: Collected) -> 
 
 def _joined(*sentences: str) -> str:
     return "; ".join(filter(None, sentences))
+
+
+def takes_writes(local: Endpoint, storage: str) -> bool:
+    """Whether clients of the network may change the registry, whatever its configuration says by now.
+
+    It is asked to delete what cannot be there.
+
+    Args:
+        local: where clients reach it.
+        storage: its storage directory.
+    """
+    repository = next(DiskStore(storage).repositories(), "")
+    if not repository:
+        return False
+    store = RemoteStore(local, Pace(Run(Transfer(retries=0))))
+    try:
+        store.delete(repository, f"sha256:{'0' * 64}")
+    except NotFound:
+        return True
+    except RegistryError:
+        # Read-only, as it should be; or it does not answer us, and so changes nothing.
+        return False
+    return True
