@@ -4,9 +4,9 @@ It runs docker-distribution's own ``garbage-collect`` on the host of the registr
 agrees with our own reading of the disk.
 """
 
+import dataclasses
 import logging
 import time
-from dataclasses import asdict, replace
 from pathlib import Path
 
 from salt.exceptions import CommandExecutionError
@@ -157,13 +157,13 @@ def _against_storage(settings, storage):
     mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
     if kind := rules.shared_file_system(mounts, str(Path(storage).resolve())):
         return f"{storage} is on {kind}, to which other hosts may write meanwhile"
-    if space.takes_writes(replace(settings.local, push_socket=""), storage):
+    if space.takes_writes(dataclasses.replace(settings.local, push_socket=""), storage):
         return f"{settings.local.name} takes writes from the network; restart it: apply docker_registry"
     return ""
 
 
 def _report(settings, found, began):
-    told = asdict(found)
+    told = dataclasses.asdict(found)
     return {
         "registry": commands.registry(settings),
         "seconds": round(time.monotonic() - began, 3),
