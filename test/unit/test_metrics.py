@@ -192,3 +192,14 @@ def test_promtool_has_nothing_to_say(write: Any) -> None:
         ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False
     )
     assert (answer.returncode, answer.stdout + answer.stderr) == (0, "")
+
+
+def test_a_collection_adds_up_and_a_sync_keeps_it(write: Any, tmp_path: Path) -> None:
+    path = tmp_path / "docker_registry.prom"
+    write("sync", report())
+    for size in (100, 20):
+        metrics.write_collect_metrics(str(path), {"bytes": size, "read_only_seconds": 1.5})
+    text = write("sync", report())
+    assert "registry_sync_freed_bytes_total 120\n" in text
+    assert "registry_sync_read_only_seconds 1.500\n" in text
+    assert "registry_sync_moved_bytes_total 0\n" in text
