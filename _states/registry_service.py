@@ -41,6 +41,8 @@ def running(name, instance="service"):
     """
     if not __salt__["registry_host.should_manage"](instance):
         return _ret(name, True, _LEFT_ALONE)
+    if instance == "push" and (busy := _waits()):
+        return _refused(name, busy)
     if not __opts__["test"]:
         # A unit made from a quadlet is there, and to be started at boot, once systemd has read it.
         __salt__["registry_service.reload_units"]()
@@ -161,6 +163,17 @@ def stopped(name):
     if not _stop(name):
         return _ret(name, False, f"{name} is still running {_SECONDS_TO_STOP} s after it was stopped")
     return _ret(name, True, f"{name} was stopped", changes)
+
+
+def _waits():
+    """Why pushes must wait: space is being freed; what a killed collection has left is mended."""
+    if __opts__["test"]:
+        return ""
+    try:
+        __salt__["registry_push.recover"]()
+    except CommandExecutionError as failure:
+        return str(failure)
+    return ""
 
 
 def _watches_unseen():
