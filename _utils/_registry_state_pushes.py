@@ -98,7 +98,7 @@ def _guard(name: str, lock: str, functions: Functions) -> Callable[[], None]:
     if not Path(_SYSTEMD).is_dir():
         return _guard_process(["flock", lock, f"/etc/init.d/{name}", "start"])
     unit = f"{name}-guard-{os.getpid()}-{time.time_ns()}.service"
-    run = ["systemd-run", "--quiet", f"--unit={unit}", "flock", lock, "systemctl", "start", name]
+    run = ["systemd-run", f"--unit={unit}", "flock", lock, "systemctl", "start", name]
     if functions["cmd.retcode"](run, python_shell=False, ignore_retcode=True):
         raise CollectError(f"{name} was not stopped: systemd-run would not watch over it")
 

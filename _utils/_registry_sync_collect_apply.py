@@ -83,7 +83,13 @@ class Collector:
                 )
             except (OSError, KeyError, LookupError) as failure:
                 raise CollectError(f"{self.command[0]} cannot be run: {failure}") from None
-            sweep, code = _read(process)
+            try:
+                sweep, code = _read(process)
+            except BaseException:
+                # Nobody may push before it has ended.
+                process.terminate()
+                process.wait()
+                raise
             if code:
                 said.seek(0)
                 last = said.read()[-4000:].strip().splitlines() or [""]
@@ -221,13 +227,27 @@ def _in_a_window(disk: DiskStore, site: Site, held: Held) -> Collected:
 def _compared_and_freed(disk: DiskStore, site: Site, held: Held, lease: Lease) -> Collected:
     try:
         view = _sound_view(disk, site)
-        lease.write(view.kept)
+        unprotected = _lease(lease, view)
         planned = site.collector.run(dry=True, lock=held.descriptor)
         if reason := doubts(view, planned, lease.digests):
-            raise CollectError(reason)
+            raise CollectError(_joined(reason, unprotected))
     except RegistryError as failure:
         return Collected(refused=str(failure))
     return _freed(disk, site, held, view, planned)
+
+
+def _lease(lease: Lease, view: View) -> str:
+    """Name what must stay; a disk that is too full for that may be freed where nothing of it is in danger.
+
+    Returns:
+        Why it could not be done; empty where it was.
+    """
+    try:
+        lease.write(view.kept)
+    except CollectError as failure:
+        lease.remove()
+        return str(failure)
+    return ""
 
 
 def _freed(disk: DiskStore, site: Site, held: Held, view: View, planned: Sweep) -> Collected:

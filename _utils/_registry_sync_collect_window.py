@@ -62,8 +62,10 @@ class Held:
     def opened(self, name: str) -> None:
         """Note that pushes are about to stop."""
         text = f"{name} was stopped at {time.strftime('%Y-%m-%d %H:%M:%S')} by pid {os.getpid()}\n"
-        os.pwrite(self.descriptor, text.encode(), 0)
-        os.fsync(self.descriptor)
+        # The guard needs no note, and a disk may be too full for one.
+        with contextlib.suppress(OSError):
+            os.pwrite(self.descriptor, text.encode(), 0)
+            os.fsync(self.descriptor)
 
     def closed(self) -> None:
         """Note that all is as it was."""
@@ -80,8 +82,11 @@ def locked(path: str) -> Iterator[Held]:
     Raises:
         CollectError: a ``garbage-collect`` still runs, or somebody else collects.
     """
-    Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as failure:
+        raise CollectError(f"{path}: {failure.strerror}; nothing was done") from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

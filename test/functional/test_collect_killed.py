@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from _registry_sync_collect import LEASE
 from _registry_sync_collect_apply import collect
 from _registry_sync_collect_window import CollectError, Window, locked, recover, without_pushes
 from support.collecting import SOCKET_URL, CollectedRegistry, pull
@@ -167,6 +168,22 @@ def test_the_program_that_is_left_keeps_pushes_out_until_it_has_ended(registry, 
         recover(registry.lock, registry.pushes())
     assert_pushes_go_on(registry)
     assert_kept(registry)
+
+
+def test_who_is_interrupted_ends_the_program_before_pushes_are_possible(registry, slow):
+    litter(registry)
+    acting = begin(registry, guard=False, slow=slow)
+    while not Path(f"{slow}.runs").exists():
+        time.sleep(0.01)
+    acting.send_signal(signal.SIGINT)
+    assert acting.wait(30) != 0
+    assert registry.push.runs()
+    assert LEASE not in registry.catalog()
+    assert Path(registry.lock).read_text(encoding="utf-8") == ""
+    before = sorted(registry.top.rglob("data"))
+    time.sleep(3)
+    assert sorted(registry.top.rglob("data")) == before
+    assert_pushes_go_on(registry)
 
 
 def test_without_a_guard_the_next_run_starts_pushes_again(registry, slow):

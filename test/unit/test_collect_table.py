@@ -44,5 +44,5 @@ def test_what_stood_against_it_and_what_went_wrong_stand_in_full():
         "",
         "nothing was freed",
     ]
-    shown = lines(read_only_seconds=1.0, error="it does not\x1b answer")
+    shown = lines(read_only_seconds=1.0, error="it does not\x1banswer")
     assert "  error: it does not answer" in shown
