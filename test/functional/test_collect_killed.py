@@ -147,7 +147,7 @@ def wait_until_free(registry: CollectedRegistry) -> None:
 @pytest.fixture
 def slow(tmp_path: Path) -> str:
     script = tmp_path / "slow"
-    script.write_text('#!/bin/sh\ntouch "$0.runs"\nsleep 3\nexec "$@"\n', encoding="utf-8")
+    script.write_text('#!/bin/sh\ntouch "$0.runs"\nsleep 4\ntouch "$0.ended"\nexec "$@"\n', encoding="utf-8")
     script.chmod(0o755)
     return str(script)
 
@@ -162,10 +162,11 @@ def killed_in_the_window(registry: CollectedRegistry, slow: str, *, guard: bool)
 def test_the_program_that_is_left_keeps_pushes_out_until_it_has_ended(registry, slow):
     litter(registry)
     killed_in_the_window(registry, slow, guard=True)
-    time.sleep(0.5)
-    assert not registry.push.runs()
     with pytest.raises(CollectError, match=r"space is being freed \(push was stopped at "):
         recover(registry.lock, registry.pushes())
+    while not registry.push.runs():
+        time.sleep(0.01)
+    assert Path(f"{slow}.ended").exists()
     assert_pushes_go_on(registry)
     assert_kept(registry)
 
@@ -181,7 +182,7 @@ def test_who_is_interrupted_ends_the_program_before_pushes_are_possible(registry
     assert LEASE not in registry.catalog()
     assert Path(registry.lock).read_text(encoding="utf-8") == ""
     before = sorted(registry.top.rglob("data"))
-    time.sleep(3)
+    time.sleep(4)
     assert sorted(registry.top.rglob("data")) == before
     assert_pushes_go_on(registry)
 
