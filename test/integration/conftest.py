@@ -33,6 +33,13 @@ REPOSITORIES = ("rhosp13/openstack-cron", "rhosp13/openstack-nova-api", "ceph/rh
 PORT = 5001
 
 
+def salts(usual: str) -> list[str]:
+    """Return the Salt that a host is usually booted with, or with `EVERY_SALT=1` each that there is."""
+    if os.environ.get("EVERY_SALT"):
+        return sorted(ENVIRONMENTS)
+    return [usual if usual in ENVIRONMENTS else SALT]
+
+
 @dataclass(frozen=True)
 class Vendor:
     """A registry at the far end of the wire and the images it was given."""
@@ -75,18 +82,6 @@ def host_root() -> Path:
 def host_root_debian13() -> Path:
     """Return the root of Debian 13 and of EL10, whose podman has quadlet."""
     return root_filesystem(REPOSITORY_ROOT / ".cache", RECIPE_DEBIAN13)
-
-
-@pytest.fixture(scope="session", params=sorted(ENVIRONMENTS))
-def each_salt(request: pytest.FixtureRequest) -> str:
-    """Return, one after another, the versions of Salt that there is an environment of."""
-    return str(request.param)
-
-
-@pytest.fixture(scope="session", params=sorted(ENVIRONMENTS) if os.environ.get("EVERY_SALT") else [SALT])
-def each_salt_if_asked(request: pytest.FixtureRequest) -> str:
-    """Return the Salt that runs the tests, or with `EVERY_SALT=1` each: for what takes long on a host."""
-    return str(request.param)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import json
 import pytest
 import yaml
 
-from integration.conftest import minion_on
+from integration.conftest import minion_on, salts
 from integration.story import changes, failures, live, states
 
 CONFIG = "/etc/docker/registry/config.yml"
@@ -15,9 +15,9 @@ SERVICE = "docker-registry"
 IMAGES = "Images are mirrored"
 
 
-@pytest.fixture(scope="module")
-def story(each_salt, boot_module, vendor):
-    host = boot_module(f"debian-{each_salt}", salt=each_salt)
+@pytest.fixture(scope="module", params=salts("3008"))
+def story(request, boot_module, vendor):
+    host = boot_module(f"debian-{request.param}", salt=request.param)
     return live(minion_on(host, vendor.pillar(host.address)))
 
 

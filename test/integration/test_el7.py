@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from integration.conftest import minion_on
+from integration.conftest import minion_on, salts
 from integration.story import changes, failures, live, states
 from support.hosts import become_el7
 from support.selinux import changing_calls, give_selinux
@@ -15,9 +15,9 @@ SYSCONFIG = "/etc/sysconfig/docker"
 TRUST = "Docker trusts the registries through its sysconfig"
 
 
-@pytest.fixture(scope="module")
-def story(each_salt, boot_module, vendor):
-    host = boot_module(f"el7-{each_salt}", salt=each_salt)
+@pytest.fixture(scope="module", params=salts("3006"))
+def story(request, boot_module, vendor):
+    host = boot_module(f"el7-{request.param}", salt=request.param)
     become_el7(host)
     give_selinux(host)
     # A virgin host and a pillar that says no more than where it is and what it mirrors.

@@ -15,7 +15,7 @@ import pytest
 import requests
 import yaml
 
-from integration.conftest import SALT, minion_on
+from integration.conftest import SALT, minion_on, salts
 from integration.story import KEPT, changes, failures, states
 from support.hosts import Host, HostedMinion, Wire
 from support.images import Layer, docker_image
@@ -130,9 +130,9 @@ def site(boot, wire, tmp_path_factory, name, **keywords):
     return Foreign(minion_on(host, {}), wire)
 
 
-@pytest.fixture(scope="module")
-def foreign(each_salt_if_asked, boot_module, wire, tmp_path_factory):
-    return site(boot_module, wire, tmp_path_factory, f"foreign-{each_salt_if_asked}", salt=each_salt_if_asked)
+@pytest.fixture(scope="module", params=salts(SALT))
+def foreign(request, boot_module, wire, tmp_path_factory):
+    return site(boot_module, wire, tmp_path_factory, f"foreign-{request.param}", salt=request.param)
 
 
 def apply(foreign, vendor, target="docker_registry", *, local=None, **pillar):
@@ -208,9 +208,7 @@ def test_given_what_it_wants_it_is_read_and_left_alone(kind, foreign, vendor):
 
 
 @pytest.mark.parametrize("says", [[BANNER], []], ids=["another protocol", "nothing"])
-def test_another_program_on_the_port_stays_and_fails_the_run(says, foreign, each_salt_if_asked, vendor):
-    if not says and each_salt_if_asked != SALT:
-        pytest.skip("what says nothing is waited for a minute; one Salt shows it")
+def test_another_program_on_the_port_stays_and_fails_the_run(says, foreign, vendor):
     foreign.occupy(*says)
     before = foreign.everything()
     said = refused(apply(foreign, vendor))

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from integration.conftest import ENVIRONMENTS, REPOSITORY_ROOT
+from integration.conftest import ENVIRONMENTS, REPOSITORY_ROOT, salts
 from support.salt_minion import FORMULA_PARTS
 
 SECONDS_FOR_A_COMMAND = 300
@@ -66,15 +66,16 @@ class SaltSsh:
         path.write_text(header + json.dumps(content), encoding="utf-8")
 
 
-@pytest.fixture
-def salt_ssh(boot, wire, vendor, each_salt):
+@pytest.fixture(params=salts("3008"))
+def salt_ssh(request, boot, wire, vendor):
     """Return a salt-ssh, and its host, where nothing of the formula has been."""
-    if each_salt == "3006":
+    salt = request.param
+    if salt == "3006":
         pytest.skip("salt-ssh of 3006 ships no _utils")
-    host = boot(f"ssh{each_salt}", each_salt)
+    host = boot(f"ssh{salt}", salt)
     host.output("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-qq", *PACKAGES)
     pillar = {"docker_registry": vendor.pillar(host.address)}
-    return SaltSsh(host, wire, ENVIRONMENTS[each_salt], pillar)
+    return SaltSsh(host, wire, ENVIRONMENTS[salt], pillar)
 
 
 def states(answer):

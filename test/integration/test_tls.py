@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from integration.conftest import minion_on
+from integration.conftest import SALT, minion_on, salts
 from integration.story import changes, failures, live, states
 from integration.test_engine import DAEMON_JSON, SITE
 from integration.test_master import Master, failed
@@ -38,9 +38,9 @@ def secured_pillar(vendor, host, **registry):
     return vendor.pillar(host, local={"host": host, **login}, registry=settings)
 
 
-@pytest.fixture(scope="module")
-def story(each_salt_if_asked, boot_module, vendor):
-    host = boot_module(f"tls-{each_salt_if_asked}", salt=each_salt_if_asked)
+@pytest.fixture(scope="module", params=salts(SALT))
+def story(request, boot_module, vendor):
+    host = boot_module(f"tls-{request.param}", salt=request.param)
     return live(minion_on(host, secured_pillar(vendor, host.address)))
 
 
