@@ -62,6 +62,7 @@ class Item:
         needed: an index that stays needs the digest.
         parents: what goes and has it below it.
         unreadable: its digest could not be told.
+        interrupted: it has the empty index of an earlier prune.
         size: bytes that would be free once it is gone and space is freed.
         cause: of a failure, one word.
         error: of a failure, one sentence.
@@ -77,6 +78,7 @@ class Item:
     needed: bool = False
     parents: list[Item] = field(default_factory=list, repr=False)
     unreadable: bool = False
+    interrupted: bool = False
     size: int = 0
     cause: str = ""
     error: str = ""
@@ -115,7 +117,7 @@ def judge(
     for tag, digest in found.tags.items():
         item = Item(found.name, tag, digest, unreadable=tag in found.unreadable)
         if tag in found.interrupted and tag not in found.wanted:
-            item.status, item.reason = DOOMED, "an earlier prune was interrupted here"
+            item.status, item.reason, item.interrupted = DOOMED, "an earlier prune was interrupted here", True
             items.append(item)
             continue
         item.reason = _why_kept(item, found, rules, now, newest, in_use)

@@ -50,10 +50,7 @@ def forget(
     doomed = plan.doomed
     if not doomed:
         return
-    for item in doomed:
-        if ":" not in item.reference and item.digest:
-            ledger.found(item.repository, item.reference, item.digest)
-    ledger.save()
+    _note_what_goes(doomed, ledger)
     _demand_deletes(stores.target, doomed[0].repository)
     groups: dict[str, list[Item]] = {}
     for item in doomed:
@@ -67,6 +64,14 @@ def forget(
     finally:
         shown.finish()
         ledger.save()
+
+
+def _note_what_goes(items: Sequence[Item], ledger: Ledger) -> None:
+    """Have the ledger know what a tag was, so that the next prune knows this one where it is interrupted."""
+    for item in items:
+        if ":" not in item.reference and item.digest and not item.interrupted:
+            ledger.found(item.repository, item.reference, item.digest)
+    ledger.save()
 
 
 def _demand_deletes(target: Store, repository: str) -> None:

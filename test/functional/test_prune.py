@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import requests
 
+from support import faults
 from support.images import Layer, docker_list, oci_index
+from support.proxy import FaultProxy
 from support.pruning import AT_ONCE, Mirror, fill, images, simple, statuses
 from support.registries import Distribution
 from support.registry_content import digest_of, pull_whole, push, tags_of
@@ -229,7 +231,7 @@ def test_what_a_sync_that_was_killed_has_put_here_is_ours(site: Mirror) -> None:
     assert statuses(site.prune(images("new")))["app:old"] == "doomed"
 
 
-def test_a_prune_that_was_killed_between_two_requests_is_ended_by_the_next(site: Mirror) -> None:
+def test_a_prune_that_was_killed_between_two_requests_is_ended_by_a_later_one(site: Mirror) -> None:
     from _registry_oci_manifest import OCI_INDEX
     from _registry_sync_prune_delete import _empty_index
 
@@ -243,6 +245,16 @@ def test_a_prune_that_was_killed_between_two_requests_is_ended_by_the_next(site:
         headers={"Content-Type": OCI_INDEX},
         timeout=10,
     ).raise_for_status()
-    site.forget(images("new"))
+    real = site.local
+    with FaultProxy(real.url) as line:
+        site.move_ledger_to(line)
+        site.local = line
+        # So are the next two, once they have noted what goes.
+        for _ in range(2):
+            line.on("DELETE", "/manifests/", faults.reset())
+            assert site.prune(images("new"), automatic=True)["refused"] != ""
+            assert site.status("old") == 200
+        site.forget(images("new"))
+    site.local = real
     assert site.status("old") == 404
     assert digest_of(site.local.url, "team/app", "new") == twin.digest
