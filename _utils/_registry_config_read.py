@@ -21,7 +21,17 @@ from _registry_config_defaults import (
 )
 from _registry_config_schema import IMAGE, PILLAR, ROOT, SELF_SIGNED, bad_repository
 from _registry_config_validators import SettingsError
-from _registry_config_values import Backup, Engine, Image, Listing, Prune, Service, Settings, Undercloud
+from _registry_config_values import (
+    Attachments,
+    Backup,
+    Engine,
+    Image,
+    Listing,
+    Prune,
+    Service,
+    Settings,
+    Undercloud,
+)
 from _registry_http_endpoint import Endpoint, Transfer
 from _registry_http_environment import Environment, process_environment
 from _registry_oci_names import is_digest, is_repository
@@ -95,6 +105,7 @@ def read_settings(
         firewall=tree.get("firewall", "auto"),
         prune=_prune(tree.get("prune", {})),
         backup=Backup(**tree.get("backup", {})),
+        attachments=_attachments(tree.get("attachments", True)),
         force=tree.get("force", False),
         sync=tree.get("sync", True),
         local=local,
@@ -115,6 +126,12 @@ def _prune(own: Mapping[str, Any]) -> Prune:
     for name, value in own.get("keep", {}).items():
         given[name] = tuple(value) if isinstance(value, list) else value
     return Prune(**given, foreign=own.get("foreign") == "prune")
+
+
+def _attachments(own: bool | Mapping[str, Any]) -> Attachments:
+    if isinstance(own, bool):
+        return Attachments(travel=own)
+    return Attachments(exclude=tuple(own.get("exclude", ())), largest=own.get("largest", 0))
 
 
 def _service(own: Mapping[str, Any], director: Undercloud, *, undercloud: bool) -> Service:

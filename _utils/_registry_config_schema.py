@@ -365,9 +365,16 @@ _PRUNE: dict[str, Checker] = {
     "untagged": _span_or_never,
     "repositories": check.boolean,
 }
+_ATTACHMENTS = check.mapping(
+    {
+        "exclude": check.list_of(check.filled_string, "['application/vnd.example.*']"),
+        "largest": check.size,
+    }
+)
 PILLAR: dict[str, Checker] = {
     "force": check.boolean,
     "sync": check.boolean,
+    "attachments": check.either(_ATTACHMENTS, check.boolean),
     "upstream": _endpoint,
     "local": _endpoint,
     "image_defaults": check.mapping(

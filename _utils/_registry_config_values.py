@@ -168,6 +168,21 @@ class Backup:
 
 
 @dataclass(frozen=True)
+class Attachments:
+    """What travels of that which upstream has attached to images: signatures, attestations, SBOMs.
+
+    Args:
+        travel: whether any does.
+        exclude: patterns of artifact types, or of layers' media types, that stay behind.
+        largest: bytes of blobs that one may have; 0 = any.
+    """
+
+    travel: bool = True
+    exclude: tuple[str, ...] = ()
+    largest: int = 0
+
+
+@dataclass(frozen=True)
 class Listing:
     """Images that another file than the pillar lists.
 
@@ -202,6 +217,7 @@ class Settings:
     firewall: str = "auto"
     prune: Prune = field(default_factory=Prune)
     backup: Backup = field(default_factory=Backup)
+    attachments: Attachments = field(default_factory=Attachments)
     # Absolute path of a file for Prometheus; empty = none is written.
     metrics: str = ""
     # Path of the certificate of the registry's own authority on this host; empty = it has none.
