@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from _registry_config_values import Image
 from _registry_oci_manifest import Manifest
 from _registry_oci_names import is_digest
+from _registry_oci_referrers import Attachment
 
 
 @dataclass(slots=True)
@@ -28,6 +29,7 @@ class Tag:
         error: of an error, one sentence; also of a tag that a roll-back holds.
         unresolved: the references are patterns, since upstream could not be asked what they mean.
         root: the manifest that the local side should have, once it was read.
+        attached: what upstream has attached to it, to its children, and to what is attached to these.
     """
 
     image: Image | None
@@ -44,6 +46,7 @@ class Tag:
     error: str = ""
     unresolved: bool = False
     root: Manifest | None = None
+    attached: list[Attachment] = field(default_factory=list)
 
     @property
     def name(self) -> str:
