@@ -16,6 +16,7 @@ from _registry_config_defaults import (
     IMAGE_DEFAULTS,
     LOCAL_PORT,
     OVERCLOUD_IMAGES,
+    SIGNATURE_STORES,
     UNDERCLOUD_PORT,
     UPSTREAM_DEFAULTS,
 )
@@ -30,6 +31,7 @@ from _registry_config_values import (
     Prune,
     Service,
     Settings,
+    Signatures,
     Undercloud,
 )
 from _registry_http_endpoint import Endpoint, Transfer
@@ -104,6 +106,7 @@ def read_settings(
         engine=Engine(**tree.get("engine", {})),
         firewall=tree.get("firewall", "auto"),
         prune=_prune(tree.get("prune", {})),
+        signatures=_signatures(tree.get("signatures", {})),
         backup=Backup(**tree.get("backup", {})),
         attachments=_attachments(tree.get("attachments", True)),
         force=tree.get("force", False),
@@ -132,6 +135,10 @@ def _attachments(own: bool | Mapping[str, Any]) -> Attachments:
     if isinstance(own, bool):
         return Attachments(travel=own)
     return Attachments(exclude=tuple(own.get("exclude", ())), largest=own.get("largest", 0))
+
+
+def _signatures(own: Mapping[str, Any]) -> Signatures:
+    return Signatures(**{**own, "stores": {**SIGNATURE_STORES, **own.get("stores", {})}})
 
 
 def _service(own: Mapping[str, Any], director: Undercloud, *, undercloud: bool) -> Service:

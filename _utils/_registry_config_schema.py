@@ -12,6 +12,7 @@ from datetime import date
 from typing import Any
 
 import _registry_config_validators as check
+from _registry_config_lookaside import STORES_AND_SERVICE
 from _registry_config_validators import Checker, SettingsError
 from _registry_oci_names import is_digest, is_pattern, is_platform, is_repository, is_tag, printable
 from _registry_oci_tags import is_comparison, parse_date
@@ -402,8 +403,11 @@ PILLAR: dict[str, Checker] = {
         {
             "manage": check.one_of("auto", "docker", "podman", "none"),
             "install": check.one_of("auto", True, False),
+            "policy": check.boolean,
+            "stand_in_for_upstream": check.boolean,
         }
     ),
+    "signatures": check.mapping(STORES_AND_SERVICE),
     "prune": check.mapping(_PRUNE),
     "backup": check.mapping({"keep": check.number(0, 50), "tags": _backup_tags}),
     "firewall": check.one_of("auto", "firewalld", "iptables", "nftables", "none"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from _registry_config_defaults import IMAGE_DEFAULTS
+from _registry_config_defaults import IMAGE_DEFAULTS, SIGNATURE_DIRECTORY, SIGNATURE_STORES
 from _registry_http_endpoint import Endpoint, Transfer
 from _registry_oci_tags import TagRule
 
@@ -121,10 +121,30 @@ class Engine:
     Args:
         manage: ``docker``, ``podman``, ``none``, or ``auto``: those that are installed.
         install: whether docker is to be installed; ``auto``: on Enterprise Linux 7.
+        policy: whether ``policy.json`` is to refuse images of the mirror that ``signed_by`` would refuse.
+        stand_in_for_upstream: whether engines ask the mirror for images by upstream's names.
     """
 
     manage: str = "auto"
     install: str | bool = "auto"
+    policy: bool = False
+    stand_in_for_upstream: bool = False
+
+
+@dataclass(frozen=True)
+class Signatures:
+    """Simple signatures, which lie beside registries.
+
+    Args:
+        stores: registry, with the path of repositories where that has a store of its own → address of its
+            store; an empty one = it has none.
+        directory: where they are kept on this host.
+        serve: TCP port of the web server that gives them to engines; 0 = none.
+    """
+
+    stores: Mapping[str, str] = field(default_factory=lambda: dict(SIGNATURE_STORES))
+    directory: str = SIGNATURE_DIRECTORY
+    serve: int = 0
 
 
 @dataclass(frozen=True)
@@ -216,6 +236,7 @@ class Settings:
     # auto, firewalld, iptables, nftables or none.
     firewall: str = "auto"
     prune: Prune = field(default_factory=Prune)
+    signatures: Signatures = field(default_factory=Signatures)
     backup: Backup = field(default_factory=Backup)
     attachments: Attachments = field(default_factory=Attachments)
     # Absolute path of a file for Prometheus; empty = none is written.
