@@ -52,6 +52,7 @@ IMAGE_DEFAULTS: dict[str, Any] = {
     "prefix": "openstack-",
     "tags": ["13.0"],
     "platforms": [],
+    "signed_by": [],
 }
 LOCAL_PORT = 5000
 UNDERCLOUD_PORT = 8787

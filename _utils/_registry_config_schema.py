@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
+import _registry_config_signatures as signing
 import _registry_config_validators as check
 from _registry_config_lookaside import STORES_AND_SERVICE
 from _registry_config_validators import Checker, SettingsError
@@ -220,7 +221,15 @@ _ENDPOINT: dict[str, Checker] = {
 
 
 def _endpoint(value: Any, key: str) -> dict[str, Any]:
-    checked: dict[str, Any] = check.mapping(_ENDPOINT)(value, key)
+    return _registry_at(value, key, _ENDPOINT)
+
+
+def _upstream(value: Any, key: str) -> dict[str, Any]:
+    return _registry_at(value, key, {**_ENDPOINT, "signed_as": signing.signed_as})
+
+
+def _registry_at(value: Any, key: str, table: Mapping[str, Checker]) -> dict[str, Any]:
+    checked: dict[str, Any] = check.mapping(table)(value, key)
     for name, other in (("password", "username"), ("key", "cert")):
         if checked.get(name) and not checked.get(other):
             raise SettingsError(f"{key}:{name}: there is no {other} to it")
@@ -270,8 +279,9 @@ IMAGE: dict[str, Checker] = {
     "name": _name,
     "tags": _tags,
     "platforms": _platforms,
-    "upstream": _endpoint,
+    "upstream": _upstream,
     "target": _repository,
+    "signed_by": signing.signed_by,
 }
 _SECONDS_OF_A_DAY = check.number(0, 86_400)
 _SCHEDULE: dict[str, Checker] = {
@@ -376,7 +386,7 @@ PILLAR: dict[str, Checker] = {
     "force": check.boolean,
     "sync": check.boolean,
     "attachments": check.either(_ATTACHMENTS, check.boolean),
-    "upstream": _endpoint,
+    "upstream": _upstream,
     "local": _endpoint,
     "image_defaults": check.mapping(
         {
@@ -384,6 +394,7 @@ PILLAR: dict[str, Checker] = {
             "prefix": check.string,
             "tags": _tags,
             "platforms": _platforms,
+            "signed_by": signing.signed_by,
         }
     ),
     "images": check.list_of(check.either(check.mapping(IMAGE), _name), "[aodh-api, cron]"),
@@ -407,8 +418,8 @@ PILLAR: dict[str, Checker] = {
             "stand_in_for_upstream": check.boolean,
         }
     ),
-    "signatures": check.mapping(STORES_AND_SERVICE),
     "prune": check.mapping(_PRUNE),
+    "signatures": check.mapping({"keys": signing.keys, **STORES_AND_SERVICE}),
     "backup": check.mapping({"keep": check.number(0, 50), "tags": _backup_tags}),
     "firewall": check.one_of("auto", "firewalld", "iptables", "nftables", "none"),
     "undercloud": check.either(check.mapping(_UNDERCLOUD), _RECOGNISE),

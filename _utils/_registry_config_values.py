@@ -22,6 +22,8 @@ class Image:
         target: its name in the local registry.
         tags: which tags.
         platforms: which platforms of a multi-platform image; empty = all.
+        signed_by: names of keys, one of which must have signed it; empty = it is not verified.
+        signed_as: its name in signatures, ``host/repository``; empty = upstream's host and its name there.
     """
 
     key: str
@@ -30,6 +32,38 @@ class Image:
     target: str
     tags: TagRule
     platforms: tuple[str, ...] = ()
+    signed_by: tuple[str, ...] = ()
+    signed_as: str = ""
+
+    @property
+    def signed_name(self) -> str:
+        """``host/repository`` as signatures have it."""
+        if self.signed_as:
+            return self.signed_as
+        usual = 443 if self.source.tls else 80
+        host = self.source.name.removesuffix(f":{usual}")
+        return f"{host}/{self.repository}"
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    """An entry of ``signatures:keys``: what is known of one who signs.
+
+    Args:
+        key: the pillar key it stands at, for messages.
+        gpg: OpenPGP keys, each a path or the text itself.
+        cosign: public keys in PEM, likewise.
+        issuer: of keyless signatures, the URL of who vouched for the signer; empty = none are taken.
+        identity: who the signer is, as its certificate says.
+        trusted_root: path of the keys of Fulcio and Rekor.
+    """
+
+    key: str
+    gpg: tuple[str, ...] = field(default=(), repr=False)
+    cosign: tuple[str, ...] = field(default=(), repr=False)
+    issuer: str = ""
+    identity: str = ""
+    trusted_root: str = ""
 
 
 @dataclass(frozen=True)
@@ -239,6 +273,8 @@ class Settings:
     signatures: Signatures = field(default_factory=Signatures)
     backup: Backup = field(default_factory=Backup)
     attachments: Attachments = field(default_factory=Attachments)
+    # Of signatures:keys, by name.
+    keys: Mapping[str, SigningKey] = field(default_factory=dict)
     # Absolute path of a file for Prometheus; empty = none is written.
     metrics: str = ""
     # Path of the certificate of the registry's own authority on this host; empty = it has none.
