@@ -83,7 +83,8 @@ def check(brief=False, images_file="", environment="", everything=False):
             ``repository:tag`` as it stands locally → ``status``; ``upstream`` and ``local``, the digests;
             ``previous``, the digest before a sync that copied it; ``bytes``, to move or moved for this tag
             (a blob that several need is counted once; ``check`` gives 0); ``cause`` and ``error``, one word
-            and one sentence about a failure; of a ``held`` tag what holds it stands in ``error``.
+            and one sentence about a failure; of a ``held`` tag what holds it stands in ``error``, of one that
+            is ``current`` or ``copied`` why its signatures are not all here.
         ``summary``
             how many tags have each status; ``tags`` that the list wants; ``blobs`` and ``bytes`` to move
             or moved; ``blobs_copied``, ``blobs_mounted``; ``seconds``.

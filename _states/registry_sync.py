@@ -108,7 +108,13 @@ def _sync_return(name, report):
     comment = _all_current(report)
     if copied:
         comment = f"Mirrored {len(copied)} of {_tags(report)} ({_volume(report)}, {_seconds(report)})"
-    return _ret(name, not failed, comment + _failures("failed", failed), changes)
+    comment += _failures("failed", failed) + _failures("without all signatures", _unsigned(report))
+    return _ret(name, not failed, comment, changes)
+
+
+def _unsigned(report):
+    there = _with_status(report, "current", "copied")
+    return {key: image for key, image in there.items() if image["error"]}
 
 
 def _with_status(report, *statuses):
@@ -128,7 +134,8 @@ def _failures(verb, images):
         return ""
     reasons: dict[str, list[str]] = {}
     for key, image in images.items():
-        reasons.setdefault(f"{image['cause']}: {image['error']}", []).append(key)
+        why = ": ".join(filter(None, (image["cause"], image["error"])))
+        reasons.setdefault(why, []).append(key)
     told = [f"{_some(keys)} ({reason})" for reason, keys in list(reasons.items())[:REASONS_SHOWN]]
     if len(reasons) > REASONS_SHOWN:
         told.append("…; registry_sync.check names all")

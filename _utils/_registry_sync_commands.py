@@ -19,13 +19,16 @@ from _registry_sync_history import hold_back
 from _registry_sync_inventory import take_inventory
 from _registry_sync_ledger import Ledger
 from _registry_sync_lock import only_one, stopping_on_signals
+from _registry_sync_lookaside import Lookaside
 from _registry_sync_memory import Memory, Unfinished
 from _registry_sync_plan import make_plan
 from _registry_sync_prune_apply import Telling, forget
 from _registry_sync_prune_look import PrunePlan, look
+from _registry_sync_publish import Publisher
 from _registry_sync_record import backup_with, note_begin, note_end
 from _registry_sync_report import report_on, report_on_prune, report_registry
 from _registry_sync_stores import open_stores
+from _registry_sync_tag import Tag
 
 __all__ = ["check", "listing", "plan", "populated", "prune", "registry", "return_code", "sync"]
 
@@ -109,7 +112,21 @@ def sync(
         unfinished.begin(tag.target for tag, _ in planned.roots)
         note_begin(ledger, comparison.tags, planned)
         keep = backup_with(settings.backup.tags, stores.target, ledger)
-        stats = execute(planned, stores, progress or Progress(), directory=directory, before_overwriting=keep)
+        signatures = Publisher(Lookaside(settings.signatures, run), planned, stores, memory)
+        signatures.prepare()
+        memory.save()
+
+        def before_overwriting(tag: Tag) -> None:
+            keep(tag)
+            signatures.publish(tag)
+
+        stats = execute(
+            planned,
+            stores,
+            progress or Progress(),
+            directory=directory,
+            before_overwriting=before_overwriting,
+        )
         note_end(ledger, comparison.tags, settings.images)
         if all(tag.status in ("current", "copied", "held") for tag in comparison.tags):
             unfinished.end()
