@@ -117,6 +117,28 @@ Registries are absent from Podman's configuration:
   file.absent:
     - name: /etc/containers/registries.conf.d/docker_registry.conf
 
+Podman refuses nothing for our sake:
+  registry_policy.absent:
+    - name: /etc/containers/policy.json
+    - of: policy
+    - require:
+      - test: Modules of the formula are loaded
+
+Podman asks upstream again for its images:
+  registry_policy.absent:
+    - name: /etc/containers/registries.conf.d/docker_registry-upstream.conf
+    - of: mirrors
+    - require:
+      - test: Modules of the formula are loaded
+
+# Once no policy of ours asks for signatures.
+Podman knows no place of signatures of the mirror:
+  registry_policy.absent:
+    - name: /etc/containers/registries.d/docker_registry.yaml
+    - of: lookaside
+    - require:
+      - registry_policy: Podman refuses nothing for our sake
+
 CAs of the registries are absent from the engines:
   registry_engine.authorities_absent:
     - names:
