@@ -28,8 +28,6 @@ def managed(name, of):
             - name: /etc/containers/policy.json
             - of: policy
     """
-    if not __salt__["registry_policy.manages"]():
-        return _ret(name, True, _LEFT_ALONE)
     return _with_text(name, of, clean=False)
 
 
@@ -56,13 +54,16 @@ def absent(name, of):
 
 def _with_text(name, of, clean):
     try:
+        if not clean and not __salt__["registry_policy.manages"]():
+            return _ret(name, True, _LEFT_ALONE)
         text = __salt__["registry_policy.text"](of, name, clean=clean)
         if not text:
             return _gone(name, of)
         if of == "policy" and not clean and not __opts__["test"]:
             # Before it is written: what is noted and is not there harms nobody.
             __salt__["registry_policy.note"](name)
-        ret = __states__["file.managed"](name, contents=text, makedirs=True)
+        ends = text.endswith("\n")
+        ret = __states__["file.managed"](name, contents=text, contents_newline=ends, makedirs=True)
         if of == "policy" and clean and ret["result"]:
             __salt__["registry_policy.forget"](name)
     except CommandExecutionError as error:

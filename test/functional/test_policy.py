@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,12 +14,15 @@ import pytest
 
 import _registry_host_policy as policy
 import _registry_sync_commands as mirror
+from _registry_config_read import read_settings
 from _registry_config_values import Settings
 from _registry_host_signed import signed_images
+from _registry_host_web import Web
 from support.images import Image, Layer, docker_image, docker_list
-from support.lookaside import Signer, put_signature, serve
-from support.pillar import settings_of
-from support.registries import Distribution
+from support.lookaside import Signer, nginx, put_signature, serve
+from support.pillar import pillar_of
+from support.pki import Authority
+from support.registries import LOOPBACK, Distribution, free_port
 from support.registry_content import push
 
 pytestmark = pytest.mark.needs("docker-distribution", "skopeo", "gpg")
@@ -56,7 +60,8 @@ class Chain:
             "keys": {"vendor": {"gpg": [str(self.key)]}},
         }
         merged = {"engine": {"policy": True}, "transfer": {"retries": 0}, "signatures": signatures, **pillar}
-        return settings_of(self.vendor, self.local, images, **merged)
+        whole = {**pillar_of(self.vendor, self.local, images), **merged}
+        return read_settings(whole, host="unused.example.com")
 
     def mirror(self, *images: Any, **pillar: Any) -> None:
         """Mirror images, verified by nobody yet, and write what engines read."""
@@ -78,7 +83,7 @@ class Chain:
         mirrors = policy.mirrors(self.local.address, True, listed) if stands_in else ""
         (self.root / "registries.conf").write_text(mirrors)
 
-    def pull(self, name: str, *options: str) -> str:
+    def pull(self, name: str, *options: str, tls: str = "--src-tls-verify=false") -> str:
         """Pull by a name; return why not, empty where it was pulled."""
         command = [
             "skopeo",
@@ -88,7 +93,7 @@ class Chain:
             str(self.root / "registries.d"),
             "--registries-conf",
             str(self.root / "registries.conf"),
-            *("copy", *options, "--src-tls-verify=false", "--remove-signatures"),
+            *("copy", *options, tls, "--remove-signatures"),
             f"docker://{name}",
             f"dir:{self.root / 'pulled'}",
         ]
@@ -96,9 +101,9 @@ class Chain:
         assert (done.returncode == 0) == (not done.stderr), done.stderr
         return done.stderr
 
-    def pull_from_mirror(self, reference: str, *options: str) -> str:
+    def pull_from_mirror(self, reference: str, *options: str, **keywords: str) -> str:
         """Pull from the mirror by its own name."""
-        return self.pull(f"{self.local.address}/{reference}", *options)
+        return self.pull(f"{self.local.address}/{reference}", *options, **keywords)
 
 
 @pytest.fixture(scope="module")
@@ -252,3 +257,30 @@ def test_by_the_vendors_name_the_mirror_gives_nothing_that_the_vendor_did_not_si
     said = chain.pull(f"{chain.vendor.address}/team/app:1.0")
     expected = "is not accepted" if wrong == "wrongly named" else "no signature exists"
     assert expected in said
+
+
+@pytest.mark.needs("nginx")
+@pytest.mark.skipif(os.geteuid() != 0, reason="nginx keeps what it has under way where only root writes")
+def test_over_tls_engines_trust_the_store_by_the_ca_of_the_registry(
+    start_registry: Callable[..., Distribution], signer: Signer, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    pair = authority.issue("mirror", LOOPBACK)
+    tls = {"certificate": str(pair.certificate), "key": str(pair.key)}
+    local = start_registry(config={"http": {"tls": tls}})
+    chain = Chain(start_registry(), local, signer, tmp_path)
+    chain.kept.mkdir()
+    chain.store.mkdir()
+    chain.publish("team/app", "1.0", simple())
+    chain.publish("team/other", "1.0", simple("other"), signed=False)
+    web = Web(str(chain.kept), free_port(), "root", ipv6=False, **tls)
+    with serve(chain.store) as chain.vendor_address, nginx(tmp_path, web):
+        chain.kept_address = f"https://{LOOPBACK}:{web.port}"
+        chain.mirror(
+            APP,
+            {"name": "team/other", "tags": ["1.0"]},
+            local={"host": LOOPBACK, "port": local.port, "tls": True, "verify": str(authority.bundle)},
+        )
+        trust = f"--src-cert-dir={authority.bundle.parent}"
+        assert chain.pull_from_mirror("team/app:1.0", tls=trust) == ""
+        assert "no signature exists" in chain.pull_from_mirror("team/other:1.0", tls=trust)
