@@ -72,6 +72,26 @@ Images are purged if the pillar says so:
       - registry_service: Registry is stopped
       - registry_push: Registry for pushes is absent
 
+Web server of signatures is stopped:
+  service.dead:
+    - name: docker-registry-signatures
+    - enable: false
+    - onlyif:
+      - fun: file.file_exists
+        args:
+          - /etc/systemd/system/docker-registry-signatures.service
+    - require:
+      - test: Modules of the formula are loaded
+
+# nginx stays installed, as something else may be served by it by now, and so do the signatures.
+Files of the web server are absent:
+  file.absent:
+    - names:
+      - {{ (names.config.rpartition('/')[0] ~ '/signatures.conf') | json }}
+      - /etc/systemd/system/docker-registry-signatures.service
+    - require:
+      - service: Web server of signatures is stopped
+
 Registry port is closed:
   registry_firewall.port_closed:
     - require:

@@ -1,4 +1,4 @@
-"""Simple signatures made with gpg, and a static web server for a directory of them."""
+"""Simple signatures made with gpg, and web servers for a directory of them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import functools
 import http.server
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from _registry_host_web import Web, configuration
 from support.registries import LOOPBACK
 
 
@@ -76,3 +79,22 @@ def serve(directory: Path) -> Iterator[str]:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield f"http://{LOOPBACK}:{server.server_address[1]}"
         server.shutdown()
+
+
+@contextmanager
+def nginx(root: Path, web: Web) -> Iterator[None]:
+    """Run nginx with our configuration, but for where it notes its process."""
+    config = root / "nginx.conf"
+    config.write_text(re.sub(r"pid [^;]+;", f"pid {root}/nginx.pid;", configuration(web)))
+    command = ["nginx", "-c", str(config), "-e", "stderr", "-g", "daemon off;"]
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 10
+        while not (root / "nginx.pid").exists() or not (root / "nginx.pid").read_text():
+            assert server.poll() is None, server.stderr.read() if server.stderr else ""
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        yield
+    finally:
+        server.terminate()
+        server.communicate()
