@@ -66,8 +66,12 @@ class LayoutStore:
         """Every repository that has something; the one of bare tags may be the empty string."""
         yield from sorted(self._index().places)
 
-    def tags(self, repository: str) -> list[str]:
+    def tags(self, repository: str, *, pages: int = 0) -> list[str]:
         """Every tag of a repository, sorted.
+
+        Args:
+            repository: its name.
+            pages: of no matter: a layout has one index.
 
         Raises:
             NotFound: there is no such repository.
@@ -186,6 +190,10 @@ class LayoutStore:
             if fewer == index:
                 raise NotFound(f"{self} has no {reference_name(repository, reference)}", side=self.side)
             self._replace_index(fewer)
+
+    def lists_referrers(self, repository: str, digest: str) -> bool:
+        """A layout is looked through whole, and so knows."""
+        return True
 
     def referrers(self, repository: str, digest: str) -> list[Descriptor]:
         """Manifests of the repository, and those that its indexes name, whose ``subject`` is a manifest."""

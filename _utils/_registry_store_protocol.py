@@ -44,11 +44,16 @@ class Store(Protocol):
         """
         ...
 
-    def tags(self, repository: str) -> list[str]:
+    def tags(self, repository: str, *, pages: int = 0) -> list[str]:
         """Every tag of a repository, sorted.
+
+        Args:
+            repository: its name.
+            pages: of which the list may consist; 0 = any number.
 
         Raises:
             NotFound: there is no such repository.
+            Unsupported: the list has more pages.
         """
         ...
 
@@ -115,6 +120,15 @@ class Store(Protocol):
         """
         ...
 
+    def lists_referrers(self, repository: str, digest: str) -> bool:
+        """Whether the store itself knows what refers to a manifest; else an index under a tag tells it.
+
+        Args:
+            repository: by which that is tried, the first time.
+            digest: of a manifest in it.
+        """
+        ...
+
     def referrers(self, repository: str, digest: str) -> list[Descriptor]:
-        """Manifests whose ``subject`` is a manifest; none where there are none."""
+        """Manifests whose ``subject`` is a manifest, as the store says; none where there are none."""
         ...
