@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,10 +77,9 @@ def tags_of(digest: str, names: Iterable[str]) -> list[str]:
     return sorted(name for name in names if name.startswith(stem) and is_attachment_tag(name))
 
 
-def is_tag_of(name: str, digests: Collection[str]) -> bool:
-    """Whether a tag is about one of the digests."""
-    stem = name.partition(".")[0]
-    return any(stem in (fallback_tag(digest), digest.replace(":", "-", 1)) for digest in digests)
+def stems_of(digests: Iterable[str]) -> set[str]:
+    """What the tags begin with, up to their first dot, under which something is attached to digests."""
+    return {stem for digest in digests for stem in (fallback_tag(digest), digest.replace(":", "-", 1))}
 
 
 def referrer(manifest: Manifest) -> dict[str, Any]:
@@ -152,3 +151,29 @@ def read_list(body: bytes) -> list[Descriptor]:
     if not answer.is_index:
         raise ManifestError("the list of referrers is no index")
     return list(answer.children)
+
+
+def layers_of(manifest: Manifest) -> frozenset[str]:
+    """The layers of what stands under one of cosign's tags, as they are described: each is a signature."""
+    return frozenset(json.dumps(layer, sort_keys=True) for layer in _layers(manifest))
+
+
+def with_layers_of(manifest: Manifest, other: Manifest) -> Manifest:
+    """A manifest with the layers behind its own that only another has, as cosign adds a signature to others.
+
+    Args:
+        manifest: as upstream has it; its bytes stay where the other has nothing more.
+        other: as it is here.
+    """
+    own = layers_of(manifest)
+    more = [layer for layer in _layers(other) if json.dumps(layer, sort_keys=True) not in own]
+    if not more or manifest.is_index or other.is_index:
+        return manifest
+    document = json.loads(manifest.body)
+    document["layers"] = [*document.get("layers", ()), *more]
+    return read_manifest(json.dumps(document, separators=(",", ":")).encode(), manifest.media_type)
+
+
+def _layers(manifest: Manifest) -> list[Any]:
+    layers = json.loads(manifest.body).get("layers")
+    return layers if isinstance(layers, list) else []

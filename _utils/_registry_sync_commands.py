@@ -50,7 +50,9 @@ def check(
     began = time.monotonic()
     stores = open_stores(settings, Run(settings.transfer))
     memory = Memory(directory)
-    comparison = compare(settings.images, stores, memory, everything=everything)
+    comparison = compare(
+        settings.images, stores, memory, everything=everything, attachments=settings.attachments
+    )
     hold_back(comparison.tags, Ledger(ledger_directory, settings.local.url))
     memory.save()
     return report_on(settings, comparison, find_extras(comparison, stores), began)
@@ -70,7 +72,9 @@ def plan(
     began = time.monotonic()
     stores = open_stores(settings, Run(settings.transfer))
     memory = Memory(directory)
-    comparison = compare(settings.images, stores, memory, assume_empty=fresh)
+    comparison = compare(
+        settings.images, stores, memory, assume_empty=fresh, attachments=settings.attachments
+    )
     hold_back(comparison.tags, Ledger(ledger_directory, settings.local.url))
     memory.save()
     planned = make_plan(comparison, stores)
@@ -105,7 +109,9 @@ def sync(
         unfinished = Unfinished(directory, settings.local.url)
         ledger = Ledger(ledger_directory, settings.local.url)
         # What an earlier run has left without a tag is known from its note, else from the catalog.
-        comparison = compare(settings.images, stores, memory, catalog=not directory)
+        comparison = compare(
+            settings.images, stores, memory, catalog=not directory, attachments=settings.attachments
+        )
         hold_back(comparison.tags, ledger)
         memory.save()
         planned = make_plan(comparison, stores, unfinished.repositories)

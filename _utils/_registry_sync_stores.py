@@ -14,6 +14,7 @@ from _registry_store_read_ahead import ReadAhead
 from _registry_store_remote import RemoteStore
 from _registry_store_remote_read import SPLIT_SIZE
 from _registry_sync_jobs import in_parallel
+from _registry_sync_listings import Listings
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -38,6 +39,7 @@ class Stores:
     def __init__(self, run: Run, target: Store, sources: Mapping[Hashable, Store]) -> None:
         self.run = run
         self.target = target
+        self.listings = Listings(self.source)
         self._sources = dict(sources)
         self._failures: dict[Hashable, RegistryError] = {}
         self._connected: set[Hashable] = set()

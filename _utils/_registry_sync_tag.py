@@ -21,6 +21,7 @@ class Tag:
         target_reference: tag or digest there.
         status: one of the words of the returns.
         source: digest that upstream has.
+        media_type: of the manifest that upstream has; empty = untold.
         upstream: digest that the local side should have: upstream's, or that of the chosen platforms.
         local: digest that it has.
         previous: digest that it had before this run replaced it.
@@ -29,6 +30,7 @@ class Tag:
         error: of an error, one sentence; also of a tag that a roll-back holds.
         unresolved: the references are patterns, since upstream could not be asked what they mean.
         root: the manifest that the local side should have, once it was read.
+        below: digests of the manifests below it, where something may be attached to them.
         attached: what upstream has attached to it, to its children, and to what is attached to these.
     """
 
@@ -38,6 +40,7 @@ class Tag:
     target_reference: str
     status: str = ""
     source: str = ""
+    media_type: str = ""
     upstream: str = ""
     local: str = ""
     previous: str = ""
@@ -46,6 +49,7 @@ class Tag:
     error: str = ""
     unresolved: bool = False
     root: Manifest | None = None
+    below: tuple[str, ...] = ()
     attached: list[Attachment] = field(default_factory=list)
 
     @property
