@@ -105,17 +105,19 @@ def referrer(manifest: Manifest) -> dict[str, Any]:
     return described
 
 
-def fallback_index(manifests: Iterable[Manifest]) -> Manifest:
+def fallback_index(manifests: Iterable[Manifest], others: Iterable[Any] = ()) -> Manifest:
     """The index for a fallback tag: sorted by digest, and of the same bytes whenever it is made.
 
     Args:
         manifests: what refers to one subject.
+        others: descriptors that another client has put there, and that stay as they are.
     """
-    listed = {manifest.digest: manifest for manifest in manifests}
+    listed = {entry["digest"]: entry for entry in others}
+    listed.update((manifest.digest, referrer(manifest)) for manifest in manifests)
     document = {
         "schemaVersion": 2,
         "mediaType": OCI_INDEX,
-        "manifests": [referrer(listed[digest]) for digest in sorted(listed)],
+        "manifests": [listed[digest] for digest in sorted(listed)],
     }
     return read_manifest(json.dumps(document, separators=(",", ":")).encode(), OCI_INDEX)
 
@@ -134,6 +136,11 @@ def listed_referrers(answer: Manifest, subject: str) -> list[Descriptor] | None:
     if answer.digest == subject or answer.media_type != OCI_INDEX:
         return None
     return list(answer.children)
+
+
+def entries_of(index: Manifest) -> dict[str, Any]:
+    """Of an index by digest what it says of each manifest, with all annotations."""
+    return {entry["digest"]: entry for entry in json.loads(index.body).get("manifests") or ()}
 
 
 def refers_to(manifest: Manifest, subject: str) -> bool:

@@ -18,11 +18,12 @@ right; of what stands under a tag nothing was read yet.
 from __future__ import annotations
 
 import fnmatch
+import logging
 from collections.abc import Iterable, Sequence
 from functools import partial
 
 from _registry_config_values import Attachments
-from _registry_oci_errors import RegistryError
+from _registry_oci_errors import NotFound, RegistryError, Unsupported
 from _registry_oci_manifest import DOCKER_MANIFEST, NESTING_LIMIT, OCI_MANIFEST, Manifest
 from _registry_oci_referrers import Attachment, is_attachment_tag, stems_of
 from _registry_sync_attachments_look import Here, Place, Subject, Upstream, covers
@@ -31,6 +32,8 @@ from _registry_sync_inventory import Inventory
 from _registry_sync_memory import Memory
 from _registry_sync_stores import Stores
 from _registry_sync_tag import Tag
+
+log = logging.getLogger(__name__)
 
 ALL = Attachments()
 COMPARED = ("current", "missing", "stale")
@@ -224,6 +227,8 @@ def _kinds(manifest: Manifest) -> str:
 def read_manifests(tags: Iterable[Tag], stores: Stores, *, lacking: bool = False) -> None:
     """Read the manifests of what is attached to tags; a tag of which one cannot be read is ``unreadable``.
 
+    What is gone by now, or is of a kind that no registry here takes, is ``skipped``.
+
     Args:
         tags: of ``compare``.
         stores: that ``compare`` was called with.
@@ -240,7 +245,10 @@ def read_manifests(tags: Iterable[Tag], stores: Stores, *, lacking: bool = False
                 unread.setdefault(id(attachment), (source, attachment))
     failures = stores.map_sources(_read, list(unread.values()))
     for key, failure in zip(unread, failures, strict=True):
-        if failure:
+        if isinstance(failure, (NotFound, Unsupported)):
+            log.warning("%s; it does not travel", failure)
+            unread[key][1].skipped = True
+        elif failure:
             for tag in users[key]:
                 tag.fail("unreadable", failure)
 

@@ -115,7 +115,7 @@ def sync(
         hold_back(comparison.tags, ledger)
         memory.save()
         planned = make_plan(comparison, stores, unfinished.repositories)
-        unfinished.begin(tag.target for tag, _ in planned.roots)
+        unfinished.begin(tag.target for tag, _ in planned.content)
         note_begin(ledger, comparison.tags, planned)
         keep = backup_with(settings.backup.tags, stores.target, ledger)
         signatures = Publisher(Lookaside(settings.signatures, run), planned, stores, memory)
@@ -132,8 +132,9 @@ def sync(
             progress or Progress(),
             directory=directory,
             before_overwriting=before_overwriting,
+            put_here=ledger.digest,
         )
-        note_end(ledger, comparison.tags, settings.images)
+        note_end(ledger, comparison.tags, settings.images, stats.attached)
         if all(tag.status in ("current", "copied", "held") for tag in comparison.tags):
             unfinished.end()
     return report_on(settings, comparison, (), began, stats=stats)

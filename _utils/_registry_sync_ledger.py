@@ -124,6 +124,11 @@ class Ledger:
         """What is known of a tag."""
         return self._entries.get(repository, {}).get(reference)
 
+    def digest(self, repository: str, reference: str) -> str:
+        """What sync, or a roll-back, made a tag last; empty = nothing yet."""
+        entry = self.entry(repository, reference)
+        return entry.digest if entry else ""
+
     def begin(self, plans: Iterable[tuple[str, str, str, str]]) -> None:
         """Note what a sync is going to do.
 

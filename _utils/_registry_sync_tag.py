@@ -58,6 +58,11 @@ class Tag:
         return f"{self.target}{'@' if is_digest(self.target_reference) else ':'}{self.target_reference}"
 
     @property
+    def lacking(self) -> list[Attachment]:
+        """What upstream has attached to it and is to be brought."""
+        return [attachment for attachment in self.attached if attachment.lacking]
+
+    @property
     def wanted_by(self) -> Image:
         """The entry of the list that wants it; what none wants is never asked for one."""
         if self.image is None:
