@@ -8,11 +8,12 @@ subject has one writer in this process, and what was written is read back.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from _registry_oci_errors import DigestMismatch, NotFound, RegistryError, Unsupported
+from _registry_oci_errors import BlobUnknown, DigestMismatch, NotFound, RegistryError, Unsupported
 from _registry_oci_manifest import Manifest
 from _registry_oci_referrers import (
     Attachment,
@@ -29,6 +30,7 @@ from _registry_sync_tag import Tag
 
 # Of writing a list that others write, too.
 ROUNDS = 4
+SECONDS_BETWEEN_ROUNDS = 0.2
 # Small work that completes an image goes before the next large blob.
 FIRST = (0, 0)
 # Under such a tag each layer stands for itself, so a site's own can stay beside upstream's.
@@ -141,6 +143,7 @@ class Attacher:
         name = fallback_tag(subject)
         referrers = {manifest.digest: manifest for manifest in manifests}
         others: dict[str, Any] = {}
+        refused: BlobUnknown | None = None
         for left in reversed(range(ROUNDS)):
             here, listed = self._read_list(target, subject)
             for digest in listed.keys() - referrers.keys():
@@ -149,8 +152,13 @@ class Attacher:
                 self.written[target, name] = here
                 return
             if left:
-                self._target.put(target, name, fallback_index(referrers.values(), others.values()))
-        raise RegistryError(
+                try:
+                    self._target.put(target, name, fallback_index(referrers.values(), others.values()))
+                except BlobUnknown as failure:
+                    # docker-distribution sees only a part of a manifest that another client is writing again.
+                    refused = failure
+                    time.sleep(SECONDS_BETWEEN_ROUNDS)
+        raise refused or RegistryError(
             f"{self._target}: others go on writing {target}:{name}; not all that was attached is listed",
             side=self._target.side,
         )
