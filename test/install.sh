@@ -17,6 +17,7 @@ bcrypt>=4,<6
 cryptography>=42
 PyJWT>=2.8,<3
 PyYAML>=6,<7
+python-gnupg>=0.5,<0.6
 rich>=13,<16
 '
 style_packages='ruff>=0.9,<1 mypy>=1.14,<3 types-requests types-PyYAML'
