@@ -31,6 +31,7 @@ class Tag:
         unresolved: the references are patterns, since upstream could not be asked what they mean.
         root: the manifest that the local side should have, once it was read.
         below: digests of the manifests below it, where something may be attached to them.
+        signed_by: names of the keys of the list that have signed it.
         attached: what upstream has attached to it, to its children, and to what is attached to these.
     """
 
@@ -50,6 +51,7 @@ class Tag:
     unresolved: bool = False
     root: Manifest | None = None
     below: tuple[str, ...] = ()
+    signed_by: tuple[str, ...] = ()
     attached: list[Attachment] = field(default_factory=list)
 
     @property
