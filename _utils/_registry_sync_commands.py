@@ -13,7 +13,7 @@ from _registry_oci_errors import RegistryError
 from _registry_show_progress import Progress
 from _registry_show_report import Report, return_code
 from _registry_store_remote import RemoteStore
-from _registry_sync_compare import compare, find_extras
+from _registry_sync_compare import Comparison, compare, find_extras
 from _registry_sync_copy import execute
 from _registry_sync_history import hold_back
 from _registry_sync_inventory import take_inventory
@@ -27,7 +27,8 @@ from _registry_sync_prune_look import PrunePlan, look
 from _registry_sync_publish import Publisher
 from _registry_sync_record import backup_with, note_begin, note_end
 from _registry_sync_report import report_on, report_on_prune, report_registry
-from _registry_sync_stores import open_stores
+from _registry_sync_signed import verify_signatures
+from _registry_sync_stores import Stores, open_stores
 from _registry_sync_tag import Tag
 
 __all__ = ["check", "listing", "plan", "populated", "prune", "registry", "return_code", "sync"]
@@ -54,6 +55,7 @@ def check(
         settings.images, stores, memory, everything=everything, attachments=settings.attachments
     )
     hold_back(comparison.tags, Ledger(ledger_directory, settings.local.url))
+    _verify(settings, comparison, stores, memory, Lookaside(settings.signatures, stores.run))
     memory.save()
     return report_on(settings, comparison, find_extras(comparison, stores), began)
 
@@ -76,6 +78,7 @@ def plan(
         settings.images, stores, memory, assume_empty=fresh, attachments=settings.attachments
     )
     hold_back(comparison.tags, Ledger(ledger_directory, settings.local.url))
+    _verify(settings, comparison, stores, memory, Lookaside(settings.signatures, stores.run))
     memory.save()
     planned = make_plan(comparison, stores)
     return report_on(settings, comparison, find_extras(comparison, stores), began, planned=planned)
@@ -113,12 +116,14 @@ def sync(
             settings.images, stores, memory, catalog=not directory, attachments=settings.attachments
         )
         hold_back(comparison.tags, ledger)
+        lookaside = Lookaside(settings.signatures, run)
+        _verify(settings, comparison, stores, memory, lookaside)
         memory.save()
         planned = make_plan(comparison, stores, unfinished.repositories)
         unfinished.begin(tag.target for tag, _ in planned.content)
         note_begin(ledger, comparison.tags, planned)
         keep = backup_with(settings.backup.tags, stores.target, ledger)
-        signatures = Publisher(Lookaside(settings.signatures, run), planned, stores, memory)
+        signatures = Publisher(lookaside, planned, stores, memory)
         signatures.prepare()
         memory.save()
 
@@ -138,6 +143,14 @@ def sync(
         if all(tag.status in ("current", "copied", "held") for tag in comparison.tags):
             unfinished.end()
     return report_on(settings, comparison, (), began, stats=stats)
+
+
+def _verify(
+    settings: Settings, comparison: Comparison, stores: Stores, memory: Memory, lookaside: Lookaside
+) -> None:
+    """Refuse what is not signed as the list wants it."""
+    looked = settings.attachments.travel
+    verify_signatures(comparison.tags, settings.keys, stores, memory, lookaside.find, looked=looked)
 
 
 def prune(

@@ -47,6 +47,7 @@ def report_on(
     summary["blobs_copied"] = stats.copied if stats else 0
     summary["blobs_mounted"] = stats.mounted if stats else 0
     summary["attachments"] = _attached(one for tag in tags for one in tag.attached)
+    summary["signed"] = sum(bool(tag.signed_by) for tag in tags)
     summary["seconds"] = round(time.monotonic() - began, 3)
     images = (tag.image for tag in comparison.tags)
     return {
@@ -112,6 +113,7 @@ def _entry(tag: Tag) -> dict[str, Any]:
         "cause": tag.cause,
         "error": tag.error,
         "attachments": _attached(tag.attached),
+        "signed_by": list(tag.signed_by),
     }
 
 

@@ -206,4 +206,5 @@ def test_the_same_host_may_be_named_without_its_usual_port(secured, plain, ours)
             "bytes": report["summary"]["bytes"],
             "cause": "",
             "error": "",
+            "signed_by": [],
         }
