@@ -1,7 +1,7 @@
 """Show what ``registry_sync`` returns as a table; anything else as ``nested`` shows it.
 
-``check``, ``plan``, ``sync``, ``list``, ``prune`` and ``history`` choose it by themselves. It runs where
-the command was typed: a minion has it after ``saltutil.sync_all``, a master after
+``check``, ``plan``, ``sync``, ``list``, ``prune``, ``history`` and ``signatures`` choose it by themselves. It
+runs where the command was typed: a minion has it after ``saltutil.sync_all``, a master after
 ``salt-run saltutil.sync_output``. Where it is not, Salt shows nested output. ``--out=json`` gives the
 plain data.
 
@@ -15,6 +15,7 @@ import sys
 import salt.utils.color
 
 import _registry_prune_table as prune_table
+import _registry_signatures_table as signatures_table
 import _registry_table as table
 
 # How salt-call names the one minion that it is.
@@ -27,6 +28,8 @@ COLORS = {
     "copied": "LIGHT_GREEN",
     "held": "BLUE",
     "kept": "GREEN",
+    "accepted": "GREEN",
+    "refused": "LIGHT_RED",
     "waiting": "YELLOW",
     "doomed": "LIGHT_RED",
     "pruned": "LIGHT_GREEN",
@@ -75,6 +78,8 @@ def _lines(value):
         return prune_table.prune_lines(value, **show)
     if isinstance(value, dict) and {"image", "history", "held"} <= value.keys():
         return prune_table.history_lines(value, **show)
+    if isinstance(value, dict) and {"side", "images", "summary"} <= value.keys():
+        return signatures_table.signature_lines(value, **show)
     if _is_report(value):
         return table.report_lines(value, **show)
     if _is_listing(value):
