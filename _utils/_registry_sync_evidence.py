@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from _registry_config_validators import SettingsError
 from _registry_oci_errors import NotFound, RegistryError
 from _registry_oci_manifest import NESTING_LIMIT, Descriptor, Manifest
 from _registry_oci_names import is_tag
@@ -23,16 +24,16 @@ from _registry_sync_blobs import Source, read_whole
 from _registry_sync_lookaside import Found
 from _registry_sync_stores import Stores
 from _registry_trust_cosign import BUNDLE_TYPES
-from _registry_trust_evidence import BUNDLE, COSIGN, NOTATION, SIMPLE, Evidence, Finding
-from _registry_trust_policy import Acceptance, Node, Signers, Wanted, accept, judge
+from _registry_trust_evidence import BUNDLE, COSIGN, NOTATION, SIMPLE, UNREADABLE, Evidence, Finding
+from _registry_trust_policy import Acceptance, Node, Signers, Wanted, accept, judge, refusal
 
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
 SIGNATURE_NOTE = "dev.cosignproject.cosign/signature"
 NOTATION_TYPE = "application/vnd.cncf.notary.signature"
 SUFFIX = ".sig"
-# As engines have it: of one manifest, and of one signature.
+# As many as engines read of an image. A payload has some 300 bytes, a bundle with all its proofs some 10,000.
 SIGNATURES = 128
-SIGNATURE_LIMIT = 4 * 1024 * 1024
+SIGNATURE_LIMIT = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -64,18 +65,47 @@ class Gathered:
     evidence: dict[str, list[Evidence]] = field(default_factory=dict)
     failures: list[RegistryError] = field(default_factory=list)
 
-    def judged(
-        self, wanted: Wanted, signers: Signers, signed_by: Sequence[str]
-    ) -> tuple[Acceptance, dict[str, list[Finding]]]:
-        """Whether the image is accepted, and what each signature is worth for it.
+    def judged(self, wanted: Wanted, signers: Signers, signed_by: Sequence[str]) -> Judgement:
+        """Whether the image is accepted, and what each signature is worth for it."""
+        judgement = Judgement(self.node, failures=list(self.failures))
+        for digest, found in self.evidence.items():
+            findings = judgement.findings.setdefault(digest, [])
+            for one in found:
+                try:
+                    findings.append(judge(one, wanted, signers))
+                except (RegistryError, SettingsError) as failure:
+                    # Another signature may do, which needs other tools and keys.
+                    judgement.failures.append(failure)
+                    findings.append(Finding(one.kind, UNREADABLE, reason=str(failure)))
+        judgement.acceptance = accept(self.node, judgement.findings, signed_by)
+        return judgement
+
+
+@dataclass(slots=True)
+class Judgement:
+    """What an image's signatures come to.
+
+    Args:
+        node: the image.
+        acceptance: whether it is signed as the list wants it.
+        findings: by the digest of what is signed.
+        failures: why some signature could not be read or verified.
+    """
+
+    node: Node
+    acceptance: Acceptance = field(default_factory=Acceptance)
+    findings: dict[str, list[Finding]] = field(default_factory=dict)
+    failures: list[Exception] = field(default_factory=list)
+
+    def why(self, signed_by: Sequence[str]) -> str:
+        """Why the image is not accepted.
 
         Raises:
-            RegistryError: what verifies such signatures is not installed.
+            Exception: it cannot be told, since not all signatures could be looked at.
         """
-        findings = {
-            digest: [judge(one, wanted, signers) for one in found] for digest, found in self.evidence.items()
-        }
-        return accept(self.node, findings, signed_by), findings
+        if self.failures:
+            raise self.failures[0]
+        return refusal(self.node, self.findings, signed_by)
 
 
 def node_of(manifest: Manifest, source: Source) -> Node:
@@ -117,8 +147,9 @@ def gather(
         if kept.error:
             gathered.failures.append(kept.error)
         try:
-            for signing in _signings(digest, source, attached):
-                found += read_evidence(signing, source, stores)
+            for signing in _signings(digest, source, attached)[:SIGNATURES]:
+                room = SIGNATURES - len(found)
+                found += read_evidence(signing, source, stores, most=max(room, 0))
         except RegistryError as failure:
             gathered.failures.append(failure)
     return gathered
@@ -151,13 +182,16 @@ def find_signing(source: Source, subject: str) -> list[Signing]:
     return found
 
 
-def read_evidence(signing: Signing, source: Source, stores: Stores) -> list[Evidence]:
+def read_evidence(
+    signing: Signing, source: Source, stores: Stores, *, most: int = SIGNATURES
+) -> list[Evidence]:
     """The signatures in a manifest that is attached.
 
     Args:
         signing: the manifest.
         source: the repository that has it.
         stores: of the run.
+        most: signatures to read of it.
 
     Raises:
         RegistryError: one cannot be read.
@@ -166,7 +200,7 @@ def read_evidence(signing: Signing, source: Source, stores: Stores) -> list[Evid
     if not signing.is_tagged and manifest.artifact_type == NOTATION_TYPE:
         return [Evidence(NOTATION, signing.subject, b"")]
     blobs = {blob.digest: blob for blob in manifest.blobs}
-    for layer in _layers(manifest)[:SIGNATURES]:
+    for layer in _layers(manifest)[:most]:
         blob = blobs.get(str(layer.get("digest")))
         kind = _kind(layer, is_tagged=signing.is_tagged)
         if blob is None or not kind or blob.size > SIGNATURE_LIMIT:

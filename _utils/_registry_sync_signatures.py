@@ -26,7 +26,7 @@ from _registry_sync_stores import Stores, open_stores
 from _registry_sync_tag import Tag
 from _registry_trust_evidence import BUNDLE, Finding
 from _registry_trust_keys import read_keys
-from _registry_trust_policy import Acceptance, Signers, refusal
+from _registry_trust_policy import Acceptance, Signers
 
 SIDES = (LOCAL, UPSTREAM)
 ALL_ACCEPTED, UNREADABLE, SOME_REFUSED = 0, 1, 2
@@ -160,11 +160,10 @@ def _kept(lookaside: Lookaside, target: str, digest: str) -> Found:
 
 def _judge(signed: Signed, gathered: Gathered, signers: Signers) -> None:
     signed_by = signed.tag.wanted_by.signed_by
-    signed.acceptance, signed.findings = gathered.judged(wanted_of(signed.tag), signers, signed_by)
+    judgement = gathered.judged(wanted_of(signed.tag), signers, signed_by)
+    signed.acceptance, signed.findings = judgement.acceptance, judgement.findings
     if signed.accepted is False:
-        if gathered.failures:
-            raise gathered.failures[0]
-        signed.why = refusal(gathered.node, signed.findings, signed_by)
+        signed.why = judgement.why(signed_by)
 
 
 def _report(settings: Settings, side: str, found: Iterable[Signed], began: float) -> Report:

@@ -25,7 +25,7 @@ from _registry_sync_memory import Memory
 from _registry_sync_stores import Stores
 from _registry_sync_tag import Tag
 from _registry_trust_keys import Key, read_keys
-from _registry_trust_policy import Signers, Wanted, refusal
+from _registry_trust_policy import Signers, Wanted
 
 log = logging.getLogger(__name__)
 
@@ -136,20 +136,19 @@ class _Verifier:
 
     def _judge(self, tag: Tag, gathered: Gathered) -> None:
         signed_by = tag.wanted_by.signed_by
-        acceptance, findings = gathered.judged(wanted_of(tag), self._signers, signed_by)
+        judgement = gathered.judged(wanted_of(tag), self._signers, signed_by)
+        acceptance = judgement.acceptance
         tag.signed_by = acceptance.names
         if acceptance.names:
             self._memory.put(" ".join(acceptance.names), "signed", tag.upstream, self._terms(tag))
             if acceptance.index_only:
                 log.warning("%s: %s", tag.name, INDEX_ONLY)
             return
-        if gathered.failures:
-            raise gathered.failures[0]
+        why = judgement.why(signed_by)
         source = tag.wanted_by.source
         at = "@" if is_digest(tag.reference) else ":"
         raise NotSigned(
-            f"{source}: {tag.wanted_by.repository}{at}{tag.reference}: "
-            f"{refusal(gathered.node, findings, signed_by)}",
+            f"{source}: {tag.wanted_by.repository}{at}{tag.reference}: {why}",
             side=source.side,
         )
 

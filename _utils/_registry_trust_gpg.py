@@ -20,7 +20,11 @@ from _registry_trust_keys import BadKey, Key
 
 # A message may be compressed 1000 to 1; a payload has some 300 bytes.
 PAYLOAD_LIMIT = 256 * 1024
-_OPTIONS = ["--no-options", "--no-verbose", "--no-autostart", "--disable-dirmngr", "--no-auto-key-retrieve"]
+_OPTIONS = ["--no-options", "--no-verbose", "--keyserver-options", "no-auto-key-retrieve"]
+# Enterprise Linux 7 has GnuPG 2.0, which starts nothing for this and knows no word for it.
+_OPTIONS_SINCE_2_1 = ["--no-autostart", "--disable-dirmngr"]
+# More at a time than there are processors only wait.
+_PROCESSES = 4
 _MISSING_KEY = "9"
 # GnuPG says VALIDSIG of these, too.
 _REFUSALS = {
@@ -45,6 +49,7 @@ class GpgHome:
     def __init__(self, keys: Iterable[Key]) -> None:
         # 0700, as gpg wants it.
         self._directory = tempfile.mkdtemp(prefix="registry-gpg-")
+        self._places = threading.BoundedSemaphore(_PROCESSES)
         self._names: dict[str, set[str]] = {}
         try:
             self._gpg = _gnupg(self._directory)
@@ -66,7 +71,7 @@ class GpgHome:
         if not message or not message[0] & 0x80:
             raise Unverified(UNREADABLE, "is no OpenPGP message")
         limit = ["--max-output", str(PAYLOAD_LIMIT)]
-        with _silenced():
+        with self._places, _silenced():
             result = self._gpg.decrypt(message, always_trust=True, extra_args=limit)
         fingerprint, time = _only_signature(str(result.stderr))
         names = tuple(sorted(self._names.get(fingerprint, ())))
@@ -96,7 +101,7 @@ def _gnupg(directory: str) -> Any:
         raise RegistryError("the Python package gnupg is not installed, and signed_by needs it") from None
     try:
         with _silenced():
-            gpg = gnupg.GPG(gnupghome=directory, options=list(_OPTIONS))
+            gpg = gnupg.GPG(gnupghome=directory)
     except (OSError, ValueError):
         raise RegistryError("gpg is not installed, and signed_by needs it") from None
 
@@ -104,6 +109,7 @@ def _gnupg(directory: str) -> Any:
         def handle_status(self, key: str, value: str) -> None:
             """Leave it to us: the package would log in its own threads what it makes of it."""
 
+    gpg.options = [*_OPTIONS, *(_OPTIONS_SINCE_2_1 if gpg.version >= (2, 1) else ())]
     gpg.result_map = {**gpg.result_map, "crypt": Unread}
     return gpg
 
