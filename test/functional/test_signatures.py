@@ -202,6 +202,12 @@ def test_an_operator_types_it(signed, tmp_path, checkout):
     assert told.value["summary"]["accepted"] == 1
     wrong = minion.call("registry_sync.signatures", "side=elsewhere")
     assert "give one of local, upstream" in str(wrong.value or wrong.stderr)
+    signed.push("2", image_of("unsigned"))
+    minion.set_pillar({"docker_registry": signed.pillar("1", "2")})
+    state = minion.call("state.single", "registry_sync.synced", "name=mirror")
+    (told,) = state.value.values()
+    assert told["result"] is False
+    assert f"failed: {NAME}:2 (signature: upstream" in told["comment"]
     key = tmp_path / "private.pem"
     key.write_text("-----BEGIN PRIVATE KEY-----\n")
     minion.set_pillar({"docker_registry": signed.pillar("1", keys={"ours": {"cosign": [str(key)]}})})

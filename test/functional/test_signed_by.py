@@ -413,3 +413,15 @@ def test_each_child_of_a_list_may_be_signed_simply(vendor):
     assert refused(vendor.sync())
     vendor.sign(children[1])
     assert accepted(vendor.sync(), ["redhat"])
+
+
+@pytest.mark.needs("gpg")
+def test_a_signature_that_cannot_be_verified_here_does_not_spoil_another_one(vendor):
+    """Of two wanted keys one needs a package that is not here."""
+    image = vendor.site.push(oci_image([Layer("one-of-two", 900)]))
+    body = bundle(OURS, statement(image.digest), verificationMaterial={"certificate": {"rawBytes": "AAAA"}})
+    push_bundle(vendor.site.upstream.url, vendor.site.name, image, body)
+    vendor.sign(image)
+    keyless = {"issuer": "https://i", "identity": "x@example.com", "trusted_root": "/nowhere.json"}
+    keys = {**vendor.options["keys"], "ci": {"keyless": keyless}}
+    assert accepted(vendor.sync(keys=keys, signed_by=("ci", "redhat")), ["redhat"])
