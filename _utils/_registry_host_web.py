@@ -58,6 +58,8 @@ def configuration(web: Web) -> str:
     ]
     http = [
         "access_log off;",
+        # The end of each list of signatures.
+        "log_not_found off;",
         "server_tokens off;",
         "default_type application/octet-stream;",
         "sendfile on;",

@@ -68,6 +68,12 @@ def test_all_else_is_a_true_404(tmp_path: Path, web: Web, path: str) -> None:
         assert get(f"http://127.0.0.1:{web.port}/{path}").status_code == 404
 
 
+def test_the_end_of_a_list_is_no_error_in_the_log(tmp_path: Path, web: Web) -> None:
+    with nginx(tmp_path, web):
+        get(f"http://127.0.0.1:{web.port}/{PATH}/signature-2")
+    assert (tmp_path / "nginx.log").read_text() == ""
+
+
 def test_nothing_can_be_written(tmp_path: Path, web: Web, store: Path) -> None:
     with nginx(tmp_path, web):
         for method in ("PUT", "POST", "DELETE"):

@@ -83,18 +83,20 @@ def serve(directory: Path) -> Iterator[str]:
 
 @contextmanager
 def nginx(root: Path, web: Web) -> Iterator[None]:
-    """Run nginx with our configuration, but for where it notes its process."""
+    """Run nginx with our configuration, but for where it notes its process; it logs to `nginx.log`."""
     config = root / "nginx.conf"
     config.write_text(re.sub(r"pid [^;]+;", f"pid {root}/nginx.pid;", configuration(web)))
     command = ["nginx", "-c", str(config), "-e", "stderr", "-g", "daemon off;"]
-    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    log = root / "nginx.log"
+    with log.open("w") as file:
+        server = subprocess.Popen(command, stderr=file)
     try:
         deadline = time.monotonic() + 10
         while not (root / "nginx.pid").exists() or not (root / "nginx.pid").read_text():
-            assert server.poll() is None, server.stderr.read() if server.stderr else ""
+            assert server.poll() is None, log.read_text()
             assert time.monotonic() < deadline
             time.sleep(0.02)
         yield
     finally:
         server.terminate()
-        server.communicate()
+        server.wait()
