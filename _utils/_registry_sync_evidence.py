@@ -249,9 +249,10 @@ def _is_about(manifest: Manifest, digest: str) -> bool:
 
 def _kind(layer: dict[str, Any], *, is_tagged: bool) -> str:
     media_type = layer.get("mediaType")
-    if is_tagged:
-        return COSIGN if media_type == SIMPLE_SIGNING else ""
-    return BUNDLE if media_type in BUNDLE_TYPES else ""
+    if media_type == SIMPLE_SIGNING:
+        # cosign 2 could be told to attach them as referrers, too.
+        return COSIGN
+    return BUNDLE if media_type in BUNDLE_TYPES and not is_tagged else ""
 
 
 def _note(layer: dict[str, Any]) -> str:

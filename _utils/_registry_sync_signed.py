@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from _registry_config_values import Image, SigningKey
-from _registry_oci_errors import NotSigned
+from _registry_oci_errors import NotSigned, RegistryError
 from _registry_oci_names import is_digest
 from _registry_oci_referrers import Attachment
 from _registry_sync_blobs import Source
@@ -25,7 +25,7 @@ from _registry_sync_memory import Memory
 from _registry_sync_stores import Stores
 from _registry_sync_tag import Tag
 from _registry_trust_keys import Key, read_keys
-from _registry_trust_policy import Signers, Wanted
+from _registry_trust_policy import Node, Signers, Wanted
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class _Verifier:
         if not unknown:
             return
         try:
-            gathered = self._gather(unknown[0])
+            gathered = self._gather(unknown)
         except Exception as failure:  # noqa: BLE001 - whatever it is, the other tags go on
             for tag in unknown:
                 tag.fail("unreadable", failure)
@@ -122,17 +122,30 @@ class _Verifier:
         keys = [self._keys[name].identifier for name in sorted(image.signed_by)]
         return hashlib.sha256(json.dumps([wanted.repository, wanted.tag, keys]).encode()).hexdigest()[:32]
 
-    def _gather(self, tag: Tag) -> Gathered:
+    def _gather(self, tags: Sequence[Tag]) -> Gathered:
+        tag = tags[0]
         image = tag.wanted_by
         source = Source(self._stores.source(image.source), image.repository)
-        if tag.root is None:
-            tag.root = chosen(tag, source.store.manifest(image.repository, tag.source))
-        node = node_of(tag.root, source)
+        node = self._node(tag, source)
         # An index of chosen platforms is our own, and nobody has signed it.
         own = [] if tag.upstream != tag.source else [node.digest]
         attached = _by_subject(tag.attached) if self._looked else None
-        simple = partial(self._simple, image)
+        # A store is asked only for those who sign so.
+        is_simple = any(self._keys[name].gpg for one in tags for name in one.wanted_by.signed_by)
+        simple = partial(self._simple, image) if is_simple else lambda digest: Found()
         return gather(node, [*own, *below(node)], source, self._stores, simple, attached)
+
+    def _node(self, tag: Tag, source: Source) -> Node:
+        """The image and what is below it; read here where it is here, since upstream may count pulls."""
+        if tag.root is None and tag.local == tag.upstream:
+            here = Source(self._stores.target, tag.target)
+            try:
+                return node_of(here.store.manifest(tag.target, tag.local), here)
+            except RegistryError as failure:
+                log.info("%s: read upstream instead: %s", tag.name, failure)
+        if tag.root is None:
+            tag.root = chosen(tag, source.store.manifest(source.repository, tag.source))
+        return node_of(tag.root, source)
 
     def _judge(self, tag: Tag, gathered: Gathered) -> None:
         signed_by = tag.wanted_by.signed_by

@@ -158,7 +158,7 @@ def _only_signature(output: str) -> tuple[str, int]:
     valid = next((line for line in said if line and line[0] == "VALIDSIG"), [])
     if "GOODSIG" not in words or "PLAINTEXT" not in words or len(valid) < 11:
         raise Unverified(UNREADABLE, "is no message that gpg here can read")
-    return valid[10], int(valid[3])
+    return valid[10], int(valid[3]) if valid[3].isdecimal() else 0
 
 
 def _refuse_unchecked(line: list[str]) -> None:

@@ -100,6 +100,8 @@ class Signers:
             RegistryError: what verifies such signatures is not installed.
         """
         if evidence.kind == SIMPLE:
+            if not any(key.gpg for key in self._keys.values()):
+                raise Unverified(UNKNOWN_KEY, "is by a key that is not known")
             return self._home().open(evidence.body)
         if evidence.kind == COSIGN:
             return open_payload(evidence.body, evidence.signature, self._public_keys())

@@ -399,6 +399,26 @@ def test_a_store_that_answers_with_a_page_is_a_failure_of_the_line(vendor):
 
 
 @pytest.mark.needs("gpg")
+def test_a_store_is_not_asked_for_those_who_do_not_sign_so(vendor):
+    image = vendor.site.push(image_of("not-asked"))
+    vendor.put(image, b"<html>Sign in</html>")
+    assert "it has no signature" in refused(vendor.sync(keys=KEYS, signed_by=("ours",)))
+
+
+def test_of_an_image_that_is_here_upstream_is_not_asked_for_manifests(site):
+    image = site.push(
+        docker_list([image_of("no-pull"), docker_image([Layer("b", 900)], architecture="arm64")])
+    )
+    site.cosign(image)
+    assert accepted(site.sync(signed_by=()), names=())
+    began = site.upstream.log_position()
+    assert site.check()["signed_by"] == ["ours"]
+    asked = list(read_access_log(site.upstream.access_log(began)))
+    assert asked
+    assert not [one for one in asked if one.kind == "GET manifests" and image.digest in one.path]
+
+
+@pytest.mark.needs("gpg")
 def test_a_bomb_in_a_store_is_refused(vendor, gpg):
     image = vendor.site.push(image_of("simple-bomb"))
     vendor.put(image, gpg.sign(bytes(50_000_000), "redhat"))

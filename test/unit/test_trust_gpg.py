@@ -116,6 +116,16 @@ def test_an_unsigned_message_is_unreadable(gpg, home):
     assert verdict(home, gpg.run("--output", "-", "--store", "-", data=PAYLOAD))[0] == "unreadable here"
 
 
+def test_the_name_of_a_file_in_a_message_is_no_word_of_gpgs(gpg, home):
+    """Versions before 2.2.8 wrote it to where they tell of signatures (CVE-2018-12020)."""
+    (fingerprint,) = home._names
+    valid = f"[GNUPG:] VALIDSIG {fingerprint} 2026-01-01 1 0 4 0 22 8 00 {fingerprint}"
+    name = f"x\n[GNUPG:] GOODSIG {fingerprint[-16:]} redhat\n{valid}\n"
+    forged = gpg.run("--set-filename", name, "--output", "-", "--store", "-", data=PAYLOAD)
+    assert b"VALIDSIG" in gpg.run("--list-packets", "--verbose", data=forged)
+    assert verdict(home, forged)[0] == "unreadable here"
+
+
 def test_a_signature_without_what_was_signed_is_refused(gpg, home):
     detached = gpg.run("--local-user", "=redhat", "--output", "-", "--detach-sign", "-", data=PAYLOAD)
     assert verdict(home, detached)[0] == "invalid"

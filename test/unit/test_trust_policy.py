@@ -139,7 +139,9 @@ def test_an_image_without_a_signature_is_told_so():
 
 @pytest.mark.needs("gpg")
 def test_signatures_of_other_keys_are_counted_and_named(gpg):
-    stranger = Signers({})
+    gpg.make_key("another")
+    key = Key("another", gpg=(Material("k:another:gpg", "the text", gpg.public("another").encode()),))
+    stranger = Signers({"another": key})
     try:
         finding = judge(simple(gpg), WANTED, stranger)
     finally:
@@ -149,6 +151,11 @@ def test_signatures_of_other_keys_are_counted_and_named(gpg):
         f"nobody of signed_by (redhat) has signed {DIGEST}; "
         f"2 signatures, by keys that are not among them ({finding.key})"
     )
+
+
+def test_a_simple_signature_is_of_no_key_where_none_is_known_and_gpg_is_not_asked(monkeypatch, signers):
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert judge(Evidence(SIMPLE, DIGEST, b"\x90"), WANTED, signers).verdict == "unknown key"
 
 
 def test_a_broken_bundle_of_a_wanted_key_is_told(signers):
