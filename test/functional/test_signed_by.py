@@ -62,14 +62,15 @@ class Site:
         payload = cosign_payload(digest or image.digest, repository or f"{self.upstream.address}/{self.name}")
         return push_sig(self.upstream.url, self.name, image.digest, (payload, signature(key, payload)))
 
-    def settings(self, keys=KEYS, signed_by=("ours",), **image):
+    def settings(self, keys=KEYS, signed_by=("ours",), attachments=True, **image):
         entry = {"name": self.name, "tags": ["1"], "signed_by": list(signed_by), **image}
         signatures = {"keys": keys, "directory": str(self.directory / "sigstore")}
         stores = image.pop("stores", None)
         entry.pop("stores", None)
         if stores:
             signatures["stores"] = stores
-        return settings_of(self.upstream, self.local, [entry], signatures=signatures, transfer={"retries": 1})
+        others = {"signatures": signatures, "attachments": attachments, "transfer": {"retries": 1}}
+        return settings_of(self.upstream, self.local, [entry], **others)
 
     def run(self, command, **options):
         report = command(self.settings(**options), directory=str(self.directory / "cache"))
@@ -154,6 +155,16 @@ def test_a_list_that_the_real_cosign_has_signed_with_its_children_is_accepted_fo
     sign_with(run, program, name + children[0].digest)
     assert accepted(site.sync(keys=keys_of(run), platforms=["linux/amd64"]))
     assert accepted(site.sync(keys=keys_of(run)))
+
+
+@pytest.mark.parametrize("attachments", [False, {"largest": 1}, {"exclude": ["application/vnd.dev.*"]}])
+def test_signatures_count_also_where_they_do_not_travel(site, attachments):
+    image = site.push(oci_image([Layer(f"stays{attachments}", 900)]))
+    assert refused(site.sync(attachments=attachments))
+    site.cosign(image)
+    entry = site.sync(attachments=attachments)
+    assert accepted(entry)
+    assert entry["attachments"]["here"] == 0
 
 
 def test_nothing_of_a_refused_image_is_fetched(site):
