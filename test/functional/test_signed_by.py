@@ -2,108 +2,31 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 
 import _registry_sync_commands as commands
 from support.hostile import standing
 from support.images import Layer, docker_image, docker_list, oci_image, oci_index
-from support.lookaside import put_signature, serve
 from support.made_signatures import (
-    Gpg,
     bundle,
     cosign_payload,
-    make_key,
     public_pem,
     push_bundle,
     push_sig,
     signature,
-    simple_payload,
     statement,
 )
-from support.pillar import settings_of
 from support.registry_content import push
+from support.signed_site import OURS, THEIRS, Site, accepted, image_of, refused
 from support.signing import programs
 from support.traffic import read_access_log
 
 pytestmark = pytest.mark.needs("docker-distribution")
 
-OURS, THEIRS = make_key(), make_key()
-KEYS = {"ours": {"cosign": [public_pem(OURS)]}}
-numbers = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def upstream(start_module_registry):
-    return start_module_registry()
-
-
-@pytest.fixture(scope="module")
-def local(start_module_registry):
-    return start_module_registry()
-
-
-class Site:
-    """A mirror that wants signatures."""
-
-    def __init__(self, upstream, local, directory):
-        self.upstream = upstream
-        self.local = local
-        self.directory = directory
-        self.name = f"signed/app{next(numbers)}"
-
-    def push(self, image, *tags):
-        push(self.upstream.url, self.name, tags or ["1"], image)
-        return image
-
-    def cosign(self, image, key=OURS, digest="", repository=""):
-        """Sign as cosign 2 does."""
-        payload = cosign_payload(digest or image.digest, repository or f"{self.upstream.address}/{self.name}")
-        return push_sig(self.upstream.url, self.name, image.digest, (payload, signature(key, payload)))
-
-    def settings(self, keys=KEYS, signed_by=("ours",), attachments=True, **image):
-        entry = {"name": self.name, "tags": ["1"], "signed_by": list(signed_by), **image}
-        signatures = {"keys": keys, "directory": str(self.directory / "sigstore")}
-        stores = image.pop("stores", None)
-        entry.pop("stores", None)
-        if stores:
-            signatures["stores"] = stores
-        others = {"signatures": signatures, "attachments": attachments, "transfer": {"retries": 1}}
-        return settings_of(self.upstream, self.local, [entry], **others)
-
-    def run(self, command, **options):
-        report = command(self.settings(**options), directory=str(self.directory / "cache"))
-        assert len(report["images"]) == 1 or command is commands.check
-        return report
-
-    def sync(self, **options):
-        return next(iter(self.run(commands.sync, **options)["images"].values()))
-
-    def check(self, **options):
-        return next(iter(self.run(commands.check, **options)["images"].values()))
-
-    def plan(self, **options):
-        return next(iter(self.run(commands.plan, **options)["images"].values()))
-
 
 @pytest.fixture
-def site(upstream, local, tmp_path):
-    return Site(upstream, local, tmp_path)
-
-
-def image_of(seed, size=2000):
-    return docker_image([Layer(seed, size)])
-
-
-def accepted(entry, names=("ours",)):
-    assert (entry["status"], entry["cause"], entry["error"]) == ("copied", "", "")
-    return entry["signed_by"] == list(names)
-
-
-def refused(entry, status="failed"):
-    assert (entry["status"], entry["cause"], entry["signed_by"]) == (status, "signature", [])
-    return entry["error"]
+def site(module_upstream, module_local, tmp_path):
+    return Site(module_upstream, module_local, tmp_path)
 
 
 def test_an_image_that_cosign_2_has_signed_is_mirrored_and_the_report_says_by_whom(site):
@@ -324,98 +247,6 @@ def test_a_keyless_signer_needs_its_package_and_other_images_go_on(site):
     assert entry["error"] == missing or entry["error"].endswith("is no trusted root of Sigstore")
 
 
-# Simple signing, by gpg and a store beside the registry.
-
-
-@pytest.fixture(scope="module")
-def gpg(tmp_path_factory):
-    pytest.importorskip("gnupg")
-    home = Gpg(tmp_path_factory.mktemp("gpg") / "home")
-    home.make_key("redhat")
-    home.make_key("stranger")
-    yield home
-    home.close()
-
-
-@pytest.fixture
-def vendor(site, gpg, tmp_path):
-    with serve(tmp_path / "store") as url:
-        yield Vendor(site, gpg, tmp_path / "store", url)
-
-
-class Vendor:
-    """A vendor whose signatures lie in a store."""
-
-    def __init__(self, site, gpg, store, url):
-        self.site, self.gpg, self.store = site, gpg, store
-        store.mkdir()
-        self.options = {
-            "keys": {"redhat": {"gpg": [gpg.public("redhat")]}},
-            "signed_by": ("redhat",),
-            "stores": {site.upstream.address: url},
-        }
-
-    def sign(self, image, tag="1", key="redhat", number=1, digest="", name=""):
-        name = name or f"{self.site.upstream.address}/{self.site.name}"
-        payload = simple_payload(digest or image.digest, f"{name}:{tag}")
-        self.put(image, self.gpg.sign(payload, key), number)
-
-    def put(self, image, body, number=1):
-        put_signature(self.store, self.site.name, image.digest, body, number)
-
-    def sync(self, **options):
-        return self.site.sync(**{**self.options, **options})
-
-
-@pytest.mark.needs("gpg")
-def test_a_simple_signature_for_the_tag_is_accepted_beside_one_that_nobody_can_read(vendor):
-    image = vendor.site.push(image_of("simple"))
-    v6 = bytes([0xC4, 0x26, 0x06, 0x00, 0x0A, 0x6B, 0x10, *bytes(32)])
-    vendor.put(image, v6, 1)
-    vendor.sign(image, number=2)
-    assert accepted(vendor.sync(), ["redhat"])
-
-
-@pytest.mark.needs("gpg")
-def test_a_simple_signature_for_another_tag_is_refused_but_for_a_pinned_digest(vendor):
-    image = vendor.site.push(image_of("other-tag"))
-    vendor.sign(image, tag="1-38")
-    assert refused(vendor.sync()).endswith(f"{vendor.site.name}:1-38, not for this tag")
-    assert accepted(vendor.sync(tags=[f"1@{image.digest}"]), ["redhat"])
-
-
-@pytest.mark.needs("gpg")
-def test_a_simple_signature_by_a_stranger_is_refused_with_its_key(vendor):
-    vendor.sign(vendor.site.push(image_of("stranger")), key="stranger")
-    sentence = refused(vendor.sync())
-    assert "1 signature, by keys that are not among them (" in sentence
-
-
-@pytest.mark.needs("gpg")
-def test_a_tampered_simple_signature_is_told(vendor, gpg):
-    image = vendor.site.push(image_of("tampered"))
-    payload = simple_payload(image.digest, f"{vendor.site.upstream.address}/{vendor.site.name}:1")
-    body = gpg.sign(payload, "redhat", options=("--compress-algo", "none"))
-    vendor.put(image, body.replace(b"atomic", b"nuclea"))
-    assert refused(vendor.sync()).endswith("is not what the key signed")
-
-
-@pytest.mark.needs("gpg")
-def test_a_store_that_answers_with_a_page_is_a_failure_of_the_line(vendor):
-    image = vendor.site.push(image_of("page"))
-    vendor.put(image, b"<html>Sign in</html>")
-    entry = vendor.sync()
-    assert (entry["status"], entry["cause"]) == ("failed", "network")
-    assert "has something else than a signature" in entry["error"]
-
-
-@pytest.mark.needs("gpg")
-def test_a_store_is_not_asked_for_those_who_do_not_sign_so(vendor):
-    image = vendor.site.push(image_of("not-asked"))
-    vendor.put(image, b"<html>Sign in</html>")
-    assert "it has no signature" in refused(vendor.sync(keys=KEYS, signed_by=("ours",)))
-
-
 def test_of_an_image_that_is_here_upstream_is_not_asked_for_manifests(site):
     image = site.push(
         docker_list([image_of("no-pull"), docker_image([Layer("b", 900)], architecture="arm64")])
@@ -427,32 +258,3 @@ def test_of_an_image_that_is_here_upstream_is_not_asked_for_manifests(site):
     asked = list(read_access_log(site.upstream.access_log(began)))
     assert asked
     assert not [one for one in asked if one.kind == "GET manifests" and image.digest in one.path]
-
-
-@pytest.mark.needs("gpg")
-def test_a_bomb_in_a_store_is_refused(vendor, gpg):
-    image = vendor.site.push(image_of("simple-bomb"))
-    vendor.put(image, gpg.sign(bytes(50_000_000), "redhat"))
-    assert "unreadable here" in refused(vendor.sync())
-
-
-@pytest.mark.needs("gpg")
-def test_each_child_of_a_list_may_be_signed_simply(vendor):
-    children = [image_of("s-amd64"), docker_image([Layer("s-arm64", 900)], architecture="arm64")]
-    vendor.site.push(docker_list(children))
-    vendor.sign(children[0])
-    assert refused(vendor.sync())
-    vendor.sign(children[1])
-    assert accepted(vendor.sync(), ["redhat"])
-
-
-@pytest.mark.needs("gpg")
-def test_a_signature_that_cannot_be_verified_here_does_not_spoil_another_one(vendor):
-    """Of two wanted keys one needs a package that is not here."""
-    image = vendor.site.push(oci_image([Layer("one-of-two", 900)]))
-    body = bundle(OURS, statement(image.digest), verificationMaterial={"certificate": {"rawBytes": "AAAA"}})
-    push_bundle(vendor.site.upstream.url, vendor.site.name, image, body)
-    vendor.sign(image)
-    keyless = {"issuer": "https://i", "identity": "x@example.com", "trusted_root": "/nowhere.json"}
-    keys = {**vendor.options["keys"], "ci": {"keyless": keyless}}
-    assert accepted(vendor.sync(keys=keys, signed_by=("ci", "redhat")), ["redhat"])
