@@ -11,6 +11,7 @@ from functools import partial
 from _registry_config_values import Image, Settings
 from _registry_oci_errors import NotFound, RegistryError
 from _registry_oci_manifest import NESTING_LIMIT
+from _registry_oci_referrers import is_attachment_tag, stems_of
 from _registry_store_protocol import Store
 from _registry_sync_inventory import Inventory, take_inventory
 from _registry_sync_ledger import Ledger
@@ -139,6 +140,7 @@ def _found(
     }
     pairs = [(name, reference) for name, them in references.items() for reference in them]
     digests = dict(zip(pairs, stores.map_target(partial(_digest, stores.target), pairs), strict=True))
+    below = _below_subjects(references, digests, _Graph(stores, memory))
     return [
         Found(
             name,
@@ -148,9 +150,26 @@ def _found(
             unknown.get(name, ""),
             _interrupted(name, them, digests, stores.target, ledger),
             ledger.references(name),
+            below[name],
         )
         for name, them in references.items()
     ]
+
+
+def _below_subjects(
+    references: Mapping[str, Sequence[str]], digests: Mapping[tuple[str, str], str], graph: _Graph
+) -> dict[str, dict[str, list[str]]]:
+    """What is below the manifests of repositories in which something is attached to what has no tag."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for name, them in references.items():
+        here = list(filter(None, (digests[name, reference] for reference in them)))
+        stems = stems_of(here)
+        attached = filter(is_attachment_tag, them)
+        if all(tag.partition(".")[0] in stems for tag in attached):
+            found[name] = {}
+        else:
+            found[name] = {digest: graph.below(name, digest) or [] for digest in dict.fromkeys(here)}
+    return found
 
 
 def _digests_of(references: Iterable[str]) -> list[str]:
@@ -219,7 +238,7 @@ class _Graph:
         for item in items:
             if item.status == DOOMED:
                 continue
-            below = self._below(repository, item.digest) if item.digest else None
+            below = self.below(repository, item.digest) if item.digest else None
             if below is None:
                 _keep_all(items, f"what {item.name} needs cannot be read")
                 return items
@@ -232,7 +251,7 @@ class _Graph:
             if ":" in item.reference and item.digest in needed:
                 item.status, item.reason = KEPT, "a kept index needs it"
                 continue
-            for child in self._below(repository, item.digest) or ():
+            for child in self.below(repository, item.digest) or ():
                 if child not in needed and child not in known:
                     children.setdefault(
                         child,
@@ -240,7 +259,7 @@ class _Graph:
                     )
         return [*items, *children.values()]
 
-    def _below(self, repository: str, digest: str) -> list[str] | None:
+    def below(self, repository: str, digest: str) -> list[str] | None:
         """Everything below an index, the nearest first; None where that cannot be told."""
         level, found = [digest], dict[str, None]()
         for _ in range(NESTING_LIMIT):
@@ -279,7 +298,7 @@ class _Graph:
         counted: set[str] = set()
         for item in everything:
             if item.status != DOOMED and item.digest:
-                for digest in (item.digest, *(self._below(item.repository, item.digest) or ())):
+                for digest in (item.digest, *(self.below(item.repository, item.digest) or ())):
                     counted.update(self._edges[digest].sizes)
         for item in everything:
             if item.status == DOOMED and not item.twins:

@@ -119,8 +119,7 @@ def test_nothing_attached_costs_one_list_a_repository_and_one_question_a_registr
         far.forget_seen()
         near.forget_seen()
         mirror.sync(settings_of(far, near, images))
-        others = {"GET other": 1} if far.count("GET other") else {"GET referrers": 1}
-        assert far.counts() == {"GET base": 1, "GET tags": 2, "HEAD manifests": 4, **others}
+        assert far.counts() == {"GET base": 1, "GET tags": 2, "GET other": 1, "HEAD manifests": 4}
         assert near.counts() == {"GET base": 1, "GET catalog": 1, "GET tags": 2, "HEAD manifests": 4}
 
 
