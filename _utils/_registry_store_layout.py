@@ -21,7 +21,7 @@ https://github.com/containers/image/blob/main/docs/containers-transports.5.md#oc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from _registry_oci_errors import BlobUnknown, DigestMismatch, NotFound, RegistryError, Unsupported
 from _registry_oci_manifest import (
@@ -99,6 +99,17 @@ class LayoutStore:
         if descriptor is None or not self.has(repository, descriptor.digest):
             raise NotFound(f"{self} has no {reference_name(repository, reference)}", side=self.side)
         return descriptor
+
+    def glance(self, names: Sequence[tuple[str, str]]) -> list[str]:
+        """The digests of tags; empty where there is none."""
+
+        def digest(name: tuple[str, str]) -> str:
+            try:
+                return self.resolve(*name).digest
+            except RegistryError:
+                return ""
+
+        return [digest(name) for name in names]
 
     def manifest(self, repository: str, reference: str) -> Manifest:
         """A manifest, byte for byte, hashed before it is parsed.

@@ -11,7 +11,7 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from _registry_oci_manifest import Descriptor, Manifest
@@ -62,6 +62,17 @@ class Store(Protocol):
 
         Raises:
             NotFound: it is not there.
+        """
+        ...
+
+    def glance(self, names: Sequence[tuple[str, str]]) -> list[str]:
+        """The digests of tags by a quick first look: an answer that surprises is to be asked for again.
+
+        Args:
+            names: repository and tag of each.
+
+        Returns:
+            A digest for each, empty where it is not told.
         """
         ...
 

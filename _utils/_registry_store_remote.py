@@ -6,7 +6,7 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from _registry_http_client import Client, delete_scope, pull_scope, push_scope
 from _registry_http_endpoint import Endpoint, push_endpoint
@@ -147,6 +147,21 @@ class RemoteStore:
         length = answer.headers.get("Content-Length", "")
         kind = answer.headers.get("Content-Type", "").split(";")[0].strip()
         return Descriptor(digest, int(length) if length.isdigit() else 0, kind)
+
+    def glance(self, names: Sequence[tuple[str, str]]) -> list[str]:
+        """The digests of tags by a first look: an answer that surprises is to be asked for again.
+
+        Args:
+            names: repository and tag of each.
+
+        Returns:
+            A digest for each, empty where it is not told.
+        """
+        asked = [
+            (self._client.url(f"{repository}/manifests/{tag}"), pull_scope(repository))
+            for repository, tag in names
+        ]
+        return self._client.glance(asked, ACCEPT)
 
     def manifest(self, repository: str, reference: str) -> Manifest:
         """A manifest, byte for byte, hashed before it is parsed (end-3).

@@ -83,15 +83,17 @@ class _Finder:
         level = {subject for tag in tags for subject in self._subjects(tag)}
         for _ in range(NESTING_LIMIT):
             fresh = [(subject, self._upstream.names(subject)) for subject in level - self._found.keys()]
-            self._found.update((subject, []) for subject, _ in fresh)
-            asked = [(subject, names) for subject, names in fresh if names]
-            if not asked:
-                break
-            found, _ = self._stores.run_both(
+            found: dict[Subject, list[Attachment]] = {subject: [] for subject, _ in fresh}
+            self._found.update(found)
+            asked = self._here.glance([one for one in fresh if one[1]], found)
+            more, _ = self._stores.run_both(
                 partial(self._upstream.attached, asked), partial(self._here.look, asked, anchor)
             )
-            self._found.update(found)
-            self._compare(found)
+            self._compare(more)
+            for subject, attachments in more.items():
+                found[subject] += attachments
+            if not any(found.values()):
+                break
             level = {
                 Subject(subject.place, one.descriptor.digest)
                 for subject, attachments in found.items()

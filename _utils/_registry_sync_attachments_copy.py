@@ -56,6 +56,7 @@ class Attacher:
     ) -> None:
         self.jobs: list[Job] = []
         self.written: dict[tuple[str, str], str] = {}
+        self.lists: dict[str, str] = {}
         self._target = target
         self._put = put
         self._requirements = requirements
@@ -150,6 +151,7 @@ class Attacher:
                 self._sort(target, subject, digest, listed[digest], referrers, others)
             if referrers.keys() | others.keys() <= listed.keys():
                 self.written[target, name] = here
+                self.lists[here] = " ".join(listed)
                 return
             if left:
                 try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from _registry_oci_errors import NotFound, RegistryError, Retryable, Stopped, Unauthorized
@@ -193,6 +194,65 @@ class Here:
                 wanted.add(API if api else own)
             items.update(dict.fromkeys((target, subject.digest, name) for name in wanted))
         self._stores.map_target(self._ask, list(items))
+
+    def glance(
+        self, asked: Sequence[tuple[Subject, list[str]]], found: dict[Subject, list[Attachment]]
+    ) -> list[tuple[Subject, list[str]]]:
+        """Settle by a first look at both sides what is the same on both.
+
+        Args:
+            asked: what upstream has names of.
+            found: is filled with what is settled.
+
+        Returns:
+            What is still to be asked for.
+        """
+        items = [
+            (subject, name)
+            for subject, names in asked
+            for name in names
+            if name != API and self._is_here(subject.place.target, name)
+        ]
+        mine, theirs = self._stores.run_both(
+            partial(
+                self._stores.glance, self._stores.target, [(one.place.target, name) for one, name in items]
+            ),
+            partial(self._glance_upstream, items),
+        )
+        settled = set()
+        for item, here, there in zip(items, mine, theirs, strict=True):
+            same = self._same(*item, here, there) if here and there else []
+            if same:
+                settled.add(item)
+                found[item[0]] += same
+        left = [
+            (subject, [name for name in names if (subject, name) not in settled]) for subject, names in asked
+        ]
+        return [(subject, names) for subject, names in left if names]
+
+    def _glance_upstream(self, items: Sequence[tuple[Subject, str]]) -> list[str]:
+        by_source: dict[Hashable, list[int]] = {}
+        for position, (subject, _) in enumerate(items):
+            by_source.setdefault(subject.place.source, []).append(position)
+        told = [""] * len(items)
+        for source, positions in by_source.items():
+            names = [(items[position][0].place.repository, items[position][1]) for position in positions]
+            digests = self._stores.glance(self._stores.source(source), names)
+            for position, digest in zip(positions, digests, strict=True):
+                told[position] = digest
+        return told
+
+    def _same(self, subject: Subject, name: str, here: str, there: str) -> list[Attachment]:
+        """What is attached, where both sides are known to have all of it by these digests; else nothing."""
+        memory = self._memory
+        if name != fallback_tag(subject.digest):
+            same = here == there or memory.get("covers", here, there) == "yes"
+            return [Attachment(subject.digest, Descriptor(there, 0), name, is_here=True)] if same else []
+        listed_here, listed_there = ((memory.get("listed", one) or "").split() for one in (here, there))
+        proven = all(memory.get("subject", one) == subject.digest for one in listed_there)
+        if not proven or not set(listed_there) <= set(listed_here):
+            return []
+        return [Attachment(subject.digest, Descriptor(one, 0), is_here=True) for one in listed_there]
 
     def has(self, target: str, attachment: Attachment) -> bool:
         """Whether a referrer is listed here."""

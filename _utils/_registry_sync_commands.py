@@ -139,6 +139,9 @@ def sync(
             before_overwriting=before_overwriting,
             put_here=ledger.digest,
         )
+        for digest, listed in stats.lists.items():
+            memory.put(listed, "listed", digest)
+        memory.save()
         note_end(ledger, comparison.tags, settings.images, stats.attached)
         if all(tag.status in ("current", "copied", "held") for tag in comparison.tags):
             unfinished.end()

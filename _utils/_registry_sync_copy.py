@@ -49,12 +49,14 @@ class TransferStats:
         mounted: blobs that the target had already in another repository.
         size: bytes that came from upstream as blobs.
         attached: repository and tag → digest of what was put under a tag of its own to attach something.
+        lists: digest → of each list of referrers that was put, the digests in it, as the memory has them.
     """
 
     copied: int = 0
     mounted: int = 0
     size: int = 0
     attached: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    lists: Mapping[str, str] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, copied: Copied) -> None:
@@ -164,7 +166,7 @@ class _Graph:
         for turn, missing in enumerate(plan.missing.values()):
             self._add_blob(missing, (1, turn))
         self._attacher = Attacher(stores.target, self._put, self._requirements, put_here)
-        self.stats.attached = self._attacher.written
+        self.stats.attached, self.stats.lists = self._attacher.written, self._attacher.lists
         self._add_attached()
         for tag, root in plan.roots:
             self.tags.append((tag, self._add_tag(tag, root)))

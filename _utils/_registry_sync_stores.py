@@ -88,6 +88,17 @@ class Stores:
         """Look up every item in the target, so many at a time as a store near by answers best."""
         return in_parallel(lookup, items, LOOKUPS_NEAR, self.run.stopping)
 
+    def glance(self, store: Store, names: Sequence[tuple[str, str]]) -> list[str]:
+        """The digests of tags by a first look at a store, over as many connections as a near one likes.
+
+        Returns:
+            A digest for each, empty where it is not told.
+        """
+        share = max(1, -(-len(names) // LOOKUPS_NEAR))
+        shares = [names[start : start + share] for start in range(0, len(names), share)]
+        told = in_parallel(store.glance, shares, LOOKUPS_NEAR, self.run.stopping)
+        return [digest for part in told for digest in part]
+
     def run_both(self, one: Callable[[], Result], other: Callable[[], Item]) -> tuple[Result, Item]:
         """Read two sides at the same time: one is busy while the other waits for round-trips."""
         sides: list[Callable[[], Any]] = [one, other]

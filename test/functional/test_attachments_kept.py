@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
-import time
+import threading
 
 import pytest
 
@@ -17,6 +16,7 @@ from support import attached
 from support.attached import fallback_tag, referrer, sign, signature
 from support.images import Layer, docker_image, docker_list, oci_image
 from support.pillar import pillar_of, settings_of
+from support.proxy import FaultProxy
 from support.registry_content import push, tags_of
 
 pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
@@ -29,7 +29,6 @@ import json, sys
 from _registry_config_read import read_settings
 import _registry_sync_commands as mirror
 settings = read_settings(json.loads(sys.argv[1]), host="unused.example.com")
-print("begun", flush=True)
 mirror.sync(settings, directory=sys.argv[2])
 """
 CHILD = docker_image([Layer("kept-child")])
@@ -48,27 +47,39 @@ def test_whenever_a_sync_is_killed_no_image_stands_without_what_is_attached(
         attached.attach(
             upstream.url, NAME, image, *(referrer(image, f"{tag}-{number}") for number in range(3))
         )
-    between = 0
     for attempt in range(KILLS):
         local = start_registry()
-        pillar = pillar_of(upstream, local, [{"name": NAME, "tags": list(images)}])
-        command = [sys.executable, "-c", SYNC, json.dumps(pillar), str(tmp_path / f"cache{attempt}")]
-        environment = {**os.environ, "PYTHONPATH": str(checkout / "_utils")}
-        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
-            process.stdout.readline()
-            time.sleep(random.uniform(0.2, 1.5))
-            process.send_signal(signal.SIGKILL)
+        kill_in_the_middle(upstream, local, list(images), tmp_path / f"cache{attempt}", checkout)
         standing = [tag for tag in tags_of(local.url, NAME) if tag in images]
         for tag in standing:
             digest = images[tag].digest
             assert attached.manifest(local.url, NAME, f"{fallback_tag(digest)}.sig")
             assert len(attached.listed(local.url, NAME, digest)) == 3
-        between += 0 < len(standing) < len(images)
+        assert len(standing) < len(images)
         settings = settings_of(upstream, local, [{"name": NAME, "tags": list(images)}])
         report = mirror.sync(settings, directory=str(tmp_path / f"cache{attempt}"))
         assert {entry["status"] for entry in report["images"].values()} <= {"current", "copied"}
         assert mirror.return_code(mirror.check(settings)) == 0
-    print(f"{between} of {KILLS} were killed between the first and the last tag")
+
+
+def kill_in_the_middle(upstream, local, tags, directory, checkout):
+    """Kill a sync when so many of its 84 manifests were put, before or after the last of them was."""
+    killed = threading.Event()
+
+    def kill(request, pass_on):
+        response = pass_on(request) if random.random() < 0.5 else None
+        process.kill()
+        killed.set()
+        return response or pass_on(request)
+
+    with FaultProxy(local.url) as near:
+        near.on("PUT", "/manifests/", kill, skip=random.randrange(10, 80))
+        pillar = pillar_of(upstream, near, [{"name": NAME, "tags": tags}])
+        command = [sys.executable, "-c", SYNC, json.dumps(pillar), str(directory)]
+        environment = {**os.environ, "PYTHONPATH": str(checkout / "_utils")}
+        process = subprocess.Popen(command, env=environment)
+        assert killed.wait(60)
+        process.wait()
 
 
 @pytest.fixture
