@@ -22,7 +22,7 @@ from urllib3.exceptions import HTTPError
 from _registry_oci_names import is_digest
 
 # Of one connection: what both sides' buffers hold, so that nobody waits for the other to read.
-AT_ONCE = 32
+AT_ONCE = 50
 # Of the headers of an answer.
 LINES = 100
 LINE_LIMIT = 16 * 1024
