@@ -100,6 +100,13 @@ def test_a_stale_row_has_both_digests() -> None:
     assert "bbbbbbbbbbbb  stale (here aaaaaaaaaaaa)" in shown({"a/b:1": image("stale", local=OLD)})
 
 
+def test_a_stale_row_of_the_right_digest_says_how_many_attachments_it_lacks() -> None:
+    lacking = {"attachments": {"here": 1, "lacking": 2, "skipped": 0}}
+    assert "bbbbbbbbbbbb  stale (lacks 2 attachments)" in shown({"a/b:1": image("stale", **lacking)})
+    for width in (40, 30):
+        assert "lacks 2 attachments" in shown({"a/b:1": image("stale", **lacking)}, width=width)
+
+
 def test_a_pinned_digest_is_no_tag() -> None:
     assert re.search("a/b  +by digest  b{12}", shown({f"a/b@{NEW}": image()}))
 
