@@ -50,7 +50,7 @@ class Publisher:
             lambda pair: self._lookaside.find(pair[0].wanted_by, pair[1]), list(unique.values())
         )
         for tag, below in zip(tags, digests, strict=True):
-            if tag.status == "current":
+            if _is_here(tag):
                 self._publish(tag, below)
 
     def publish(self, tag: Tag) -> None:
@@ -59,8 +59,7 @@ class Publisher:
             self._publish(tag, self._digests(tag))
 
     def _concerns(self, tag: Tag) -> bool:
-        is_there = tag.status == "current" or id(tag) in self._roots
-        return is_there and self._lookaside.covers(tag.wanted_by)
+        return (_is_here(tag) or id(tag) in self._roots) and self._lookaside.covers(tag.wanted_by)
 
     def _publish(self, tag: Tag, digests: Iterable[str]) -> None:
         failures = [self._lookaside.publish(tag.wanted_by, digest) for digest in digests]
@@ -100,3 +99,8 @@ class Publisher:
             level = [child.digest for manifest in manifests for child in manifest.children]
             found += level
         return found
+
+
+def _is_here(tag: Tag) -> bool:
+    """Whether the image itself is here, be it without all that upstream has attached to it."""
+    return tag.status in ("current", "stale") and tag.local == tag.upstream
