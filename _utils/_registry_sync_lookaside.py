@@ -22,6 +22,7 @@ from _registry_http_errors import FULL_DISK_NUMBERS
 from _registry_http_pools import origin_of
 from _registry_http_retry import Pace, Run
 from _registry_oci_errors import NoSpace, NotFound, RegistryError, Retryable, Stopped
+from _registry_sync_stores import FAR_SECONDS
 
 # What engines read of one image at most.
 # https://github.com/containers/image/blob/main/docker/docker_image_src.go
@@ -72,6 +73,11 @@ class Lookaside:
         self._lock = threading.Lock()
         self._stores: dict[Endpoint, _Store] = {}
         self._found: dict[tuple[Endpoint, str, Path], _Once] = {}
+
+    @property
+    def far(self) -> bool:
+        """Whether the round-trips to a store are what takes the time, as far as it has answered yet."""
+        return any(store.distance > FAR_SECONDS for store in self._stores.values())
 
     def covers(self, image: Image) -> bool:
         """Whether a store is known for what an image of the list comes from."""
@@ -170,6 +176,11 @@ class _Store:
     def __init__(self, endpoint: Endpoint, run: Run) -> None:
         self._client = Client(endpoint, Pace(run), connections=CONNECTIONS)
         self._failure: RegistryError | None = None
+
+    @property
+    def distance(self) -> float:
+        """Seconds that its fastest answer took."""
+        return self._client.distance
 
     def signatures(self, repository: str, digest: str, known: int) -> tuple[bytes, ...]:
         """The signatures behind those that are known.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from _registry_oci_errors import RegistryError
 from _registry_oci_manifest import NESTING_LIMIT, Manifest
+from _registry_sync_jobs import in_parallel
 from _registry_sync_lookaside import Lookaside
 from _registry_sync_memory import Memory
 from _registry_sync_plan import Plan
-from _registry_sync_stores import Stores
+from _registry_sync_stores import LOOKUPS_FAR, LOOKUPS_NEAR, Stores
 from _registry_sync_tag import Tag
 
 
@@ -46,12 +47,21 @@ class Publisher:
             for tag, below in zip(tags, digests, strict=True)
             for digest in below
         }
-        self._stores.map_sources(
-            lambda pair: self._lookaside.find(pair[0].wanted_by, pair[1]), list(unique.values())
-        )
+        self._find(list(unique.values()))
         for tag, below in zip(tags, digests, strict=True):
             if _is_here(tag):
                 self._publish(tag, below)
+
+    def _find(self, wanted: Sequence[tuple[Tag, str]]) -> None:
+        """Look all up; the first alone, since it tells how far a store is, which may be another place."""
+        for some in (wanted[:1], wanted[1:]):
+            workers = LOOKUPS_FAR if self._stores.far or self._lookaside.far else LOOKUPS_NEAR
+            in_parallel(
+                lambda pair: self._lookaside.find(pair[0].wanted_by, pair[1]),
+                some,
+                workers,
+                self._stores.run.stopping,
+            )
 
     def publish(self, tag: Tag) -> None:
         """Keep the signatures of a tag that is about to become another image."""

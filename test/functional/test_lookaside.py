@@ -14,7 +14,7 @@ import pytest
 import _registry_sync_commands as mirror
 from _registry_http_retry import Run
 from _registry_sync_lookaside import LARGEST_SIGNATURE, Lookaside
-from support.faults import answer, redirect
+from support.faults import answer, delay, redirect
 from support.images import Image, Layer, docker_image, docker_list
 from support.lookaside import put_signature, serve
 from support.pillar import settings_of
@@ -305,3 +305,13 @@ def test_others_can_read_what_is_kept_whatever_the_umask(site: Site) -> None:
     directory = site.kept / f"team/app@{digest.replace(':', '=')}"
     assert (directory / "signature-1").stat().st_mode & 0o777 == 0o644
     assert all(path.stat().st_mode & 0o777 == 0o755 for path in (directory, directory.parent, site.kept))
+
+
+def test_a_far_store_is_asked_by_many_at_a_time(site: Site) -> None:
+    tags = [str(number) for number in range(60)]
+    for tag in tags:
+        push(site.upstream.url, "team/app", tag, simple(tag))
+    site.line.on(None, "", delay(0.05), times=None)
+    site.sync({"name": "team/app", "tags": tags})
+    assert len(site.line.seen) == 60
+    assert site.line.most_at_once > 8
