@@ -113,8 +113,7 @@ def _signatures():
 
 
 def _is_below_ours():
-    ours = ledger.directory_below(__opts__["root_dir"])
-    return Path(ours) in Path(_signatures().directory).parents
+    return Path(ledger.DIRECTORY) in Path(_signatures().directory).parents
 
 
 _CONDITIONS = {

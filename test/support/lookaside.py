@@ -72,12 +72,12 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def serve(directory: Path) -> Iterator[str]:
-    """Serve a directory on loopback; gives the address."""
+def serve(directory: Path, host: str = LOOPBACK) -> Iterator[str]:
+    """Serve a directory; gives the address."""
     handler = functools.partial(_Quiet, directory=str(directory))
-    with http.server.ThreadingHTTPServer((LOOPBACK, 0), handler) as server:
+    with http.server.ThreadingHTTPServer((host, 0), handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield f"http://{LOOPBACK}:{server.server_address[1]}"
+        yield f"http://{host}:{server.server_address[1]}"
         server.shutdown()
 
 
