@@ -73,6 +73,12 @@ def image_name(host: str, port: int, *, tls: bool) -> str:
     return known if port == (443 if tls else 80) else f"{known}:{port}"
 
 
+def known_name(name: str) -> str:
+    """A whole name as signatures and policies have it."""
+    host, _, repository = name.partition("/")
+    return f"{_NAMES_OF_HOSTS.get(host, host)}/{repository}"
+
+
 # registries.d
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from _registry_config_values import Image, Settings
-from _registry_host_policy import Signed, image_name
+from _registry_host_policy import Signed, image_name, known_name
 
 
 def signed_images(settings: Settings) -> tuple[Signed, ...]:
@@ -25,7 +25,7 @@ def _signed(image: Image, settings: Settings) -> Signed:
     return Signed(
         target=image.target,
         upstream=f"{image_name(source.host, source.port, tls=source.tls)}/{image.repository}",
-        signed_name=image.signed_name,
+        signed_name=known_name(image.signed_name),
         gpg=tuple(dict.fromkeys(path for key in keys for path in key.gpg)),
         cosign=tuple(dict.fromkeys(path for key in keys for path in key.cosign)),
         keyless=any(key.issuer for key in keys),

@@ -271,6 +271,13 @@ def test_entries_of_one_repository_that_differ_are_told_as_such() -> None:
     assert [(image.target, image.divided) for image in found] == [("team/app", True), ("team/db", False)]
 
 
+def test_of_dockers_own_registry_the_name_in_signatures_is_that_of_its_images() -> None:
+    (found,) = signed_images(
+        settings(images=[{"name": "library/busybox", "upstream": {"host": "docker.io"}, "tags": ["1"]}])
+    )
+    assert found.upstream == found.signed_name == "docker.io/library/busybox"
+
+
 @pytest.mark.parametrize(
     ("pillar", "expected"),
     [
