@@ -182,6 +182,9 @@ def _merged(path):
     wanted = policy.wanted_scopes(
         settings.local.name, images, _key, by_upstream=settings.engine.stand_in_for_upstream
     )
+    for scope, key in policy.key_paths(wanted):
+        if not __salt__["file.file_exists"](key):
+            raise policy.PolicyError(f"{key}: is not on this host, and {path} would refuse all of {scope}")
     merged, added = policy.with_scopes(now, wanted, (_noted(path) or {}).get("scopes", {}), path)
     if refused := policy.refuses_the_rest(merged, settings.local.name, images) if added else "":
         raise policy.PolicyError(f"{path}: its default is reject and it has no scope for {refused}")

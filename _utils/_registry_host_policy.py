@@ -203,6 +203,16 @@ def _key(keys: Sequence[str], read: Callable[[str], str]) -> dict[str, str]:
     return {"keyData": base64.b64encode("\n".join(texts).encode()).decode()}
 
 
+def key_paths(scopes: Scopes) -> list[tuple[str, str]]:
+    """Each scope with the path of the key that it names, where it names one."""
+    return [
+        (scope, requirement["keyPath"])
+        for scope, requirements in scopes.items()
+        for requirement in requirements
+        if "keyPath" in requirement
+    ]
+
+
 def parse_policy(text: str, path: str) -> Policy:
     """What a ``policy.json`` says; an empty one accepts everything.
 

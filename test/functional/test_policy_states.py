@@ -35,6 +35,8 @@ class Host:
         self.mirrors = self.containers / "registries.conf.d" / "docker_registry-upstream.conf"
         self.port = free_port()
         self.name = f"127.0.0.1:{self.port}"
+        self.key = directory / "vendor.asc"
+        self.key.write_text("-----BEGIN PGP PUBLIC KEY BLOCK-----\n")
         self.minion.sync()
         self.say()
 
@@ -43,7 +45,7 @@ class Host:
         usual = {
             "local": {"host": "127.0.0.1", "port": self.port},
             "images": IMAGES,
-            "signatures": {"serve": 5001, "keys": {"vendor": {"gpg": ["/etc/pki/vendor.asc"]}}},
+            "signatures": {"serve": 5001, "keys": {"vendor": {"gpg": [str(self.key)]}}},
             "engine": {"manage": "podman", "policy": True, "stand_in_for_upstream": True},
         }
         self.minion.set_pillar({"docker_registry": {**usual, **pillar}})
@@ -122,8 +124,18 @@ def test_a_policy_that_cannot_be_added_to_is_left_as_it_is(host: Host, text: str
     assert host.policy.read_text() == text
 
 
+def test_a_key_that_is_not_here_is_told_before_it_refuses_every_image(host: Host) -> None:
+    host.key.unlink()
+    ret = host.apply("policy")
+    assert ret["result"] is False
+    assert ret["comment"].startswith(
+        f"{host.key}: is not on this host, and {host.policy} would refuse all of"
+    )
+    assert not host.policy.exists()
+
+
 def test_what_no_policy_can_say_is_a_warning(host: Host) -> None:
-    keys = {"vendor": {"gpg": ["/a"]}, "ours": {"cosign": ["/b"]}}
+    keys = {"vendor": {"gpg": [str(host.key)]}, "ours": {"cosign": ["/b"]}}
     host.say(
         images=[{**IMAGES[0], "signed_by": ["vendor", "ours"]}, {**IMAGES[0], "name": "b/c"}],
         signatures={"keys": keys},
