@@ -86,8 +86,8 @@ def check(brief=False, images_file="", environment="", everything=False):
             and one sentence about a failure; of a ``held`` tag what holds it stands in ``error``, of one that
             is ``current`` or ``copied`` why its signatures are not all here; ``attachments``, how many
             signatures and other things that upstream has attached to it are ``here``, are ``lacking``, or are
-            ``skipped`` since the pillar leaves them out; ``signed_by``, the names of the keys of ``signed_by``
-            that have signed it, where the list says that it must be signed.
+            ``skipped`` since the pillar leaves them out; ``signed_by``, the names of the keys that have
+            signed it, where the list says that it must be signed.
         ``summary``
             how many tags have each status; ``tags`` that the list wants; ``blobs`` and ``bytes`` to move
             or moved; ``blobs_copied``, ``blobs_mounted``; ``attachments``, those of all tags; ``signed``, how
