@@ -342,7 +342,9 @@ def _summary(summary: Mapping[str, Any], width: int, edge: int, paint: Paint) ->
     parts = [(f"{summary[status]} {status}", status) for status in ORDER if summary.get(status)]
     plain = ", ".join(text for text, _ in parts) or "the list is empty"
     painted = ", ".join(paint(text, status) for text, status in parts) or plain
-    volume = _volume(summary)
+    # A report of an older minion does not say.
+    signed = f"; {summary['signed']} signed" if summary.get("signed") else ""
+    volume = signed + _volume(summary)
     seconds = f"{summary['seconds']:.1f} s"
     if not width or len(plain) + len(volume) + len(GAP) + len(seconds) <= width:
         return _with_right(f"{plain}{volume}", f"{painted}{volume}", seconds, width, edge)
