@@ -1,4 +1,4 @@
-"""The registry's port in the firewall of this host, firewalld, iptables or nftables: a rule of our own."""
+"""The registry's port in the firewall of this host, firewalld, iptables or nftables: rules of our own."""
 
 from __future__ import annotations
 
@@ -47,6 +47,23 @@ def kinds():
     if choice != "auto":
         return [] if choice == "none" else [choice]
     return _found()
+
+
+def ports():
+    """
+    The ports that are opened: the registry's, and that of its signatures where they are served.
+
+    Returns:
+        list: TCP ports.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_firewall.ports
+    """
+    signatures = _settings().signatures.serve
+    return [__salt__["registry_host.port"](), *([signatures] if signatures else [])]
 
 
 def kind():
@@ -108,7 +125,7 @@ def is_open():
     refusing = _nftables().refusing() if managed in (["firewalld"], ["iptables"]) else []
     if refusing:
         raise CommandExecutionError(
-            f"nftables refuses connections to port {_number()} ({', '.join(map(str, refusing))}), and "
+            f"nftables refuses connections to {_phrase()} ({', '.join(map(str, refusing))}), and "
             f"docker_registry:firewall is {' and '.join(managed)}; auto opens the port in each that filters"
         )
     return all(_call(_IS_OPEN, managed))
@@ -176,7 +193,16 @@ def _call(functions, managed):
 
 
 def _choice():
-    return checked.settings_of(__pillar__, __grains__, __salt__, __context__).firewall
+    return _settings().firewall
+
+
+def _settings():
+    return checked.settings_of(__pillar__, __grains__, __salt__, __context__)
+
+
+def _phrase():
+    numbers = ports()
+    return f"port{'s' if len(numbers) > 1 else ''} {' and '.join(map(str, numbers))}"
 
 
 def _found():
@@ -216,7 +242,7 @@ def _firewalld_has_rule():
 def _firewalld_is_open():
     return (
         _firewalld_has_rule()
-        and __salt__["firewalld.get_service_ports"](_SERVICE) == [_port()]
+        and sorted(__salt__["firewalld.get_service_ports"](_SERVICE)) == sorted(_firewalld_ports())
         and _SERVICE in __salt__["firewalld.list_services"](_zone())
     )
 
@@ -224,9 +250,10 @@ def _firewalld_is_open():
 def _open_firewalld():
     if not _firewalld_has_rule():
         __salt__["firewalld.new_service"](_SERVICE, restart=False)
-    for stale in set(__salt__["firewalld.get_service_ports"](_SERVICE)) - {_port()}:
+    for stale in set(__salt__["firewalld.get_service_ports"](_SERVICE)) - set(_firewalld_ports()):
         __salt__["firewalld.remove_service_port"](_SERVICE, stale)
-    __salt__["firewalld.add_service_port"](_SERVICE, _port())
+    for port in _firewalld_ports():
+        __salt__["firewalld.add_service_port"](_SERVICE, port)
     __salt__["firewalld.add_service"](_SERVICE, _zone())
     __salt__["firewalld.reload_rules"]()
 
@@ -242,12 +269,8 @@ def _zone():
     return __salt__["firewalld.default_zone"]()
 
 
-def _port():
-    return f"{_number()}/tcp"
-
-
-def _number():
-    return __salt__["registry_host.port"]()
+def _firewalld_ports():
+    return [f"{port}/tcp" for port in ports()]
 
 
 # iptables, and ip6tables where it is. Salt's states know a rule by all that it says, so that one for another
@@ -277,7 +300,7 @@ def _iptables_is_open():
 
 def _family_is_open(family):
     path, saved = _saved_rules(family)
-    wanted = [_rule()]
+    wanted = _wanted_rules()
     return _our_rules(_rules(family)) == wanted and (not path or _our_rules(saved.splitlines()) == wanted)
 
 
@@ -291,17 +314,18 @@ def _open_family(family):
     for stale in _our_rules(_rules(family)):
         __salt__["iptables.delete"]("filter", "INPUT", rule=stale, family=family)
     # In front, as on Enterprise Linux the chain's last rule rejects what came so far.
-    error = __salt__["iptables.insert"]("filter", "INPUT", 1, _rule(), family=family)
-    if error:
-        raise CommandExecutionError(f"{_PROGRAMS[family]}: {error}")
-    _save(family, _rule())
+    for rule in reversed(_wanted_rules()):
+        error = __salt__["iptables.insert"]("filter", "INPUT", 1, rule, family=family)
+        if error:
+            raise CommandExecutionError(f"{_PROGRAMS[family]}: {error}")
+    _save(family, _wanted_rules())
 
 
 def _close_iptables():
     for family in _families():
         for rule in _our_rules(_rules(family)):
             __salt__["iptables.delete"]("filter", "INPUT", rule=rule, family=family)
-        _save(family, "")
+        _save(family, [])
 
 
 def _rules(family):
@@ -312,9 +336,9 @@ def _rules(family):
     return __salt__["cmd.run_stdout"](command, python_shell=False, ignore_retcode=True).splitlines()
 
 
-def _rule():
+def _wanted_rules():
     # In the order in which iptables-save writes it, so that one saved by others is recognised.
-    return f"-p tcp -m tcp --dport {_number()} -m comment --comment {_SERVICE} -j ACCEPT"
+    return [f"-p tcp -m tcp --dport {port} -m comment --comment {_SERVICE} -j ACCEPT" for port in ports()]
 
 
 def _our_rules(lines):
@@ -322,14 +346,14 @@ def _our_rules(lines):
     return [line[len(prefix) :] for line in lines if line.startswith(prefix) and f" {_SERVICE} " in line]
 
 
-def _save(family, rule):
+def _save(family, rules):
     """
-    Write our rule to the file that is loaded at boot. Salt's ``iptables.save`` would save all active rules,
+    Write our rules to the file that is loaded at boot. Salt's ``iptables.save`` would save all active rules,
     also those that docker and others add at run time.
     """
     path, saved = _saved_rules(family)
     if path:
-        text = replace_saved_rules(saved, _our_rules(saved.splitlines()), rule)
+        text = replace_saved_rules(saved, _our_rules(saved.splitlines()), rules)
         # It ends each argument with a line's end of its own.
         __salt__["file.write"](path, text.removesuffix("\n"))
 
@@ -347,7 +371,7 @@ def _saved_rules(family):
 def _nftables():
     choice, has_nft = _choice(), salt.utils.path.which("nft")
     managed_by_others = _tables_of_others() if has_nft and choice != "nftables" else []
-    return Nftables(__salt__, __grains__["os_family"], _number(), managed_by_others)
+    return Nftables(__salt__, __grains__["os_family"], ports(), managed_by_others)
 
 
 def _tables_of_others():

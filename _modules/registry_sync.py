@@ -82,18 +82,24 @@ def check(brief=False, images_file="", environment="", everything=False):
             ``repository:tag`` as it stands locally → ``status``; ``upstream`` and ``local``, the digests;
             ``previous``, the digest before a sync that copied it; ``bytes``, to move or moved for this tag
             (a blob that several need is counted once; ``check`` gives 0); ``cause`` and ``error``, one word
-            and one sentence about a failure; of a ``held`` tag what holds it stands in ``error``.
+            and one sentence about a failure; of a ``held`` tag what holds it stands in ``error``, of one that
+            is ``current`` or ``copied`` why its signatures are not all here; ``attachments``, how many
+            signatures and other things that upstream has attached to it are ``here``, are ``lacking``, or are
+            ``skipped`` since the pillar leaves them out; ``signed_by``, the names of the keys that have
+            signed it, where the list says that it must be signed.
         ``summary``
             how many tags have each status; ``tags`` that the list wants; ``blobs`` and ``bytes`` to move
-            or moved; ``blobs_copied``, ``blobs_mounted``; ``seconds``.
+            or moved; ``blobs_copied``, ``blobs_mounted``; ``attachments``, those of all tags; ``signed``, how
+            many were found signed as the list wants it; ``seconds``.
 
-        A status is ``current``, ``missing``, ``stale`` (upstream has another digest), ``held`` (it has, and a
-        roll-back holds ours), ``extra`` (not in the image list) or ``unreadable``; after a sync ``current``,
-        ``copied``, ``held`` or ``failed``.
+        A status is ``current``, ``missing``, ``stale`` (upstream has another digest, or something attached
+        that is lacking here), ``held`` (it has another digest, and a roll-back holds ours), ``extra`` (not
+        in the image list) or ``unreadable``; after a sync ``current``, ``copied``, ``held`` or ``failed``.
 
         A cause is ``auth`` (refused; some registries say so of what does not exist), ``absent``, ``rate``
         (429, and waiting did not help), ``network``, ``space`` (the local disk is full), ``digest`` (not
-        what its name says), ``unsupported`` or ``internal``.
+        what its name says), ``unsupported``, ``signature`` (nobody of ``signed_by`` has signed it) or
+        ``internal``.
 
         The return code, kept by ``--retcode-passthrough``: 0 up to date, 1 something failed, 2 the mirror
         is out of date.

@@ -109,13 +109,14 @@ def _grouped(images: Mapping[str, Mapping[str, Any]]) -> tuple[list[Row], list[F
             failure = failures.setdefault(reason, Failure(*reason, {}))
             failure.tags.setdefault(repository, []).append(tag)
         else:
-            fate = (repository, status, image["upstream"], image["local"])
+            note = _note(image)
+            fate = (repository, status, image["upstream"], image["local"], note)
             row = rows.get(fate) or Row(
                 repository,
                 [],
                 status,
                 image["upstream"] or image["local"],
-                image["local"] if status == "stale" else "",
+                note,
             )
             row.tags.append(tag)
             rows[fate] = row._replace(size=row.size + image["bytes"])
@@ -244,7 +245,7 @@ class Layout:
         lines = [self._line(cells), *(self._line(["", line, "", "", ""]) for line in tags[1:])]
         if row.here and self.here_below:
             at_digest = len(MARGIN) + self.names + len(GAP) + self.tags + len(GAP)
-            lines.append(paint(f"here {_short(row.here)}".rjust(at_digest + DIGITS_OF_A_DIGEST), row.status))
+            lines.append(paint(row.here.rjust(at_digest + DIGITS_OF_A_DIGEST), row.status))
         return lines
 
     def _name(self, repository: str) -> str:
@@ -274,7 +275,18 @@ def shared_start(names: list[str]) -> str:
 
 
 def _status(row: Row) -> str:
-    return f"{row.status} (here {_short(row.here)})" if row.here else row.status
+    return f"{row.status} ({row.here})" if row.here else row.status
+
+
+def _note(image: Mapping[str, Any]) -> str:
+    """In what a stale tag differs: it is another image, or lacks what upstream has attached to it."""
+    if image["status"] != "stale":
+        return ""
+    if image["local"] != image["upstream"]:
+        return f"here {_short(image['local'])}"
+    # A report of an older minion does not say.
+    lacking = image.get("attachments", {}).get("lacking", 0)
+    return f"lacks {counted(lacking, 'attachment', 'attachments')}"
 
 
 def _size(row: Row) -> str:
@@ -330,7 +342,9 @@ def _summary(summary: Mapping[str, Any], width: int, edge: int, paint: Paint) ->
     parts = [(f"{summary[status]} {status}", status) for status in ORDER if summary.get(status)]
     plain = ", ".join(text for text, _ in parts) or "the list is empty"
     painted = ", ".join(paint(text, status) for text, status in parts) or plain
-    volume = _volume(summary)
+    # A report of an older minion does not say.
+    signed = f"; {summary['signed']} signed" if summary.get("signed") else ""
+    volume = signed + _volume(summary)
     seconds = f"{summary['seconds']:.1f} s"
     if not width or len(plain) + len(volume) + len(GAP) + len(seconds) <= width:
         return _with_right(f"{plain}{volume}", f"{painted}{volume}", seconds, width, edge)

@@ -16,6 +16,7 @@ import salt.utils.color
 
 import _registry_collect_table as collect_table
 import _registry_prune_table as prune_table
+import _registry_signatures_table as signatures_table
 import _registry_table as table
 import _registry_verify_table as verify_table
 
@@ -29,6 +30,8 @@ COLORS = {
     "copied": "LIGHT_GREEN",
     "held": "BLUE",
     "kept": "GREEN",
+    "accepted": "GREEN",
+    "refused": "LIGHT_RED",
     "waiting": "YELLOW",
     "doomed": "LIGHT_RED",
     "pruned": "LIGHT_GREEN",
@@ -85,6 +88,8 @@ def _lines(value):
         return prune_table.history_lines(value, **show)
     if isinstance(value, dict) and {"registry", "leased", "read_only_seconds"} <= value.keys():
         return collect_table.collect_lines(value, **show)
+    if isinstance(value, dict) and {"side", "images", "summary"} <= value.keys():
+        return signatures_table.signature_lines(value, **show)
     if _is_report(value):
         return table.report_lines(value, **show)
     if _is_listing(value):

@@ -58,17 +58,19 @@ def _port_state(name, action, is_needed):
         if not kinds:
             return _ret(name, True, "No firewall is managed here")
         # Our rule may still be that of another port.
-        what = f"{f'port {_port()}' if action == 'open' else 'our port'} of {' and '.join(kinds)}"
+        what = f"{_ports() if action == 'open' else 'our port'} of {' and '.join(kinds)}"
+        verb = "are" if what.startswith("ports") else "is"
         changes = dict.fromkeys(kinds, done)
         if not is_needed():
-            return _ret(name, True, f"{what.capitalize()} is {done} already")
+            return _ret(name, True, f"{what.capitalize()} {verb} {done} already")
         if __opts__["test"]:
             return _ret(name, None, f"Would {action} {what}", changes)
         __salt__[f"registry_firewall.{action}"]()
     except CommandExecutionError as error:
         return _ret(name, False, str(error))
-    return _ret(name, True, f"{what.capitalize()} is {done} now", changes)
+    return _ret(name, True, f"{what.capitalize()} {verb} {done} now", changes)
 
 
-def _port():
-    return __salt__["registry_host.port"]()
+def _ports():
+    ports = __salt__["registry_firewall.ports"]()
+    return f"port{'s' if len(ports) > 1 else ''} {' and '.join(map(str, ports))}"

@@ -96,7 +96,7 @@ def _test_return(name, plan):
     comment = _all_current(plan)
     if moving:
         comment = f"Would copy {len(moving)} of {_tags(plan)} ({_volume(plan)})"
-    changes = {key: {"old": image["local"], "new": image["upstream"]} for key, image in moving.items()}
+    changes = {key: _change(image, "local") for key, image in moving.items()}
     result = False if unreadable else None if moving else True
     return _ret(name, result, comment + _failures("cannot be read", unreadable), changes)
 
@@ -104,11 +104,24 @@ def _test_return(name, plan):
 def _sync_return(name, report):
     copied = _with_status(report, "copied")
     failed = _with_status(report, "failed", "unreadable")
-    changes = {key: {"old": image["previous"], "new": image["upstream"]} for key, image in copied.items()}
+    changes = {key: _change(image, "previous") for key, image in copied.items()}
     comment = _all_current(report)
     if copied:
         comment = f"Mirrored {len(copied)} of {_tags(report)} ({_volume(report)}, {_seconds(report)})"
-    return _ret(name, not failed, comment + _failures("failed", failed), changes)
+    comment += _failures("failed", failed) + _failures("without all signatures", _unsigned(report))
+    return _ret(name, not failed, comment, changes)
+
+
+def _unsigned(report):
+    there = _with_status(report, "current", "copied")
+    return {key: image for key, image in there.items() if image["error"]}
+
+
+def _change(image, before):
+    """What becomes of a tag: another digest, or more that is attached to the same."""
+    if image[before] == image["upstream"]:
+        return {"attachments": image["attachments"]}
+    return {"old": image[before], "new": image["upstream"]}
 
 
 def _with_status(report, *statuses):
@@ -128,7 +141,8 @@ def _failures(verb, images):
         return ""
     reasons: dict[str, list[str]] = {}
     for key, image in images.items():
-        reasons.setdefault(f"{image['cause']}: {image['error']}", []).append(key)
+        why = ": ".join(filter(None, (image["cause"], image["error"])))
+        reasons.setdefault(why, []).append(key)
     told = [f"{_some(keys)} ({reason})" for reason, keys in list(reasons.items())[:REASONS_SHOWN]]
     if len(reasons) > REASONS_SHOWN:
         told.append("…; registry_sync.check names all")

@@ -52,8 +52,15 @@ IMAGE_DEFAULTS: dict[str, Any] = {
     "prefix": "openstack-",
     "tags": ["13.0"],
     "platforms": [],
+    "signed_by": [],
 }
 LOCAL_PORT = 5000
 UNDERCLOUD_PORT = 8787
+# Where vendors keep their simple signatures; signatures:stores names others.
+SIGNATURE_STORES: dict[str, str] = {
+    "registry.access.redhat.com": "https://access.redhat.com/webassets/docker/content/sigstore",
+    "registry.redhat.io": "https://registry.redhat.io/containers/sigstore",
+}
+SIGNATURE_DIRECTORY = "/var/lib/docker_registry/sigstore"
 # Directory of the authority that signs the registry's certificate; lookup:authority names another.
 AUTHORITY_DIRECTORY = "/etc/pki/docker_registry"

@@ -10,18 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import _registry_config_signatures as signing
 import _registry_config_validators as check
 from _registry_config_defaults import (
     AUTHORITY_DIRECTORY,
     IMAGE_DEFAULTS,
     LOCAL_PORT,
     OVERCLOUD_IMAGES,
+    SIGNATURE_STORES,
     UNDERCLOUD_PORT,
     UPSTREAM_DEFAULTS,
 )
 from _registry_config_schema import IMAGE, PILLAR, ROOT, SELF_SIGNED, bad_repository
 from _registry_config_validators import SettingsError
 from _registry_config_values import (
+    Attachments,
     Backup,
     Collect,
     Engine,
@@ -30,6 +33,7 @@ from _registry_config_values import (
     Prune,
     Service,
     Settings,
+    Signatures,
     Undercloud,
     Verify,
 )
@@ -87,14 +91,21 @@ def read_settings(
     """
     tree = check.mapping(PILLAR)({} if pillar is None else pillar, ROOT)
     around = {"environment": process_environment() if environment is None else environment}
-    upstream = Endpoint("upstream", **{**around, **UPSTREAM_DEFAULTS, **tree.get("upstream", {})})
+    common = {**UPSTREAM_DEFAULTS, **tree.get("upstream", {})}
+    signed_as = common.pop("signed_as", "")
+    _refuse_one_name_for_all(signed_as)
+    upstream = Endpoint("upstream", **{**around, **common})
     port = UNDERCLOUD_PORT if undercloud else LOCAL_PORT
     usual = {"host": host, "port": port, "tls": False}
     authority = _authority(tree)
     trust = {"tls": True, "verify": authority} if authority else {}
     local = Endpoint("local", **{**around, **usual, **trust, **tree.get("local", {})})
-    defaults = {**IMAGE_DEFAULTS, **tree.get("image_defaults", {})}
+    keys = signing.signing_keys(tree.get("signatures", {}).get("keys", {}), f"{ROOT}:signatures:keys")
+    defaults = {**IMAGE_DEFAULTS, "signed_as": signed_as, **tree.get("image_defaults", {})}
+    signing.refuse_unknown(defaults["signed_by"], keys, f"{ROOT}:image_defaults:signed_by")
     images = _images(tree, defaults, upstream, listing)
+    for image in images:
+        signing.refuse_unknown(image.signed_by, keys, f"{image.key}:signed_by")
     _refuse_shared_targets(images)
     _refuse_mirroring_oneself(images, local)
     director = read_undercloud(tree)
@@ -105,9 +116,12 @@ def read_settings(
         engine=Engine(**tree.get("engine", {})),
         firewall=tree.get("firewall", "auto"),
         prune=_prune(tree.get("prune", {})),
+        signatures=_signatures(tree.get("signatures", {})),
         backup=Backup(**tree.get("backup", {})),
         verify=Verify(**tree.get("verify", {})),
         collect=Collect(**tree.get("collect", {})),
+        attachments=_attachments(tree.get("attachments", True)),
+        keys=keys,
         force=tree.get("force", False),
         sync=tree.get("sync", True),
         local=local,
@@ -128,6 +142,17 @@ def _prune(own: Mapping[str, Any]) -> Prune:
     for name, value in own.get("keep", {}).items():
         given[name] = tuple(value) if isinstance(value, list) else value
     return Prune(**given, foreign=own.get("foreign") == "prune")
+
+
+def _attachments(own: bool | Mapping[str, Any]) -> Attachments:
+    if isinstance(own, bool):
+        return Attachments(travel=own)
+    return Attachments(exclude=tuple(own.get("exclude", ())), largest=own.get("largest", 0))
+
+
+def _signatures(own: Mapping[str, Any]) -> Signatures:
+    given = {name: value for name, value in own.items() if name != "keys"}
+    return Signatures(**{**given, "stores": {**SIGNATURE_STORES, **own.get("stores", {})}})
 
 
 def _service(own: Mapping[str, Any], director: Undercloud, *, undercloud: bool) -> Service:
@@ -194,14 +219,33 @@ def _image(
     tags = _tag_rule(own.get("tags", defaults["tags"]))
     platforms = tuple(own.get("platforms", defaults["platforms"]))
     _refuse_a_choice_from_a_digest(tags, platforms, f"{key}:tags" if "tags" in own else f"{key}:platforms")
+    source = _source(own.get("upstream", {}), upstream)
     return Image(
         key=key,
-        source=_source(own.get("upstream", {}), upstream),
+        source=source,
         repository=repository,
         target=own.get("target", repository),
         tags=tags,
         platforms=platforms,
+        signed_by=tuple(own.get("signed_by", defaults["signed_by"])),
+        signed_as=_signed_as(
+            own.get("upstream", {}), source.name == upstream.name, defaults["signed_as"], repository
+        ),
     )
+
+
+def _signed_as(own: Mapping[str, Any], is_common: bool, common: str, repository: str) -> str:
+    """An image's name in signatures; what the common upstream is called in them is not another one's name."""
+    name: str = own.get("signed_as", common if is_common else "")
+    return name if "/" in name or not name else f"{name}/{repository}"
+
+
+def _refuse_one_name_for_all(signed_as: str) -> None:
+    if "/" in signed_as:
+        raise SettingsError(
+            f"{ROOT}:upstream:signed_as: {signed_as!r} is the name of one image; give the host alone, "
+            "or the whole name as signed_as of that image's own upstream"
+        )
 
 
 def _refuse_a_choice_from_a_digest(tags: TagRule, platforms: tuple[str, ...], key: str) -> None:
@@ -228,6 +272,7 @@ def _source(own: Mapping[str, Any], upstream: Endpoint) -> Endpoint:
     """An image's own upstream: the common one but for what differs; credentials stay at their host."""
     if not own:
         return upstream
+    own = {name: value for name, value in own.items() if name != "signed_as"}
     common = dict(vars(upstream))
     moved = own.get("host", upstream.host), own.get("port", upstream.port)
     if moved != (upstream.host, upstream.port):

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
+import _registry_config_signatures as signing
 import _registry_config_validators as check
+from _registry_config_lookaside import STORES_AND_SERVICE
 from _registry_config_validators import Checker, SettingsError
 from _registry_oci_names import is_digest, is_pattern, is_platform, is_repository, is_tag, printable
 from _registry_oci_tags import is_comparison, parse_date
@@ -236,7 +238,15 @@ _ENDPOINT: dict[str, Checker] = {
 
 
 def _endpoint(value: Any, key: str) -> dict[str, Any]:
-    checked: dict[str, Any] = check.mapping(_ENDPOINT)(value, key)
+    return _registry_at(value, key, _ENDPOINT)
+
+
+def _upstream(value: Any, key: str) -> dict[str, Any]:
+    return _registry_at(value, key, {**_ENDPOINT, "signed_as": signing.signed_as})
+
+
+def _registry_at(value: Any, key: str, table: Mapping[str, Checker]) -> dict[str, Any]:
+    checked: dict[str, Any] = check.mapping(table)(value, key)
     for name, other in (("password", "username"), ("key", "cert")):
         if checked.get(name) and not checked.get(other):
             raise SettingsError(f"{key}:{name}: there is no {other} to it")
@@ -286,8 +296,9 @@ IMAGE: dict[str, Checker] = {
     "name": _name,
     "tags": _tags,
     "platforms": _platforms,
-    "upstream": _endpoint,
+    "upstream": _upstream,
     "target": _repository,
+    "signed_by": signing.signed_by,
 }
 _SECONDS_OF_A_DAY = check.number(0, 86_400)
 _SCHEDULE: dict[str, Checker] = {
@@ -382,10 +393,17 @@ _PRUNE: dict[str, Checker] = {
     "untagged": _span_or_never,
     "repositories": check.boolean,
 }
+_ATTACHMENTS = check.mapping(
+    {
+        "exclude": check.list_of(check.filled_string, "['application/vnd.example.*']"),
+        "largest": check.size,
+    }
+)
 PILLAR: dict[str, Checker] = {
     "force": check.boolean,
     "sync": check.boolean,
-    "upstream": _endpoint,
+    "attachments": check.either(_ATTACHMENTS, check.boolean),
+    "upstream": _upstream,
     "local": _endpoint,
     "image_defaults": check.mapping(
         {
@@ -393,6 +411,7 @@ PILLAR: dict[str, Checker] = {
             "prefix": check.string,
             "tags": _tags,
             "platforms": _platforms,
+            "signed_by": signing.signed_by,
         }
     ),
     "images": check.list_of(check.either(check.mapping(IMAGE), _name), "[aodh-api, cron]"),
@@ -412,10 +431,13 @@ PILLAR: dict[str, Checker] = {
         {
             "manage": check.one_of("auto", "docker", "podman", "none"),
             "install": check.one_of("auto", True, False),
+            "policy": check.boolean,
+            "stand_in_for_upstream": check.boolean,
         }
     ),
     "prune": check.mapping(_PRUNE),
     "collect": check.mapping({"grace": check.span}),
+    "signatures": check.mapping({"keys": signing.keys, **STORES_AND_SERVICE}),
     "backup": check.mapping({"keep": check.number(0, 50), "tags": _backup_tags}),
     "verify": check.mapping({"every": check.span, "bandwidth": check.bandwidth, "repair": check.boolean}),
     "firewall": check.one_of("auto", "firewalld", "iptables", "nftables", "none"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from _registry_config_defaults import IMAGE_DEFAULTS
+from _registry_config_defaults import IMAGE_DEFAULTS, SIGNATURE_DIRECTORY, SIGNATURE_STORES
 from _registry_http_endpoint import Endpoint, Transfer
 from _registry_oci_tags import TagRule
 
@@ -22,6 +22,8 @@ class Image:
         target: its name in the local registry.
         tags: which tags.
         platforms: which platforms of a multi-platform image; empty = all.
+        signed_by: names of keys, one of which must have signed it; empty = it is not verified.
+        signed_as: its name in signatures, ``host/repository``; empty = upstream's host and its name there.
     """
 
     key: str
@@ -30,6 +32,38 @@ class Image:
     target: str
     tags: TagRule
     platforms: tuple[str, ...] = ()
+    signed_by: tuple[str, ...] = ()
+    signed_as: str = ""
+
+    @property
+    def signed_name(self) -> str:
+        """``host/repository`` as signatures have it."""
+        if self.signed_as:
+            return self.signed_as
+        usual = 443 if self.source.tls else 80
+        host = self.source.name.removesuffix(f":{usual}")
+        return f"{host}/{self.repository}"
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    """An entry of ``signatures:keys``: what is known of one who signs.
+
+    Args:
+        key: the pillar key it stands at, for messages.
+        gpg: OpenPGP keys, each a path or the text itself.
+        cosign: public keys in PEM, likewise.
+        issuer: of keyless signatures, the URL of who vouched for the signer; empty = none are taken.
+        identity: who the signer is, as its certificate says.
+        trusted_root: path of the keys of Fulcio and Rekor.
+    """
+
+    key: str
+    gpg: tuple[str, ...] = field(default=(), repr=False)
+    cosign: tuple[str, ...] = field(default=(), repr=False)
+    issuer: str = ""
+    identity: str = ""
+    trusted_root: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,10 +155,30 @@ class Engine:
     Args:
         manage: ``docker``, ``podman``, ``none``, or ``auto``: those that are installed.
         install: whether docker is to be installed; ``auto``: on Enterprise Linux 7.
+        policy: whether ``policy.json`` is to refuse images of the mirror that ``signed_by`` would refuse.
+        stand_in_for_upstream: whether engines ask the mirror for images by upstream's names.
     """
 
     manage: str = "auto"
     install: str | bool = "auto"
+    policy: bool = False
+    stand_in_for_upstream: bool = False
+
+
+@dataclass(frozen=True)
+class Signatures:
+    """Simple signatures, which lie beside registries.
+
+    Args:
+        stores: registry, with the path of repositories where that has a store of its own → address of its
+            store; an empty one = it has none.
+        directory: where they are kept on this host.
+        serve: TCP port of the web server that gives them to engines; 0 = none.
+    """
+
+    stores: Mapping[str, str] = field(default_factory=lambda: dict(SIGNATURE_STORES))
+    directory: str = SIGNATURE_DIRECTORY
+    serve: int = 0
 
 
 @dataclass(frozen=True)
@@ -194,6 +248,21 @@ class Verify:
 
 
 @dataclass(frozen=True)
+class Attachments:
+    """What travels of that which upstream has attached to images: signatures, attestations, SBOMs.
+
+    Args:
+        travel: whether any does.
+        exclude: patterns of artifact types, or of layers' media types, that stay behind.
+        largest: bytes of blobs that one may have; 0 = any.
+    """
+
+    travel: bool = True
+    exclude: tuple[str, ...] = ()
+    largest: int = 0
+
+
+@dataclass(frozen=True)
 class Listing:
     """Images that another file than the pillar lists.
 
@@ -227,9 +296,13 @@ class Settings:
     # auto, firewalld, iptables, nftables or none.
     firewall: str = "auto"
     prune: Prune = field(default_factory=Prune)
+    signatures: Signatures = field(default_factory=Signatures)
     backup: Backup = field(default_factory=Backup)
     verify: Verify = field(default_factory=Verify)
     collect: Collect = field(default_factory=Collect)
+    attachments: Attachments = field(default_factory=Attachments)
+    # Of signatures:keys, by name.
+    keys: Mapping[str, SigningKey] = field(default_factory=dict)
     # Absolute path of a file for Prometheus; empty = none is written.
     metrics: str = ""
     # Path of the certificate of the registry's own authority on this host; empty = it has none.

@@ -159,14 +159,13 @@ def rule(port: int) -> str:
     return f'tcp dport {port} accept comment "{MARK}"'
 
 
-def insertions(places: Iterable[Place], port: int) -> list[str]:
-    """Commands of nft that put our rule before all others, as a later one could not undo a refusal.
+def insertions(placed: Iterable[tuple[Place, int]]) -> list[str]:
+    """Commands of nft that put our rules before all others, as a later one could not undo a refusal.
 
     Args:
-        places: chains.
-        port: the one that it opens.
+        placed: chains, each with a port that its rule opens.
     """
-    return [f"insert rule {place} {rule(port)}" for place in places]
+    return [f"insert rule {place} {rule(port)}" for place, port in placed]
 
 
 def deletions(rules: Iterable[OurRule]) -> list[str]:
@@ -188,16 +187,15 @@ def saved(text: str) -> list[tuple[Place, int]]:
     return [(Place(*place), int(port)) for *place, port in found]
 
 
-def replace_saved(text: str, places: Collection[Place], port: int) -> str:
+def replace_saved(text: str, placed: Collection[tuple[Place, int]]) -> str:
     """Change our rules in a file of nft.
 
     Args:
         text: the file.
-        places: chains that get one; none = they all go.
-        port: the one that it opens.
+        placed: chains that get one, each with the port that it opens; none = they all go.
     """
     others = "".join(line for line in text.splitlines(keepends=True) if MARK not in line)
-    lines = [line for place in places for line in _saved_lines(place, port)]
+    lines = [line for place, port in placed for line in _saved_lines(place, port)]
     return others + ("\n" if lines and others and not others.endswith("\n") else "") + "".join(lines)
 
 
@@ -207,7 +205,7 @@ def _saved_lines(place: Place, port: int) -> list[str]:
     return [
         f"add table {place.family} {place.table} # {MARK}\n",
         f"add chain {place} # {MARK}\n",
-        *(f"{line}\n" for line in insertions([place], port)),
+        *(f"{line}\n" for line in insertions([(place, port)])),
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from _registry_http_auth import Authorizer
 from _registry_http_credentials import Keyring
@@ -174,6 +174,16 @@ class Client:
             return stream
         shown = self._shown(scopes) if stream.status in (401, 403) else ""
         raise refusal(stream, self.endpoint, method, what, shown=shown, by_name=bool(scopes))
+
+    def glance(self, requests: Sequence[tuple[str, Scopes]], headers: Mapping[str, str]) -> list[str]:
+        """The digests of manifests, as far as a first look at all of them tells.
+
+        Args:
+            requests: URL of each, and what a token must allow.
+            headers: of each, beside our own.
+        """
+        asked = [(url, {**headers, **self._authorizer.header(scopes)}) for url, scopes in requests]
+        return self.pace.once(lambda: self._http.glance(asked), is_pull=False)
 
     def open_elsewhere(self, url: str, headers: Mapping[str, str]) -> Stream | None:
         """What a store of blobs gives that the registry has redirected to; its signed URLs expire one day."""

@@ -13,6 +13,7 @@
     ├── NoSpace              space        507, or a full disk
     ├── DigestMismatch       digest       bytes that are not what their digest says
     ├── Unsupported          unsupported  what this store cannot hold or say
+    ├── NotSigned            signature    nobody has signed it of those who should have
     └── Stopped              internal     the run was asked to stop
 
 The text of each is one sentence that names the side and the store; nothing is recognised by it.
@@ -105,6 +106,12 @@ class Unsupported(RegistryError):
     """The registry, or this program, knows no such thing."""
 
     cause = "unsupported"
+
+
+class NotSigned(RegistryError):
+    """None of the keys that the image list wants has signed the image."""
+
+    cause = "signature"
 
 
 class Stopped(RegistryError):

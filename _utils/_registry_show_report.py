@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 STATUSES = ("current", "missing", "stale", "held", "extra", "unreadable", "copied", "failed")
-CAUSES = ("auth", "absent", "rate", "network", "space", "digest", "unsupported", "internal")
+CAUSES = ("auth", "absent", "rate", "network", "space", "digest", "unsupported", "signature", "internal")
 UP_TO_DATE, FAILED, OUT_OF_DATE = 0, 1, 2
 
 Report = dict[str, Any]

@@ -8,7 +8,7 @@ https://github.com/saltstack/salt/blob/3007.x/salt/modules/nftables.py
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -27,7 +27,7 @@ class Nftables:
     Args:
         functions: ``__salt__``.
         system: ``os_family`` of the grains.
-        port: the registry's.
+        ports: the registry's, and that of its signatures where they are served.
         others: tables, each as its family and name, that firewalld or iptables make.
     """
 
@@ -35,23 +35,23 @@ class Nftables:
         self,
         functions: Mapping[str, Callable[..., Any]],
         system: str,
-        port: int,
+        ports: Sequence[int],
         others: Collection[tuple[str, str]] = (),
     ) -> None:
         self._functions = functions
-        self._port = port
+        self._ports = tuple(ports)
         self._others = others
         path = _FILES.get(system, "")
         self._file = path if path and functions["file.file_exists"](path) else ""
         self._text: str = functions["file.read"](path) if self._file else ""
 
     def refusing(self) -> list[Place]:
-        """The chains that would refuse the port, were it not for our rules.
+        """The chains that would refuse one of the ports, were it not for our rules.
 
         Raises:
             CommandExecutionError: the rules cannot be read.
         """
-        return [place for place in self._rules.refusing(self._port) if place[:2] not in self._others]
+        return list(dict.fromkeys(place for place, _ in self._wanted()))
 
     def has_rule(self) -> bool:
         """Whether there is any rule of ours, also for another port or in the file alone.
@@ -69,22 +69,23 @@ class Nftables:
         """
         active = {(rule.place, rule.port) for rule in self._rules.ours()}
         after_boot = set(saved(self._text))
-        wanted = {(place, self._port) for place in self.refusing()}
-        if wanted <= active & after_boot and {port for _, port in active | after_boot} <= {self._port}:
+        wanted = set(self._wanted())
+        if wanted <= active & after_boot and {port for _, port in active | after_boot} <= set(self._ports):
             return True
         self._assert_that_rules_last()
         return False
 
     def open(self) -> None:
-        """Put our rule before all others of each chain that refuses the port; those for other ports go.
+        """Put our rules before all others of each chain that refuses a port; those for other ports go.
 
         Raises:
             CommandExecutionError: the rules cannot be read, or nft refuses.
         """
-        places = self.refusing()
-        self._run_all([*deletions(self._rules.ours()), *insertions(places, self._port)])
+        wanted = self._wanted()
+        self._run_all([*deletions(self._rules.ours()), *insertions(wanted)])
         # Where no rules are active, those in the file wait for a boot.
-        self._save(places or [place for place, _ in saved(self._text)])
+        waiting = dict.fromkeys(place for place, _ in saved(self._text))
+        self._save(wanted or [(place, port) for place in waiting for port in self._ports])
 
     def close(self) -> None:
         """Remove our rules.
@@ -109,27 +110,39 @@ class Nftables:
             f"nftables filters here, but its rules cannot be read ({_reason(listed)}). {self._remedy()}"
         )
 
+    def _wanted(self) -> list[tuple[Place, int]]:
+        """The chains that refuse a port, each with that port."""
+        return [
+            (place, port)
+            for port in self._ports
+            for place in self._rules.refusing(port)
+            if place[:2] not in self._others
+        ]
+
     def _assert_that_rules_last(self) -> None:
-        places = self.refusing()
-        why = self._why_lost(places) if places else ""
+        wanted = self._wanted()
+        why = self._why_lost(wanted) if wanted else ""
         if why:
-            chains = ", ".join(map(str, places))
+            chains = ", ".join(map(str, self.refusing()))
+            port = next(port for _, port in wanted)
             raise CommandExecutionError(
-                f"nftables refuses connections to port {self._port} ({chains}), and a rule of this formula "
+                f"nftables refuses connections to port {port} ({chains}), and a rule of this formula "
                 f"would be lost at the next boot: {why}. {self._remedy()}"
             )
 
-    def _why_lost(self, places: Collection[Place]) -> str:
+    def _why_lost(self, placed: Collection[tuple[Place, int]]) -> str:
         if not self._file:
             return "there is no file of rules that nftables.service would load"
         # As at boot, but nothing is done.
-        commands = ["flush ruleset", f'include "{self._file}"', *insertions(places, self._port)]
+        commands = ["flush ruleset", f'include "{self._file}"', *insertions(placed)]
         done = self._nft("--check", "--file", "-", stdin=_lines(commands))
         return f"once {self._file} is loaded, nft says: {_reason(done)}" if done["retcode"] else ""
 
     def _remedy(self) -> str:
+        ports = ", ".join(map(str, self._ports))
+        said = f"{{ {ports} }}" if len(self._ports) > 1 else ports
         return (
-            f"Where these rules come from, add 'tcp dport {self._port} accept' to the chain, before what "
+            f"Where these rules come from, add 'tcp dport {said} accept' to the chain, before what "
             "refuses; or set docker_registry:firewall to none"
         )
 
@@ -147,8 +160,8 @@ class Nftables:
         )
         return result
 
-    def _save(self, places: Collection[Place]) -> None:
-        text = replace_saved(self._text, places, self._port)
+    def _save(self, placed: Collection[tuple[Place, int]]) -> None:
+        text = replace_saved(self._text, placed)
         if text != self._text:
             # It ends each argument with a line's end of its own.
             self._functions["file.write"](self._file, text.removesuffix("\n"))

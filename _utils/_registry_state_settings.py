@@ -15,6 +15,7 @@ from _registry_config_validators import SettingsError
 from _registry_config_values import Settings
 from _registry_host_address import is_here
 from _registry_host_service import push_socket
+from _registry_trust_keys import read_keys
 
 _UNKNOWN = "so what this minion is to mirror is not known"
 
@@ -81,7 +82,7 @@ def with_list(
     Raises:
         CommandExecutionError: one sentence about the file.
     """
-    settings = read()
+    settings = _with_good_keys(read())
     planned = context.get("registry_undercloud.planned", "")
     file, text = (
         (images_file, read_text(images_file)) if images_file else _prepared(settings, functions, planned)
@@ -92,7 +93,16 @@ def with_list(
         listing = undercloud_files.listing_of(text, file, settings, alone=bool(images_file))
     except undercloud_files.ListError as mistake:
         raise CommandExecutionError(str(mistake)) from None
-    return read(listing=listing)
+    return _with_good_keys(read(listing=listing))
+
+
+def _with_good_keys(settings: Settings) -> Settings:
+    """The settings, unless a key that images are to be signed with is none."""
+    try:
+        read_keys(settings.keys, (name for image in settings.images for name in image.signed_by))
+    except SettingsError as mistake:
+        raise CommandExecutionError(str(mistake)) from None
+    return settings
 
 
 def _prepared(

@@ -21,7 +21,7 @@ https://github.com/containers/image/blob/main/docs/containers-transports.5.md#oc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from _registry_oci_errors import BlobUnknown, DigestMismatch, NotFound, RegistryError, Unsupported
 from _registry_oci_manifest import (
@@ -66,8 +66,12 @@ class LayoutStore:
         """Every repository that has something; the one of bare tags may be the empty string."""
         yield from sorted(self._index().places)
 
-    def tags(self, repository: str) -> list[str]:
+    def tags(self, repository: str, *, pages: int = 0) -> list[str]:
         """Every tag of a repository, sorted.
+
+        Args:
+            repository: its name.
+            pages: of no matter: a layout has one index.
 
         Raises:
             NotFound: there is no such repository.
@@ -95,6 +99,17 @@ class LayoutStore:
         if descriptor is None or not self.has(repository, descriptor.digest):
             raise NotFound(f"{self} has no {reference_name(repository, reference)}", side=self.side)
         return descriptor
+
+    def glance(self, names: Sequence[tuple[str, str]]) -> list[str]:
+        """The digests of tags; empty where there is none."""
+
+        def digest(name: tuple[str, str]) -> str:
+            try:
+                return self.resolve(*name).digest
+            except RegistryError:
+                return ""
+
+        return [digest(name) for name in names]
 
     def manifest(self, repository: str, reference: str) -> Manifest:
         """A manifest, byte for byte, hashed before it is parsed.
@@ -186,6 +201,10 @@ class LayoutStore:
             if fewer == index:
                 raise NotFound(f"{self} has no {reference_name(repository, reference)}", side=self.side)
             self._replace_index(fewer)
+
+    def lists_referrers(self, repository: str, digest: str) -> bool:
+        """A layout is looked through whole, and so knows."""
+        return True
 
     def referrers(self, repository: str, digest: str) -> list[Descriptor]:
         """Manifests of the repository, and those that its indexes name, whose ``subject`` is a manifest."""

@@ -11,7 +11,7 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from _registry_oci_manifest import Descriptor, Manifest
@@ -44,11 +44,16 @@ class Store(Protocol):
         """
         ...
 
-    def tags(self, repository: str) -> list[str]:
+    def tags(self, repository: str, *, pages: int = 0) -> list[str]:
         """Every tag of a repository, sorted.
+
+        Args:
+            repository: its name.
+            pages: of which the list may consist; 0 = any number.
 
         Raises:
             NotFound: there is no such repository.
+            Unsupported: the list has more pages.
         """
         ...
 
@@ -57,6 +62,17 @@ class Store(Protocol):
 
         Raises:
             NotFound: it is not there.
+        """
+        ...
+
+    def glance(self, names: Sequence[tuple[str, str]]) -> list[str]:
+        """The digests of tags by a quick first look: an answer that surprises is to be asked for again.
+
+        Args:
+            names: repository and tag of each.
+
+        Returns:
+            A digest for each, empty where it is not told.
         """
         ...
 
@@ -115,6 +131,15 @@ class Store(Protocol):
         """
         ...
 
+    def lists_referrers(self, repository: str, digest: str) -> bool:
+        """Whether the store itself knows what refers to a manifest; else an index under a tag tells it.
+
+        Args:
+            repository: by which that is tried, the first time.
+            digest: of a manifest in it.
+        """
+        ...
+
     def referrers(self, repository: str, digest: str) -> list[Descriptor]:
-        """Manifests whose ``subject`` is a manifest; none where there are none."""
+        """Manifests whose ``subject`` is a manifest, as the store says; none where there are none."""
         ...

@@ -7,27 +7,29 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from _registry_http_client import Client, delete_scope, pull_scope, push_scope
 from _registry_http_endpoint import Endpoint, push_endpoint
 from _registry_http_retry import Pace
-from _registry_http_transport import ANSWER_LIMIT, Answer
+from _registry_http_transport import Answer
 from _registry_oci_errors import BlobUnknown, DigestMismatch, NotFound, Unreachable, Unsupported
 from _registry_oci_manifest import (
     ACCEPTED,
     MANIFEST_LIMIT,
-    OCI_INDEX,
     Descriptor,
     Manifest,
     ManifestError,
     read_manifest,
 )
 from _registry_oci_names import algorithm_of, digest_of, is_digest, is_repository, is_tag, matches
+from _registry_oci_referrers import fallback_tag, listed_referrers
 from _registry_store_protocol import Written
+from _registry_store_remote_links import next_link
 from _registry_store_remote_read import BlobReader, RangesAhead
+from _registry_store_remote_referrers import ReferrersApi
 from _registry_store_remote_write import BlobWriter
 
 ACCEPT = {"Accept": ", ".join(ACCEPTED)}
@@ -70,6 +72,7 @@ class RemoteStore:
         if endpoint.push_socket:
             self._push_client = Client(push_endpoint(endpoint), pace, connections=connections)
         self._writer = BlobWriter(self._push_client)
+        self._referrers = ReferrersApi(self._client)
         self._ahead: RangesAhead | None = None
         self._split_from = 0
         # Blobs that the registry names and has no bytes of.
@@ -126,15 +129,20 @@ class RemoteStore:
         names = self._names(answer, "repositories")
         return names[0] if names else ""
 
-    def tags(self, repository: str) -> list[str]:
+    def tags(self, repository: str, *, pages: int = 0) -> list[str]:
         """Every tag of a repository, sorted (end-8b).
+
+        Args:
+            repository: its name.
+            pages: of which the list may consist; 0 = any number.
 
         Raises:
             NotFound: there is no such repository.
+            Unsupported: the list has more pages.
             RegistryError: anything else.
         """
         path = f"{repository}/tags/list?n={PAGE}"
-        return sorted(set(self._pages(path, pull_scope(repository), "tags", repository)))
+        return sorted(set(self._pages(path, pull_scope(repository), "tags", repository, pages or PAGES)))
 
     def resolve(self, repository: str, reference: str) -> Descriptor:
         """The digest of a tag by HEAD, which does not count as a pull (end-3).
@@ -158,6 +166,21 @@ class RemoteStore:
         length = answer.headers.get("Content-Length", "")
         kind = answer.headers.get("Content-Type", "").split(";")[0].strip()
         return Descriptor(digest, int(length) if length.isdigit() else 0, kind)
+
+    def glance(self, names: Sequence[tuple[str, str]]) -> list[str]:
+        """The digests of tags by a first look: an answer that surprises is to be asked for again.
+
+        Args:
+            names: repository and tag of each.
+
+        Returns:
+            A digest for each, empty where it is not told.
+        """
+        asked = [
+            (self._client.url(f"{repository}/manifests/{tag}"), pull_scope(repository))
+            for repository, tag in names
+        ]
+        return self._client.glance(asked, ACCEPT)
 
     def manifest(self, repository: str, reference: str) -> Manifest:
         """A manifest, byte for byte, hashed before it is parsed (end-3).
@@ -303,6 +326,10 @@ class RemoteStore:
         url = self._push_client.url(f"{repository}/manifests/{reference}")
         self._push_client.ask("DELETE", url, delete_scope(repository), _named(repository, reference))
 
+    def lists_referrers(self, repository: str, digest: str) -> bool:
+        """Whether the registry has the API for it, asked once (end-12a)."""
+        return self._referrers.known(repository, digest)
+
     def referrers(self, repository: str, digest: str) -> list[Descriptor]:
         """Manifests whose ``subject`` is a manifest (end-12a), also where the registry only keeps the tag.
 
@@ -311,29 +338,27 @@ class RemoteStore:
         Raises:
             RegistryError: it could not be told.
         """
-        paths = (f"referrers/{digest}", f"manifests/{digest.replace(':', '-')}")
-        for path in paths:
-            url = self._client.url(f"{repository}/{path}")
-            what = f"referrers of {_named(repository, digest)}"
-            try:
-                answer = self._client.ask(
-                    "GET", url, pull_scope(repository), what, ACCEPT, limit=MANIFEST_LIMIT
-                )
-                return list(read_manifest(answer.body, OCI_INDEX).children)
-            except NotFound:
-                continue
-            except ManifestError as failure:
-                raise self._client.error(Unsupported, f"{what}: {failure}", ":") from None
-        return []
+        if self.lists_referrers(repository, digest):
+            return self._referrers.of(repository, digest)
+        try:
+            listed = listed_referrers(self.manifest(repository, fallback_tag(digest)), digest)
+        except NotFound:
+            return []
+        if listed is None:
+            what = f"{repository}:{fallback_tag(digest)}"
+            raise self._client.error(Unsupported, f"has no list of referrers under {what}")
+        return listed
 
     def close(self) -> None:
         """Cancel what a lost answer has left open."""
         self._writer.close()
 
-    def _pages(self, path: str, scopes: tuple[str, ...], key: str, what: str) -> Iterator[str]:
+    def _pages(
+        self, path: str, scopes: tuple[str, ...], key: str, what: str, pages: int = PAGES
+    ) -> Iterator[str]:
         """All entries of a list that comes in pages, each linking to the next (RFC 8288)."""
         url, count = self._client.url(path), 0
-        for page in range(PAGES):
+        for page in range(pages):
             try:
                 answer = self._client.ask("GET", url, scopes, what, limit=LIST_LIMIT)
             except NotFound:
@@ -343,7 +368,7 @@ class RemoteStore:
                 raise self._client.error(Unsupported, said) from None
             names = self._names(answer, key)
             yield from names
-            following = _next_link(answer.headers)
+            following = next_link(answer.headers)
             if following is None:
                 return
             before, url = url, self._client.follow(url, following, f"continues the list of {what}")
@@ -367,21 +392,3 @@ class RemoteStore:
 
 def _named(repository: str, reference: str) -> str:
     return f"{repository}{'@' if is_digest(reference) else ':'}{reference}"
-
-
-def _next_link(headers: Mapping[str, Any]) -> str | None:
-    """The target of ``<…>; rel="next"``, of possibly several links; None = this was the last page.
-
-    https://www.rfc-editor.org/rfc/rfc8288#section-3
-    """
-    for target, parameters in _links(headers.get("Link", "")):
-        if "next" in parameters:
-            return target
-    return None
-
-
-def _links(header: str) -> Iterator[tuple[str, list[str]]]:
-    for part in header[:ANSWER_LIMIT].split("<")[1:]:
-        target, _, rest = part.partition(">")
-        rel = next((word for word in rest.split(";") if word.strip().lower().startswith("rel=")), "")
-        yield target.strip(), rel.rstrip(", ").partition("=")[2].strip().strip('"').lower().split()

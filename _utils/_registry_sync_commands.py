@@ -13,22 +13,26 @@ from _registry_oci_errors import RegistryError
 from _registry_show_progress import Progress
 from _registry_show_report import Report, return_code
 from _registry_store_remote import RemoteStore
-from _registry_sync_compare import compare, find_extras
+from _registry_sync_compare import Comparison, compare, find_extras
 from _registry_sync_copy import execute
 from _registry_sync_history import hold_back
 from _registry_sync_inventory import take_inventory
 from _registry_sync_ledger import Ledger
 from _registry_sync_lock import AlreadyRunning, only_one, stopping_on_signals
+from _registry_sync_lookaside import Lookaside
 from _registry_sync_memory import Memory, Unfinished
 from _registry_sync_plan import make_plan
 from _registry_sync_prune_apply import Telling, forget
 from _registry_sync_prune_graph import remember
 from _registry_sync_prune_look import PrunePlan, look
+from _registry_sync_publish import Publisher
 from _registry_sync_quarantine import own_files
 from _registry_sync_record import backup_with, note_begin, note_end
 from _registry_sync_report import report_on, report_on_prune, report_registry
+from _registry_sync_signed import verify_signatures
 from _registry_sync_space import demand_space
-from _registry_sync_stores import open_stores
+from _registry_sync_stores import Stores, open_stores
+from _registry_sync_tag import Tag
 
 __all__ = ["check", "listing", "plan", "populated", "prune", "registry", "return_code", "sync"]
 
@@ -50,8 +54,11 @@ def check(
     began = time.monotonic()
     stores = open_stores(settings, Run(settings.transfer))
     memory = Memory(directory)
-    comparison = compare(settings.images, stores, memory, everything=everything)
+    comparison = compare(
+        settings.images, stores, memory, everything=everything, attachments=settings.attachments
+    )
     hold_back(comparison.tags, Ledger(ledger_directory, settings.local.url))
+    _verify(settings, comparison, stores, memory, Lookaside(settings.signatures, stores.run))
     memory.save()
     return report_on(settings, comparison, find_extras(comparison, stores), began)
 
@@ -70,8 +77,11 @@ def plan(
     began = time.monotonic()
     stores = open_stores(settings, Run(settings.transfer))
     memory = Memory(directory)
-    comparison = compare(settings.images, stores, memory, assume_empty=fresh)
+    comparison = compare(
+        settings.images, stores, memory, assume_empty=fresh, attachments=settings.attachments
+    )
     hold_back(comparison.tags, Ledger(ledger_directory, settings.local.url))
+    _verify(settings, comparison, stores, memory, Lookaside(settings.signatures, stores.run))
     memory.save()
     planned = make_plan(comparison, stores)
     return report_on(settings, comparison, find_extras(comparison, stores), began, planned=planned)
@@ -110,22 +120,51 @@ def sync(
         unfinished = Unfinished(directory, settings.local.url)
         ledger = Ledger(ledger_directory, settings.local.url)
         # What an earlier run has left without a tag is known from its note, else from the catalog.
-        comparison = compare(settings.images, stores, memory, catalog=not directory)
+        comparison = compare(
+            settings.images, stores, memory, catalog=not directory, attachments=settings.attachments
+        )
         hold_back(comparison.tags, ledger)
+        lookaside = Lookaside(settings.signatures, run)
+        _verify(settings, comparison, stores, memory, lookaside)
         memory.save()
         planned = make_plan(comparison, stores, unfinished.repositories)
         # Of a registry that somebody else has set up it is a guess.
         demand_space(planned.bytes_to_copy, storage if settings.local.push_socket else "")
-        unfinished.begin(tag.target for tag, _ in planned.roots)
+        unfinished.begin(tag.target for tag, _ in planned.content)
         note_begin(ledger, comparison.tags, planned)
         keep = backup_with(settings.backup.tags, stores.target, ledger)
-        stats = execute(planned, stores, progress or Progress(), directory=directory, before_overwriting=keep)
-        note_end(ledger, comparison.tags, settings.images)
+        signatures = Publisher(lookaside, planned, stores, memory)
+        signatures.prepare()
+        memory.save()
+
+        def before_overwriting(tag: Tag) -> None:
+            keep(tag)
+            signatures.publish(tag)
+
+        stats = execute(
+            planned,
+            stores,
+            progress or Progress(),
+            directory=directory,
+            before_overwriting=before_overwriting,
+            put_here=ledger.digest,
+        )
+        for digest, listed in stats.lists.items():
+            memory.put(listed, "listed", digest)
+        note_end(ledger, comparison.tags, settings.images, stats.attached)
         remember(planned.manifests.values(), memory)
         memory.save()
         if all(tag.status in ("current", "copied", "held") for tag in comparison.tags):
             unfinished.end()
     return report_on(settings, comparison, (), began, stats=stats)
+
+
+def _verify(
+    settings: Settings, comparison: Comparison, stores: Stores, memory: Memory, lookaside: Lookaside
+) -> None:
+    """Refuse what is not signed as the list wants it."""
+    looked = settings.attachments.travel
+    verify_signatures(comparison.tags, settings.keys, stores, memory, lookaside.find, looked=looked)
 
 
 def prune(

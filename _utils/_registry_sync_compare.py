@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
-from _registry_config_values import Image
+from _registry_config_values import Attachments, Image
 from _registry_oci_errors import NotFound, RegistryError, Unauthorized, Unsupported
 from _registry_oci_manifest import SCHEMA1, Manifest, ManifestError, keep_platforms
+from _registry_oci_referrers import stems_of
 from _registry_store_protocol import Store
+from _registry_sync_attachments import ALL, find_attachments
 from _registry_sync_inventory import Inventory, take_inventory
 from _registry_sync_memory import Memory
 from _registry_sync_select import explain_absence, tags_of_image
@@ -40,6 +43,7 @@ def compare(
     assume_empty: bool = False,
     catalog: bool = True,
     everything: bool = False,
+    attachments: Attachments = ALL,
 ) -> Comparison:
     """Read both sides and give every tag of the list a status.
 
@@ -50,6 +54,7 @@ def compare(
         assume_empty: take a target that cannot be reached for one that is still empty.
         catalog: name the repositories that the list does not name.
         everything: list the tags of repositories that the list does not name, too.
+        attachments: what travels of that which upstream has attached to images.
 
     Returns:
         Tags that are ``current``, ``missing``, ``stale`` or ``unreadable``; one that fails never
@@ -67,7 +72,9 @@ def compare(
     for tag in tags:
         if inventory.error and not tag.status:
             tag.fail("unreadable", inventory.error)
-    _compare_tags([tag for tag in tags if not tag.status], stores, memory, inventory)
+    unknown = [tag for tag in tags if not tag.status]
+    _compare_tags(unknown, stores, memory, inventory, attachments)
+    find_attachments(unknown, stores, memory, inventory, attachments)
     return Comparison(tags, inventory)
 
 
@@ -80,11 +87,14 @@ def find_extras(comparison: Comparison, stores: Stores) -> list[Tag]:
     wanted = {tag.name for tag in comparison.tags}
     # Where upstream could not say what a pattern means, nothing can be called superfluous.
     unknown = {tag.target for tag in comparison.tags if tag.unresolved}
+    stems = _attached_stems(comparison.tags)
     extras = [
         Tag(None, name, repository, name, "extra")
         for repository, names in sorted(comparison.inventory.tags.items())
         for name in sorted(names)
-        if repository not in unknown and f"{repository}:{name}" not in wanted
+        if repository not in unknown
+        and f"{repository}:{name}" not in wanted
+        and name.partition(".")[0] not in stems.get(repository, ())
     ]
 
     def read(tag: Tag) -> None:
@@ -95,6 +105,15 @@ def find_extras(comparison: Comparison, stores: Stores) -> list[Tag]:
 
     stores.map_target(read, extras)
     return extras
+
+
+def _attached_stems(tags: Iterable[Tag]) -> dict[str, set[str]]:
+    """How tags begin, by repository, under which something is attached to what is wanted or stands here."""
+    digests: dict[str, set[str]] = {}
+    for tag in tags:
+        about = [digest for one in tag.attached for digest in (one.subject, one.descriptor.digest)]
+        digests.setdefault(tag.target, set()).update((tag.upstream, tag.local, *tag.below, *about))
+    return {repository: stems_of(filter(None, them)) for repository, them in digests.items()}
 
 
 def _without_collisions(tags: list[Tag]) -> list[Tag]:
@@ -108,11 +127,13 @@ def _without_collisions(tags: list[Tag]) -> list[Tag]:
     return list(seen.values())
 
 
-def _compare_tags(tags: Sequence[Tag], stores: Stores, memory: Memory, inventory: Inventory) -> None:
+def _compare_tags(
+    tags: Sequence[Tag], stores: Stores, memory: Memory, inventory: Inventory, attachments: Attachments
+) -> None:
     """Give each tag its status from one look at each side."""
     locals_, upstreams = stores.run_both(
         partial(_target_digests, tags, stores, inventory),
-        partial(stores.map_sources, _or_failure(partial(_source_digest, stores)), tags),
+        partial(_source_digests, tags, stores, attachments),
     )
     for tag, local, upstream in zip(tags, locals_, upstreams, strict=True):
         _set_status(tag, local, upstream)
@@ -171,6 +192,30 @@ def _target_digest(target: Store, tag: Tag) -> str:
         return ""
 
 
+def _source_digests(tags: Sequence[Tag], stores: Stores, attachments: Attachments) -> list[Digest]:
+    """What upstream has; on the way is asked what tells whether something is attached to it."""
+    read = _or_failure(partial(_source_digest, stores))
+    if not attachments.travel:
+        return stores.map_sources(read, tags)
+    looks: list[Callable[[], Digest]] = [partial(read, tag) for tag in tags]
+    firsts = {tag.wanted_by.source: position for position, tag in reversed(list(enumerate(tags)))}
+    for position in firsts.values():
+        looks[position] = partial(_digest_and_api, read, stores, tags[position])
+    lists = dict.fromkeys((tag.wanted_by.source, tag.wanted_by.repository) for tag in tags)
+    ahead: list[Callable[[], object]] = [partial(stores.listings.few, *place) for place in lists]
+    done = stores.map_sources(lambda look: look(), [*ahead, *looks])
+    return cast("list[Digest]", done[len(ahead) :])
+
+
+def _digest_and_api(read: Callable[[Tag], Digest], stores: Stores, tag: Tag) -> Digest:
+    """What upstream has, and whether it lists what refers to it, which is asked once."""
+    digest = read(tag)
+    if isinstance(digest, str):
+        image = tag.wanted_by
+        stores.source(image.source).lists_referrers(image.repository, digest)
+    return digest
+
+
 def _source_digest(stores: Stores, tag: Tag) -> str:
     image = tag.wanted_by
     upstream = stores.source(image.source)
@@ -181,7 +226,7 @@ def _source_digest(stores: Stores, tag: Tag) -> str:
     if found.media_type in SCHEMA1:
         said = f"{upstream} has {tag.reference} of {image.repository} only as obsolete schema1"
         raise Unsupported(said, side=upstream.side)
-    tag.source = found.digest
+    tag.source, tag.media_type = found.digest, found.media_type
     return found.digest
 
 

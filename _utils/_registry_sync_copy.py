@@ -7,7 +7,7 @@ follows as soon as its own blobs are there, so an interrupted run leaves whole i
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -15,6 +15,7 @@ from _registry_oci_errors import BlobUnknown
 from _registry_oci_manifest import Manifest
 from _registry_show_progress import Progress
 from _registry_store_protocol import Written
+from _registry_sync_attachments_copy import Attacher
 from _registry_sync_blobs import BlobCopier, Copied, Source
 from _registry_sync_jobs import Job, run_jobs
 from _registry_sync_plan import MissingBlob, Plan, source_of
@@ -52,11 +53,15 @@ class TransferStats:
         copied: blobs that came from upstream.
         mounted: blobs that the target had already in another repository.
         size: bytes that came from upstream as blobs.
+        attached: repository and tag → digest of what was put under a tag of its own to attach something.
+        lists: digest → of each list of referrers that was put, the digests in it, as the memory has them.
     """
 
     copied: int = 0
     mounted: int = 0
     size: int = 0
+    attached: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    lists: Mapping[str, str] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, copied: Copied) -> None:
@@ -76,6 +81,7 @@ def execute(
     *,
     directory: str = "",
     before_overwriting: Callable[[Tag], None] = lambda tag: None,
+    put_here: Callable[[str, str], str] = lambda repository, tag: "",
 ) -> TransferStats:
     """Move what the plan says; every tag of the comparison gets its final status.
 
@@ -86,6 +92,7 @@ def execute(
         directory: for what a later run needs to go on with a large blob; empty = none.
         before_overwriting: is called with each tag before it becomes another image; what it raises
             stops that.
+        put_here: what an earlier run has put under a tag of a repository; empty = nothing that is known.
 
     Returns:
         What was moved. Tags are then ``current``, ``copied`` or ``failed``.
@@ -101,8 +108,8 @@ def execute(
         spool=Spool(directory, transfer.spool),
         spool_from=SPOOLED_SIZE_FAR if stores.far else SPOOLED_SIZE,
     )
-    graph = _Graph(plan, stores, copier, progress, before_overwriting)
-    progress.start(len(plan.roots), len(plan.to_copy), plan.bytes_to_copy)
+    graph = _Graph(plan, stores, copier, progress, before_overwriting, put_here)
+    progress.start(len(graph.tags), len(plan.to_copy), plan.bytes_to_copy)
     try:
         room = max(1, transfer.parallel // CONNECTIONS_A_BLOB)
         run_jobs(graph.jobs, workers, stores.run.stopping, room=room)
@@ -123,6 +130,8 @@ def execute(
 def _set_outcome(tag: Tag, job: Job, plan: Plan, progress: Progress) -> None:
     if job.error is None and job.ended:
         tag.status = "copied"
+        for attachment in tag.lacking:
+            attachment.is_here = True
         plan.comparison.inventory.tags.setdefault(tag.target, set()).add(tag.target_reference)
     elif job.error:
         tag.fail("failed", job.error)
@@ -147,6 +156,7 @@ class _Graph:
         copier: BlobCopier,
         progress: Progress,
         before_overwriting: Callable[[Tag], None],
+        put_here: Callable[[str, str], str],
     ) -> None:
         self._before_overwriting = before_overwriting
         self.jobs: list[Job] = []
@@ -161,6 +171,9 @@ class _Graph:
         self._placements: dict[tuple[str, int], _Placement] = {}
         for turn, missing in enumerate(plan.missing.values()):
             self._add_blob(missing, (1, turn))
+        self._attacher = Attacher(stores.target, self._put, self._requirements, put_here)
+        self.stats.attached, self.stats.lists = self._attacher.written, self._attacher.lists
+        self._add_attached()
         for tag, root in plan.roots:
             self.tags.append((tag, self._add_tag(tag, root)))
 
@@ -197,6 +210,25 @@ class _Graph:
         children = [self._add_child(tag, child.digest) for child in manifest.children]
         return [job for job in (*blobs, *children) if job is not None]
 
+    def _add_attached(self) -> None:
+        """What is attached comes after the image's manifests and before its tag, which so is last."""
+        moving = {id(tag): root for tag, root in self._plan.roots}
+        self._attacher.add(
+            (tag, self._add_child(tag, moving[id(tag)].digest) if id(tag) in moving else None)
+            for tag in self._plan.attaching
+        )
+        self.jobs += self._attacher.jobs
+        for tag in self._plan.attaching:
+            if id(tag) not in moving:
+                self.tags.append((tag, self._add_attached_only(tag)))
+
+    def _add_attached_only(self, tag: Tag) -> Job:
+        def done() -> None:
+            tag.previous = tag.local
+            self._progress.tag_done(tag.name, "copied")
+
+        return self._add(Job(done, FIRST, needs=self._attacher.jobs_of(tag)))
+
     def _add_child(self, tag: Tag, digest: str) -> Job:
         job = self._manifests.get((tag.target, digest))
         if job is None:
@@ -216,7 +248,8 @@ class _Graph:
             tag.previous, tag.local = tag.local, tag.upstream
             self._progress.tag_done(tag.name, "copied")
 
-        return self._add(Job(put, FIRST, needs=self._requirements(tag, root)))
+        needs = [*self._requirements(tag, root), *self._attacher.jobs_of(tag)]
+        return self._add(Job(put, FIRST, needs=needs))
 
     def _put(self, tag: Tag, reference: str, manifest: Manifest) -> None:
         """Store a manifest; what was collected since the plan was made is brought once more."""

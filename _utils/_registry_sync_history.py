@@ -24,7 +24,7 @@ def hold_back(tags: Iterable[Tag], ledger: Ledger) -> None:
     """Leave tags alone that a roll-back holds: they differ from upstream because somebody wants it so."""
     for tag in tags:
         entry = ledger.entry(tag.target, tag.target_reference)
-        if entry and entry.held and tag.status == "stale":
+        if entry and entry.held and tag.status == "stale" and tag.local != tag.upstream:
             tag.status = HELD
             tag.error = _why_held(tag, entry.held)
 

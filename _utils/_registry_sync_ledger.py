@@ -135,6 +135,11 @@ class Ledger:
         """What a tag was last known to be, whoever made it that; empty = nothing is known."""
         return _last(self.entry(repository, reference) or Entry())
 
+    def digest(self, repository: str, reference: str) -> str:
+        """What sync, or a roll-back, made a tag last; empty = nothing yet."""
+        entry = self.entry(repository, reference)
+        return entry.digest if entry else ""
+
     def begin(self, plans: Iterable[tuple[str, str, str, str]]) -> None:
         """Note what a sync is going to do.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from _registry_oci_errors import RegistryError, Unsupported
 from _registry_oci_manifest import NESTING_LIMIT, Descriptor, Manifest
+from _registry_sync_attachments import read_manifests
 from _registry_sync_blobs import Source
 from _registry_sync_compare import Comparison, chosen
 from _registry_sync_stores import Stores
@@ -40,12 +41,23 @@ class Plan:
         roots: tags to move and the manifest each will point to.
         manifests: every manifest read, by digest.
         missing: blobs to place, by digest and size, in the order in which they complete images soonest.
+        attaching: tags that get something attached to them, be they to move or not.
     """
 
     comparison: Comparison
     roots: list[tuple[Tag, Manifest]]
     manifests: dict[str, Manifest]
     missing: dict[Blob, MissingBlob]
+    attaching: list[Tag] = field(default_factory=list)
+
+    @property
+    def content(self) -> list[tuple[Tag, list[Manifest]]]:
+        """Of each tag what it is to get: its own manifest where it moves, and what is attached."""
+        roots = {id(tag): root for tag, root in self.roots}
+        only_attached = [tag for tag in self.attaching if id(tag) not in roots]
+        return [(tag, [root, *lacking_manifests(tag)]) for tag, root in self.roots] + [
+            (tag, lacking_manifests(tag)) for tag in only_attached
+        ]
 
     @property
     def to_copy(self) -> list[MissingBlob]:
@@ -67,8 +79,13 @@ def make_plan(comparison: Comparison, stores: Stores, unfinished: Iterable[str] 
         unfinished: repositories of the target that may have blobs and no tag.
     """
     reader = _ManifestReader(stores)
-    roots = reader.read([tag for tag in comparison.tags if tag.status in ("missing", "stale")])
-    plan = Plan(comparison, roots, reader.manifests, {})
+    differing = [tag for tag in comparison.tags if tag.status in ("missing", "stale")]
+    roots = reader.read([tag for tag in differing if tag.local != tag.upstream])
+    attaching = [tag for tag in differing if tag.status != "unreadable" and tag.lacking]
+    reader.read_attached(attaching)
+    roots = [(tag, root) for tag, root in roots if tag.status != "unreadable"]
+    attaching = [tag for tag in attaching if tag.status != "unreadable"]
+    plan = Plan(comparison, roots, reader.manifests, {}, attaching)
     _find_missing(plan, stores, set(unfinished))
     _attribute_bytes(plan)
     return plan
@@ -80,6 +97,11 @@ def blobs_below(manifest: Manifest, manifests: dict[str, Manifest]) -> list[Desc
     for child in manifest.children:
         found.update(dict.fromkeys(blobs_below(manifests[child.digest], manifests)))
     return list(found)
+
+
+def lacking_manifests(tag: Tag) -> list[Manifest]:
+    """The manifests of what is to be attached to a tag."""
+    return [attachment.manifest for attachment in tag.lacking if attachment.manifest]
 
 
 def source_of(tag: Tag, stores: Stores) -> Source:
@@ -110,13 +132,22 @@ class _ManifestReader:
                 roots.append((tag, outcome))
             else:
                 tag.fail("unreadable", outcome)
-        level = roots
+        self._read_all_below(roots)
+        return [(tag, root) for tag, root in roots if tag.status != "unreadable"]
+
+    def read_attached(self, tags: Sequence[Tag]) -> None:
+        """Read what is to be attached to tags; a tag of which that fails becomes unreadable."""
+        read_manifests(tags, self._stores, lacking=True)
+        attached = [(tag, manifest) for tag in tags for manifest in lacking_manifests(tag)]
+        self.manifests.update((manifest.digest, manifest) for _, manifest in attached)
+        self._read_all_below(attached)
+
+    def _read_all_below(self, level: list[tuple[Tag, Manifest]]) -> None:
         for _ in range(NESTING_LIMIT):
             level = self._read_children(level)
         for tag, manifest in level:
             if manifest.children:
                 tag.fail("unreadable", Unsupported(f"{tag.name}: indexes nest deeper than {NESTING_LIMIT}"))
-        return [(tag, root) for tag, root in roots if tag.status != "unreadable"]
 
     def _read_root(self, tag: Tag) -> Manifest | Exception:
         try:
@@ -168,8 +199,8 @@ def _root_key(tag: Tag) -> tuple[object, ...]:
 def _find_missing(plan: Plan, stores: Stores, unfinished: set[str]) -> None:
     """Fill in the blobs that repositories of the target lack, in the order in which they are best copied."""
     needed: dict[tuple[str, str], None] = {}
-    for tag, root in plan.roots:
-        for blob in blobs_below(root, plan.manifests):
+    for tag, manifests in plan.content:
+        for blob in _blobs_for(manifests, plan):
             needed[tag.target, blob.digest] = None
     holding = unfinished | _holding(plan.comparison)
     there = _blobs_there([pair for pair in needed if pair[0] in holding], stores)
@@ -186,9 +217,10 @@ def _in_order_of_images(plan: Plan, there: set[tuple[str, str]]) -> Iterator[tup
     A layer that tags share comes with the first of them, so that after half of the bytes about half of the
     images stand.
     """
+    content = plan.content
     lacking = [
-        [blob for blob in blobs_below(root, plan.manifests) if (tag.target, blob.digest) not in there]
-        for tag, root in plan.roots
+        [blob for blob in _blobs_for(manifests, plan) if (tag.target, blob.digest) not in there]
+        for tag, manifests in content
     ]
     users: dict[Blob, list[int]] = {}
     for number, blobs in enumerate(lacking):
@@ -203,11 +235,16 @@ def _in_order_of_images(plan: Plan, there: set[tuple[str, str]]) -> Iterator[tup
             continue
         left[number] = -1
         for blob in sorted(lacking[number], key=lambda blob: -blob.size):
-            yield plan.roots[number][0], blob
+            yield content[number][0], blob
             for other in users.pop((blob.digest, blob.size), ()):
                 if left[other] >= 0:
                     left[other] -= blob.size
                     heapq.heappush(queue, (left[other], other))
+
+
+def _blobs_for(manifests: Iterable[Manifest], plan: Plan) -> list[Descriptor]:
+    """Every blob that manifests and their children need, each once."""
+    return list(dict.fromkeys(blob for one in manifests for blob in blobs_below(one, plan.manifests)))
 
 
 def _blobs_there(needed: Sequence[tuple[str, str]], stores: Stores) -> set[tuple[str, str]]:
@@ -276,8 +313,8 @@ def _blobs_of(tag: Tag, stores: Stores) -> set[str]:
 def _attribute_bytes(plan: Plan) -> None:
     """Count each blob that must be copied for the first tag that needs it."""
     counted: set[Blob] = set()
-    for tag, root in plan.roots:
-        for blob in blobs_below(root, plan.manifests):
+    for tag, manifests in plan.content:
+        for blob in _blobs_for(manifests, plan):
             key = (blob.digest, blob.size)
             missing = plan.missing.get(key)
             if missing and not missing.mount_from and key not in counted:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
-import re
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from _registry_config_values import Prune
+from _registry_oci_referrers import is_attachment_tag, stem_of, stems_of
 from _registry_oci_tags import version_key
 from _registry_sync_ledger import ROLLBACK, SYNC, Entry
 
 PRUNE_STATUSES = ("kept", "waiting", "doomed", "pruned", "failed")
 KEPT, WAITING, DOOMED, PRUNED, FAILED = PRUNE_STATUSES
-# Tags by which attachments follow a subject: cosign's, and those of the referrers tag schema.
-# https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
-_ATTACHED = re.compile(r"sha256-([0-9a-f]{64})(?:\..+)?")
 
 
 @dataclass(slots=True)
@@ -35,6 +32,7 @@ class Found:
         listed: an entry of the list fills it.
         unknown: why it is not known what the list wants here; empty where it is.
         entries: what the ledger says.
+        below: digest → digests of the manifests that it names, as far as something may be attached to these.
     """
 
     name: str
@@ -45,6 +43,7 @@ class Found:
     interrupted: Collection[str] = ()
     unreadable: Collection[str] = ()
     entries: Mapping[str, Entry] = field(default_factory=dict)
+    below: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -128,20 +127,9 @@ def judge(
         items.append(item)
     items += _untagged(found, rules, now, backups)
     _keep_the_last(items, found)
-    _let_attachments_follow(items)
+    _let_attachments_follow(items, found.below)
     _name_twins(items)
     return items
-
-
-def subject_of(reference: str) -> str:
-    """The digest of what a tag is attached to by its name; empty where it is an image of its own."""
-    match = _ATTACHED.fullmatch(reference)
-    return f"sha256:{match[1]}" if match else ""
-
-
-def _is_image(reference: str) -> bool:
-    """Whether it is a tag, and none of an attachment: those are counted by no rule."""
-    return ":" not in reference and not subject_of(reference)
 
 
 def _backups(found: Found, backups: int) -> set[str]:
@@ -265,18 +253,38 @@ def _earlier(entry: Entry, now: str) -> list[_Before]:
     return list(found.values())
 
 
-def _let_attachments_follow(items: Sequence[Item]) -> None:
-    """A signature goes when its subject goes, and not before."""
-    doomed = {item.digest for item in items if item.status == DOOMED}
-    kept = {item.digest for item in items if item.status != DOOMED}
-    for item in items:
-        subject = subject_of(item.reference)
-        if not subject or item.status == KEPT:
-            continue
-        if subject in kept:
-            item.status, item.reason = KEPT, "its subject is kept"
-        elif subject in doomed:
-            item.status, item.reason = DOOMED, "its subject goes"
+def _is_image(reference: str) -> bool:
+    """Whether it is a tag, and none of an attachment: those are counted by no rule."""
+    return ":" not in reference and not is_attachment_tag(reference)
+
+
+def _let_attachments_follow(items: Sequence[Item], below: Mapping[str, Collection[str]]) -> None:
+    """A signature goes when its subject goes, and not before; so does what is attached to that in turn."""
+    attached = [item for item in items if is_attachment_tag(item.reference)]
+    others = [item for item in items if not is_attachment_tag(item.reference)]
+    kept = _stems((item for item in others if item.status != DOOMED), below)
+    _follow(attached, kept, below, KEPT, "its subject is kept")
+    doomed = _stems((item for item in others if item.status == DOOMED), below)
+    _follow([item for item in attached if item.status != KEPT], doomed, below, DOOMED, "its subject goes")
+
+
+def _follow(
+    attached: Iterable[Item], stems: set[str], below: Mapping[str, Collection[str]], status: str, reason: str
+) -> None:
+    """Give a status to what is attached to manifests, and to what is attached to that."""
+    left = list(attached)
+    while followers := [item for item in left if stem_of(item.reference) in stems]:
+        left = [item for item in left if item not in followers]
+        stems |= _stems(followers, below)
+        for item in followers:
+            if item.status != KEPT:
+                item.status, item.reason = status, reason
+
+
+def _stems(items: Iterable[Item], below: Mapping[str, Collection[str]]) -> set[str]:
+    """How the tags begin under which something is attached to what items are, and to what is below it."""
+    digests = [item.digest for item in items if item.digest]
+    return stems_of([*digests, *(one for digest in digests for one in below.get(digest, ()))])
 
 
 def _keep_the_last(items: Sequence[Item], found: Found) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from _registry_oci_errors import NotFound, RegistryError
 from _registry_oci_manifest import NESTING_LIMIT, Manifest
+from _registry_oci_referrers import is_attachment_tag, stem_of, stems_of
 from _registry_sync_memory import Memory
-from _registry_sync_prune import DOOMED, KEPT, Item, subject_of
+from _registry_sync_prune import DOOMED, KEPT, Item
 from _registry_sync_stores import Stores
 
 
@@ -66,7 +67,7 @@ class Graph:
         children: dict[str, Item] = {}
         going = [item for item in items if item.status == DOOMED and item.digest and not item.needed]
         for item in going:
-            for child in self._below(item.repository, item.digest) or ():
+            for child in self.below(item.repository, item.digest) or ():
                 if child in needed:
                     continue
                 if child not in own:
@@ -81,12 +82,12 @@ class Graph:
 
     def _keep_attachments(self, items: list[Item], needed: set[str]) -> bool:
         """Keep what is attached to a child of a kept index, and what that needs; False: that is not known."""
-        following = [item for item in items if item.status == DOOMED and subject_of(item.reference)]
+        following = [item for item in items if item.status == DOOMED and is_attachment_tag(item.reference)]
         grows = True
         while grows:
             grows = False
             for item in following:
-                if item.status == DOOMED and subject_of(item.reference) in needed:
+                if item.status == DOOMED and stem_of(item.reference) in stems_of(needed):
                     item.status, item.reason, grows = KEPT, "its subject is kept", True
                     if not self._add_needs(item, needed):
                         _keep_all(items, f"what {item.name} needs cannot be read")
@@ -97,11 +98,11 @@ class Graph:
         """Add a manifest and what is below it; False where that cannot be told."""
         if not item.digest:
             return not item.unreadable
-        below = self._below(item.repository, item.digest)
+        below = self.below(item.repository, item.digest)
         needed.update((item.digest, *(below or ())))
         return below is not None
 
-    def _below(self, repository: str, digest: str) -> list[str] | None:
+    def below(self, repository: str, digest: str) -> list[str] | None:
         """Everything below an index, the nearest first; None where that cannot be told."""
         level, found = [digest], dict[str, None]()
         for _ in range(NESTING_LIMIT + 1):
@@ -149,7 +150,7 @@ class Graph:
         counted: set[str] = set()
         for item in everything:
             if item.status != DOOMED and item.digest:
-                for digest in (item.digest, *(self._below(item.repository, item.digest) or ())):
+                for digest in (item.digest, *(self.below(item.repository, item.digest) or ())):
                     counted.update(self._edges_in(item.repository, digest).sizes)
         for item in everything:
             if item.status == DOOMED and not item.stays and item.digest:

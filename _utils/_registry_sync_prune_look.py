@@ -10,6 +10,7 @@ from functools import partial
 
 from _registry_config_values import Image, Settings
 from _registry_oci_errors import NotFound, RegistryError
+from _registry_oci_referrers import is_attachment_tag, stem_of, stems_of
 from _registry_store_protocol import Store
 from _registry_sync_inventory import Inventory, take_inventory
 from _registry_sync_ledger import Ledger
@@ -139,6 +140,7 @@ def _found(
     }
     pairs = [(name, reference) for name, them in references.items() for reference in them]
     digests = dict(zip(pairs, stores.map_target(partial(_digest, stores.target), pairs), strict=True))
+    below = _below_subjects(references, digests, Graph(stores, memory))
     ledger.settle({pair: digest for pair, digest in digests.items() if digest is not None})
     return [
         Found(
@@ -155,6 +157,7 @@ def _found(
             _interrupted(name, them, digests, stores.target, ledger),
             {ref for ref in them if digests[name, ref] is None},
             ledger.references(name),
+            below[name],
         )
         for name, them in references.items()
     ]
@@ -163,6 +166,22 @@ def _found(
 def _known(name: str, ledger: Ledger) -> list[str]:
     """What should be there as far as the ledger knows, whatever the registry's list of tags says."""
     return [reference for reference in ledger.references(name) if ledger.last(name, reference)]
+
+
+def _below_subjects(
+    references: Mapping[str, Sequence[str]], digests: Mapping[tuple[str, str], str | None], graph: Graph
+) -> dict[str, dict[str, list[str]]]:
+    """What is below the manifests of repositories in which something is attached to what has no tag."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for name, them in references.items():
+        here = list(filter(None, (digests[name, reference] for reference in them)))
+        stems = stems_of(here)
+        attached = filter(is_attachment_tag, them)
+        if all(stem_of(tag) in stems for tag in attached):
+            found[name] = {}
+        else:
+            found[name] = {digest: graph.below(name, digest) or [] for digest in dict.fromkeys(here)}
+    return found
 
 
 def _interrupted(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from _registry_config_values import Image
+from _registry_oci_referrers import fallback_tag
 from _registry_store_protocol import Store
 from _registry_sync_ledger import Ledger, LedgerError
 from _registry_sync_plan import Plan
@@ -25,13 +26,27 @@ def note_begin(ledger: Ledger, tags: Iterable[Tag], plan: Plan) -> None:
     _save(ledger, lambda: ledger.begin(with_roots))
 
 
-def note_end(ledger: Ledger, tags: Sequence[Tag], images: Iterable[Image]) -> None:
-    """Note what has been done, and since when nothing wants what was put here before."""
+def note_end(
+    ledger: Ledger, tags: Sequence[Tag], images: Iterable[Image], attached: Mapping[tuple[str, str], str]
+) -> None:
+    """Note what has been done, and since when nothing wants what was put here before.
+
+    Args:
+        ledger: where.
+        tags: of the list, after the run.
+        images: the list.
+        attached: repository and tag → digest of what was put there to attach something.
+    """
     wanted: dict[str, set[str]] = {}
     for tag in tags:
-        wanted.setdefault(tag.target, set()).add(tag.target_reference)
-        if tag.status == "copied":
+        subjects = {one.subject for one in tag.attached if not one.tag}
+        own = {one.tag for one in tag.attached if one.tag} | set(map(fallback_tag, subjects))
+        wanted.setdefault(tag.target, set()).update({tag.target_reference}, own)
+        # One that only got something attached stays whose it was.
+        if tag.status == "copied" and tag.previous != tag.upstream:
             ledger.became(tag.target, tag.target_reference, tag.upstream)
+    for (repository, name), digest in attached.items():
+        ledger.became(repository, name, digest)
     if all(tag.status in ("current", "copied", "held") for tag in tags):
         ledger.complete = list_id(images)
         ledger.note_wanted(wanted)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from _registry_config_values import Image, Settings
+from _registry_oci_referrers import Attachment
 from _registry_show_report import STATUSES, Report
 from _registry_sync_compare import Comparison
 from _registry_sync_copy import TransferStats
@@ -45,6 +46,8 @@ def report_on(
     summary["bytes"] = planned.bytes_to_copy if planned else stats.size if stats else 0
     summary["blobs_copied"] = stats.copied if stats else 0
     summary["blobs_mounted"] = stats.mounted if stats else 0
+    summary["attachments"] = _attached(one for tag in tags for one in tag.attached)
+    summary["signed"] = sum(bool(tag.signed_by) for tag in tags)
     summary["seconds"] = round(time.monotonic() - began, 3)
     images = (tag.image for tag in comparison.tags)
     return {
@@ -109,4 +112,14 @@ def _entry(tag: Tag) -> dict[str, Any]:
         "bytes": tag.size,
         "cause": tag.cause,
         "error": tag.error,
+        "attachments": _attached(tag.attached),
+        "signed_by": list(tag.signed_by),
     }
+
+
+def _attached(attachments: Iterable[Attachment]) -> dict[str, int]:
+    """How many are here, are lacking, and are left out."""
+    counts = {"here": 0, "lacking": 0, "skipped": 0}
+    for one in attachments:
+        counts["here" if one.is_here else "skipped" if one.skipped else "lacking"] += 1
+    return counts

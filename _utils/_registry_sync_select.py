@@ -9,6 +9,8 @@ from datetime import datetime
 from _registry_config_values import Image
 from _registry_oci_errors import DigestMismatch, NotFound, RegistryError, Unsupported
 from _registry_oci_manifest import NESTING_LIMIT
+from _registry_oci_names import is_pattern
+from _registry_oci_referrers import is_attachment_tag
 from _registry_oci_tags import parse_date, select_recent, select_tags
 from _registry_store_protocol import Store
 from _registry_sync_blobs import Source, read_whole
@@ -47,7 +49,7 @@ def explain_absence(failure: NotFound, tag: Tag, upstream: Store) -> str:
 
 def _select(image: Image, stores: Stores, memory: Memory) -> list[str]:
     upstream = stores.source(image.source)
-    there = upstream.tags(image.repository)
+    there = [name for name in stores.listings.tags(image.source, image.repository) if _is_image(name, image)]
     found = select_tags(image.tags, there)
     since = ""
     if image.tags.needs_dates:
@@ -61,6 +63,12 @@ def _select(image: Image, stores: Stores, memory: Memory) -> list[str]:
             side=upstream.side,
         )
     return found
+
+
+def _is_image(name: str, image: Image) -> bool:
+    """Whether a pattern may mean a tag; what is attached to images travels with them instead."""
+    patterns = filter(is_pattern, image.tags.include)
+    return not is_attachment_tag(name) or any(pattern.startswith("sha") for pattern in patterns)
 
 
 def _created(image: Image, tag: str, stores: Stores, memory: Memory) -> datetime | None:

@@ -14,6 +14,7 @@ from _registry_store_read_ahead import ReadAhead
 from _registry_store_remote import RemoteStore
 from _registry_store_remote_read import SPLIT_SIZE
 from _registry_sync_jobs import in_parallel
+from _registry_sync_listings import Listings
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -38,6 +39,7 @@ class Stores:
     def __init__(self, run: Run, target: Store, sources: Mapping[Hashable, Store]) -> None:
         self.run = run
         self.target = target
+        self.listings = Listings(self.source)
         self._sources = dict(sources)
         self._failures: dict[Hashable, RegistryError] = {}
         self._connected: set[Hashable] = set()
@@ -85,6 +87,17 @@ class Stores:
     def map_target(self, lookup: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """Look up every item in the target, so many at a time as a store near by answers best."""
         return in_parallel(lookup, items, LOOKUPS_NEAR, self.run.stopping)
+
+    def glance(self, store: Store, names: Sequence[tuple[str, str]]) -> list[str]:
+        """The digests of tags by a first look at a store, over as many connections as a near one likes.
+
+        Returns:
+            A digest for each, empty where it is not told.
+        """
+        share = max(1, -(-len(names) // LOOKUPS_NEAR))
+        shares = [names[start : start + share] for start in range(0, len(names), share)]
+        told = in_parallel(store.glance, shares, LOOKUPS_NEAR, self.run.stopping)
+        return [digest for part in told for digest in part]
 
     def run_both(self, one: Callable[[], Result], other: Callable[[], Item]) -> tuple[Result, Item]:
         """Read two sides at the same time: one is busy while the other waits for round-trips."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from _registry_config_values import Image
 from _registry_oci_manifest import Manifest
 from _registry_oci_names import is_digest
+from _registry_oci_referrers import Attachment
 
 
 @dataclass(slots=True)
@@ -20,6 +21,7 @@ class Tag:
         target_reference: tag or digest there.
         status: one of the words of the returns.
         source: digest that upstream has.
+        media_type: of the manifest that upstream has; empty = untold.
         upstream: digest that the local side should have: upstream's, or that of the chosen platforms.
         local: digest that it has.
         previous: digest that it had before this run replaced it.
@@ -28,6 +30,9 @@ class Tag:
         error: of an error, one sentence; also of a tag that a roll-back holds.
         unresolved: the references are patterns, since upstream could not be asked what they mean.
         root: the manifest that the local side should have, once it was read.
+        below: digests of the manifests below it, where something may be attached to them.
+        signed_by: names of the keys of the list that have signed it.
+        attached: what upstream has attached to it, to its children, and to what is attached to these.
     """
 
     image: Image | None
@@ -36,6 +41,7 @@ class Tag:
     target_reference: str
     status: str = ""
     source: str = ""
+    media_type: str = ""
     upstream: str = ""
     local: str = ""
     previous: str = ""
@@ -44,11 +50,19 @@ class Tag:
     error: str = ""
     unresolved: bool = False
     root: Manifest | None = None
+    below: tuple[str, ...] = ()
+    signed_by: tuple[str, ...] = ()
+    attached: list[Attachment] = field(default_factory=list)
 
     @property
     def name(self) -> str:
         """``repository:tag`` as it stands locally; ``repository@sha256:…`` for a digest."""
         return f"{self.target}{'@' if is_digest(self.target_reference) else ':'}{self.target_reference}"
+
+    @property
+    def lacking(self) -> list[Attachment]:
+        """What upstream has attached to it and is to be brought."""
+        return [attachment for attachment in self.attached if attachment.lacking]
 
     @property
     def wanted_by(self) -> Image:

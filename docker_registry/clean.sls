@@ -73,6 +73,26 @@ Images are purged if the pillar says so:
       - registry_service: Registry is stopped
       - registry_push: Registry for pushes is absent
 
+Web server of signatures is stopped:
+  service.dead:
+    - name: docker-registry-signatures
+    - enable: false
+    - onlyif:
+      - fun: file.file_exists
+        args:
+          - /etc/systemd/system/docker-registry-signatures.service
+    - require:
+      - test: Modules of the formula are loaded
+
+# nginx stays installed, as something else may be served by it by now, and so do the signatures.
+Files of the web server are absent:
+  file.absent:
+    - names:
+      - {{ (names.config.rpartition('/')[0] ~ '/signatures.conf') | json }}
+      - /etc/systemd/system/docker-registry-signatures.service
+    - require:
+      - service: Web server of signatures is stopped
+
 Registry port is closed:
   registry_firewall.port_closed:
     - require:
@@ -117,6 +137,28 @@ Empty list is absent from Docker's daemon.json:
 Registries are absent from Podman's configuration:
   file.absent:
     - name: /etc/containers/registries.conf.d/docker_registry.conf
+
+Podman refuses nothing for our sake:
+  registry_policy.absent:
+    - name: /etc/containers/policy.json
+    - of: policy
+    - require:
+      - test: Modules of the formula are loaded
+
+Podman asks upstream again for its images:
+  registry_policy.absent:
+    - name: /etc/containers/registries.conf.d/docker_registry-upstream.conf
+    - of: mirrors
+    - require:
+      - test: Modules of the formula are loaded
+
+# Once no policy of ours asks for signatures.
+Podman knows no place of signatures of the mirror:
+  registry_policy.absent:
+    - name: /etc/containers/registries.d/docker_registry.yaml
+    - of: lookaside
+    - require:
+      - registry_policy: Podman refuses nothing for our sake
 
 CAs of the registries are absent from the engines:
   registry_engine.authorities_absent:

@@ -73,6 +73,28 @@ Podman trusts the registries:
     - require:
       - registry_host: Registry is left alone unless forced
 
+Podman knows where signatures of the mirror are:
+  registry_policy.managed:
+    - name: /etc/containers/registries.d/docker_registry.yaml
+    - of: lookaside
+    - require:
+      - registry_host: Registry is left alone unless forced
+
+Podman asks the mirror first for images of upstream:
+  registry_policy.managed:
+    - name: /etc/containers/registries.conf.d/docker_registry-upstream.conf
+    - of: mirrors
+    - require:
+      - registry_host: Registry is left alone unless forced
+
+# After the files that say where signatures are: without these it would refuse what is signed.
+Podman refuses what nobody of the pillar has signed:
+  registry_policy.managed:
+    - name: /etc/containers/policy.json
+    - of: policy
+    - require:
+      - registry_policy: Podman knows where signatures of the mirror are
+
 Podman trusts the CAs of the registries:
   registry_engine.authorities:
     - name: /etc/containers/certs.d

@@ -6,6 +6,7 @@ include:
   - .service
   - .engine
   - .firewall
+  - .signatures
   - .undercloud
   - .sync
   - .check

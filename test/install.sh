@@ -3,9 +3,9 @@
 # shellcheck shell=sh disable=SC2086,SC2154 # lists are meant to be split; test/run sets salt_version
 
 # A test whose tool is missing skips and says which.
-debian_functional='busybox-static ca-certificates docker-registry iproute2 podman prometheus skopeo'
+debian_functional='busybox-static ca-certificates docker-registry gpg gpg-agent iproute2 nginx-light podman prometheus skopeo'
 debian_hosts='busybox-static ca-certificates docker-registry iproute2 mmdebstrap systemd-container'
-fedora_packages='busybox ca-certificates docker-distribution python3 skopeo'
+fedora_packages='busybox ca-certificates docker-distribution gnupg2 nginx python3 skopeo'
 
 # The environment of the unit tests has the pip that fills all others: one new enough to be quick (Debian's takes four
 # times as long), and old enough for the Python of OpenStack.
@@ -17,6 +17,7 @@ bcrypt>=4,<6
 cryptography>=42
 PyJWT>=2.8,<3
 PyYAML>=6,<7
+python-gnupg>=0.5,<0.6
 rich>=13,<16
 '
 style_packages='ruff>=0.9,<1 mypy>=1.14,<3 types-requests types-PyYAML'
@@ -179,6 +180,7 @@ stop_services_of() {
     for package; do
         case $package in
             docker-registry | prometheus) stop_service "$package" ;;
+            nginx-light) stop_service nginx ;;
             docker.io) stop_service docker.socket && stop_service docker ;;
         esac
     done

@@ -297,22 +297,26 @@ def nft(kind, family="inet"):
 def firewall_of(checkout, monkeypatch):
     """Return a function that makes the firewall module of a host with these programs."""
 
-    def make(outputs, *, files=(), pillar=None, grains=None, check=""):
-        def run(command, **_):
+    def make(outputs, *, files=(), pillar=None, grains=None, check="", run=None):
+        def run_stdout(command, **_):
             return outputs.get(command[0], "")
 
-        def run_all(command, **_):
+        def run_all(command, stdin="", **_):
+            if run is not None and command[1:] == ["--file", "-"]:
+                run.extend(stdin.splitlines())
+                return {"retcode": 0, "stdout": "", "stderr": ""}
             stdout = outputs["nft"] if "--json" in command else outputs.get("nft list", "")
             error = check if "--check" in command else "" if stdout.startswith("{") else "Error: no JSON"
             return {"retcode": int(bool(error)), "stdout": stdout, "stderr": error}
 
         monkeypatch.setattr("salt.utils.path.which", outputs.__contains__)
         salt = {
-            "cmd.run_stdout": run,
+            "cmd.run_stdout": run_stdout,
             "cmd.run_all": run_all,
             "registry_host.port": lambda: 5000,
             "file.file_exists": set(files).__contains__,
             "file.read": lambda path: "",
+            "file.write": lambda path, text: None,
             "iptables.version": lambda: "",
             "nftables.version": lambda: "",
         }
@@ -348,6 +352,28 @@ NO_WALL = "-P INPUT ACCEPT\n"
 )
 def test_the_port_is_opened_in_each_firewall_that_refuses_it(outputs, kinds, firewall_of):
     assert firewall_of(outputs).kinds() == kinds
+
+
+def test_the_port_of_signatures_is_opened_beside_the_registrys(firewall_of):
+    run = []
+    served = {"signatures": {"serve": 5001}}
+    module = firewall_of({"nft": nft("shut")}, files=["/etc/nftables.conf"], pillar=served, run=run)
+    assert module.ports() == [5000, 5001]
+    assert not module.is_open()
+    module.open_()
+    assert [line.partition(" accept")[0] for line in run] == [
+        "insert rule inet filter input tcp dport 5000",
+        "insert rule inet filter input tcp dport 5001",
+    ]
+
+
+def test_iptables_has_a_rule_for_each_port_and_only_these(firewall_of):
+    rule = "-p tcp -m tcp --dport {} -m comment --comment salt-docker-registry -j ACCEPT"
+    active = WALL + "".join(f"-A INPUT {rule.format(port)}\n" for port in (5000, 5001))
+    served = {"signatures": {"serve": 5001}}
+    assert firewall_of({"iptables": active}, pillar=served).is_open()
+    assert not firewall_of({"iptables": active}).is_open()
+    assert not firewall_of({"iptables": active}, pillar={"signatures": {"serve": 5002}}).is_open()
 
 
 def test_rules_of_nftables_that_cannot_be_read_are_an_error_with_the_rule_to_add(firewall_of):

@@ -206,4 +206,6 @@ def test_the_same_host_may_be_named_without_its_usual_port(secured, plain, ours)
             "bytes": report["summary"]["bytes"],
             "cause": "",
             "error": "",
+            "attachments": {"here": 0, "lacking": 0, "skipped": 0},
+            "signed_by": [],
         }

@@ -91,7 +91,8 @@ def test_with_nothing_to_do_each_side_gets_one_head_a_tag(upstream, local):
         far.forget_seen()
         near.forget_seen()
         mirror.sync(settings)
-        assert far.counts() == {"GET base": 1, "HEAD manifests": 3}
+        # Whether anything is attached is told by one list a repository, and by one question a registry.
+        assert far.counts() == {"GET base": 1, "GET tags": 1, "GET other": 1, "HEAD manifests": 3}
         assert near.counts() == {"GET base": 1, "GET catalog": 1, "GET tags": 1, "HEAD manifests": 3}
 
 

@@ -61,6 +61,12 @@ def test_each_minion_has_its_name_above_its_table(show: Callable[..., str]) -> N
     assert text.count("mirror:5000  up") == 2
 
 
+def test_who_has_signed_what_is_a_table_of_its_own(show: Callable[..., str]) -> None:
+    counts = dict.fromkeys(("images", "accepted", "refused", "not_asked", "unreadable", "signatures"), 0)
+    told = {"side": "local", "url": "http://mirror:5000", "images": {}, "summary": counts | {"seconds": 0.1}}
+    assert show({"local": told}) == "mirror:5000  0 signatures of 0 images\n\nnothing is here"
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

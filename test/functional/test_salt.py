@@ -63,9 +63,19 @@ def test_return_codes_tell_lag_step_and_failure(mirrored, upstream, local):
 
 def test_every_key_is_always_there(mirrored):
     minion = mirrored("a/b", "not/there")
-    entries = {"status", "upstream", "local", "previous", "bytes", "cause", "error"}
+    entries = {
+        "status",
+        "upstream",
+        "local",
+        "previous",
+        "bytes",
+        "cause",
+        "error",
+        "attachments",
+        "signed_by",
+    }
     counts = {"current", "missing", "stale", "held", "extra", "unreadable", "copied", "failed"}
-    others = {"tags", "blobs", "bytes", "blobs_copied", "blobs_mounted", "seconds"}
+    others = {"tags", "blobs", "bytes", "blobs_copied", "blobs_mounted", "attachments", "signed", "seconds"}
     for function in ("check", "plan", "sync"):
         report = minion.call(f"registry_sync.{function}").value
         assert set(report) == {"registry", "images", "summary"}

@@ -80,3 +80,13 @@ def test_bytes_have_the_unit_that_a_person_would_choose(state: ModuleType, size:
 @pytest.mark.parametrize(("seconds", "text"), [(0.04, "0.0 s"), (9.94, "9.9 s"), (48.04, "48 s")])
 def test_seconds_are_as_exact_as_they_are_short(state: ModuleType, seconds: float, text: str) -> None:
     assert state._seconds({"summary": {"seconds": seconds}}) == text
+
+
+def test_images_without_all_their_signatures_are_told_and_fail_nothing(state: ModuleType) -> None:
+    images: dict[str, dict[str, Any]] = {
+        "a/b:1": {},
+        "a/b:2": {"error": "its signatures are not all here: x"},
+    }
+    ret = state._sync_return("x", report(images, tags=2))
+    assert ret["result"] is True
+    assert ret["comment"].endswith("; 1 without all signatures: a/b:2 (its signatures are not all here: x)")

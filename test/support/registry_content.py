@@ -77,6 +77,12 @@ def _push_content(http: requests.Session, url: str, repository: str, image: Imag
         _put_manifest(http, url, repository, child.digest, child)
 
 
+def push_manifest(url: str, repository: str, reference: str, image: Image) -> None:
+    """Push a manifest alone, whatever it names."""
+    with _session_or_new(None) as http:
+        _put_manifest(http, url, repository, reference, image)
+
+
 def _upload(http: requests.Session, url: str, repository: str, blob: Blob) -> None:
     started = http.post(f"{url}/v2/{repository}/blobs/uploads/")
     started.raise_for_status()

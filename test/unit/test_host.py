@@ -298,17 +298,17 @@ COMMIT
 
 
 def test_a_saved_rule_stands_before_the_one_that_rejects_and_once():
-    once = replace_saved_rules(SAVED, [], RULE)
+    once = replace_saved_rules(SAVED, [], [RULE])
     lines = once.splitlines()
     assert (
         lines.index(f"-A INPUT {RULE}") == lines.index("-A INPUT -m state --state ESTABLISHED -j ACCEPT") - 1
     )
-    assert replace_saved_rules(once, [RULE], RULE) == once
-    assert replace_saved_rules(once, [RULE], "") == SAVED
-    assert replace_saved_rules(SAVED, [RULE], "") == SAVED
+    assert replace_saved_rules(once, [RULE], [RULE]) == once
+    assert replace_saved_rules(once, [RULE], []) == SAVED
+    assert replace_saved_rules(SAVED, [RULE], []) == SAVED
 
 
 def test_a_saved_rule_finds_its_place_in_a_table_without_rules():
     empty = "*filter\n:INPUT DROP [0:0]\nCOMMIT\n"
-    assert replace_saved_rules(empty, [], RULE) == f"*filter\n:INPUT DROP [0:0]\n-A INPUT {RULE}\nCOMMIT\n"
-    assert replace_saved_rules("*nat\nCOMMIT\n", [], RULE) == "*nat\nCOMMIT\n"
+    assert replace_saved_rules(empty, [], [RULE]) == f"*filter\n:INPUT DROP [0:0]\n-A INPUT {RULE}\nCOMMIT\n"
+    assert replace_saved_rules("*nat\nCOMMIT\n", [], [RULE]) == "*nat\nCOMMIT\n"

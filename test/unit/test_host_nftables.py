@@ -147,20 +147,20 @@ def test_our_rules_are_found_and_disregarded():
 
 
 def test_our_rule_stands_first_and_carries_our_mark():
-    assert insertions([INPUT], 5000) == [
+    assert insertions([(INPUT, 5000)]) == [
         f'insert rule inet filter input tcp dport 5000 accept comment "{MARK}"'
     ]
 
 
 @pytest.mark.parametrize("text", ["", "flush ruleset\n", f"# {MARK[:4]}\n"])
 def test_rules_come_into_a_file_and_go_without_a_trace(text):
-    written = replace_saved(text, [INPUT, ALLOW], 5000)
-    assert saved(written) == [(INPUT, 5000), (ALLOW, 5000)]
+    written = replace_saved(text, [(INPUT, 5000), (ALLOW, 5000), (INPUT, 5001)])
+    assert saved(written) == [(INPUT, 5000), (ALLOW, 5000), (INPUT, 5001)]
     assert written.startswith(text)
-    moved = replace_saved(written, [INPUT], 5001)
+    moved = replace_saved(written, [(INPUT, 5001)])
     assert saved(moved) == [(INPUT, 5001)]
-    assert replace_saved(moved, [], 0) == text
+    assert replace_saved(moved, []) == text
 
 
 def test_a_last_line_without_an_end_stays_a_line():
-    assert replace_saved("flush ruleset", [INPUT], 5000).splitlines()[0] == "flush ruleset"
+    assert replace_saved("flush ruleset", [(INPUT, 5000)]).splitlines()[0] == "flush ruleset"

@@ -100,6 +100,19 @@ def test_a_stale_row_has_both_digests() -> None:
     assert "bbbbbbbbbbbb  stale (here aaaaaaaaaaaa)" in shown({"a/b:1": image("stale", local=OLD)})
 
 
+def test_a_stale_row_of_the_right_digest_says_how_many_attachments_it_lacks() -> None:
+    lacking = {"attachments": {"here": 1, "lacking": 2, "skipped": 0}}
+    assert "bbbbbbbbbbbb  stale (lacks 2 attachments)" in shown({"a/b:1": image("stale", **lacking)})
+    for width in (40, 30):
+        assert "lacks 2 attachments" in shown({"a/b:1": image("stale", **lacking)}, width=width)
+
+
+def test_the_summary_says_how_many_are_signed_where_that_is_asked_for() -> None:
+    assert "1 current; 1 signed" in shown({"a/b:1": image()}, signed=1)
+    assert "signed" not in shown({"a/b:1": image()}, signed=0)
+    assert shown({"a/b:1": image()}, 20, signed=1).splitlines()[-1] == "1 signed  0.4 s"
+
+
 def test_a_pinned_digest_is_no_tag() -> None:
     assert re.search("a/b  +by digest  b{12}", shown({f"a/b@{NEW}": image()}))
 

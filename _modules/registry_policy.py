@@ -1,0 +1,229 @@
+"""What podman, CRI-O and skopeo on this host are told of signatures, and of a mirror in upstream's stead."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import salt.utils.yaml
+from salt.exceptions import CommandExecutionError
+
+import _registry_host_policy as policy
+import _registry_host_signed as signed
+import _registry_state_settings as checked
+import _registry_sync_ledger as ledger
+
+
+def text(of, path, clean=False):
+    """
+    Contents of a file of the engines.
+
+    Args:
+        of (str): ``lookaside`` (our file in registries.d: where the signatures of the mirror's images lie),
+            ``mirrors`` (our file in registries.conf.d: the mirror is asked first for upstream's images) or
+            ``policy`` (policy.json: who must have signed what).
+        path (str): of the file.
+        clean (bool): without what is ours.
+
+    Returns:
+        str: the whole text; empty where there is to be no such file.
+
+    Raises:
+        CommandExecutionError: the file that is there, or one beside it, says what cannot be added to.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_policy.text policy /etc/containers/policy.json
+    """
+    try:
+        return _TEXTS[of](path, clean)
+    except policy.PolicyError as error:
+        raise CommandExecutionError(str(error)) from None
+
+
+def manages():
+    """
+    Whether the formula tells the engines of this host anything of signatures.
+
+    Returns:
+        bool: true if it configures podman here.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_policy.manages
+    """
+    left_alone = __salt__["registry_host.skips_configuration"]()
+    return not left_alone and __salt__["registry_engine.manages"]("podman")
+
+
+def note(path):
+    """
+    Note what is going to be ours in a policy.json, so that it can be taken back.
+
+    Args:
+        path (str): of the file.
+
+    Raises:
+        CommandExecutionError: the file cannot be added to, or nothing can be noted.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_policy.note /etc/containers/policy.json
+    """
+    known = _noted(path)
+    before = known["before"] if known else _read(path)
+    try:
+        scopes = {**(known or {}).get("scopes", {}), **_merged(path)[1]}
+    except policy.PolicyError as error:
+        raise CommandExecutionError(str(error)) from None
+    _write_record({**_record(), path: {"before": before, "scopes": scopes}})
+
+
+def forget(path):
+    """
+    Forget what was noted of a policy.json.
+
+    Args:
+        path (str): of the file.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_policy.forget /etc/containers/policy.json
+    """
+    record = _record()
+    if record.pop(path, None) is not None:
+        _write_record(record)
+
+
+def warnings(of):
+    """
+    What a file cannot say although the pillar wants it.
+
+    Args:
+        of (str): as in ``text``.
+
+    Returns:
+        list: one sentence each.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_policy.warnings policy
+    """
+    settings = _settings()
+    if of != "policy" or not settings.engine.policy:
+        return []
+    return [
+        f"no policy can say who must have signed {image.target}: {image.mistake}"
+        for image in signed.signed_images(settings)
+        if image.mistake
+    ]
+
+
+def _settings():
+    return checked.settings_of(__pillar__, __grains__, __salt__, __context__)
+
+
+def _lookaside(path, clean):
+    settings = _settings()
+    address = signed.store_address(settings)
+    if clean or not (address or settings.engine.policy):
+        return ""
+    for other in sorted(Path(path).parent.glob("*.yaml")):
+        if str(other) != path and settings.local.name in _scopes_in(other):
+            raise policy.PolicyError(
+                f"{other} already speaks of {settings.local.name}; with two every pull would fail"
+            )
+    return policy.lookaside(settings.local.name, address)
+
+
+def _scopes_in(file):
+    try:
+        return policy.scopes_of(salt.utils.yaml.safe_load(_read(str(file)) or ""))
+    except salt.utils.yaml.YAMLError:
+        # Engines say what is wrong with it.
+        return set()
+
+
+def _mirrors(_path, clean):
+    settings = _settings()
+    if clean or not settings.engine.stand_in_for_upstream:
+        return ""
+    insecure = not settings.local.tls or settings.local.verify is False
+    return policy.mirrors(settings.local.name, insecure, signed.signed_images(settings))
+
+
+def _policy(path, clean):
+    known = _noted(path)
+    if clean or not _settings().engine.policy:
+        now = _read(path)
+        if not known or now is None:
+            return now or ""
+        return policy.restored(now, known["before"], known["scopes"], path) or ""
+    merged, added = _merged(path)
+    now = _read(path) or ""
+    same = now and merged == policy.parse_policy(now, path)
+    return now if same or not (added or now) else policy.policy_text(merged, now)
+
+
+def _merged(path):
+    settings = _settings()
+    images = signed.signed_images(settings)
+    now = policy.parse_policy(_read(path) or "", path)
+    wanted = policy.wanted_scopes(
+        settings.local.name, images, _key, by_upstream=settings.engine.stand_in_for_upstream
+    )
+    for scope, key in policy.key_paths(wanted):
+        if not __salt__["file.file_exists"](key):
+            raise policy.PolicyError(f"{key}: is not on this host, and {path} would refuse all of {scope}")
+    merged, added = policy.with_scopes(now, wanted, (_noted(path) or {}).get("scopes", {}), path)
+    if refused := policy.refuses_the_rest(merged, settings.local.name, images) if added else "":
+        raise policy.PolicyError(f"{path}: its default is reject and it has no scope for {refused}")
+    return merged, added
+
+
+def _key(path):
+    found = _read(path)
+    if found is None:
+        raise CommandExecutionError(f"{path}: there is no such key")
+    return found
+
+
+def _read(path):
+    return __salt__["file.read"](path) if __salt__["file.file_exists"](path) else None
+
+
+def _noted(path):
+    return _record().get(path)
+
+
+def _record():
+    found = _read(_record_path())
+    return json.loads(found) if found else {}
+
+
+def _write_record(record):
+    path = Path(_record_path())
+    if not record:
+        path.unlink(missing_ok=True)
+        return
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_suffix(".draft")
+    draft.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    draft.replace(path)
+
+
+def _record_path():
+    return f"{ledger.directory_below(__opts__['root_dir'])}/policies.json"
+
+
+_TEXTS = {"lookaside": _lookaside, "mirrors": _mirrors, "policy": _policy}
