@@ -185,6 +185,30 @@ def test_a_schedule_comes_runs_and_goes_with_the_pillar(
     assert "docker_registry" not in jobs(site)
 
 
+def test_each_function_has_hours_of_its_own_and_what_the_pillar_drops_goes(
+    site: Site, local: Distribution, make_pillar: Callable[..., dict[str, Any]]
+) -> None:
+    hours = [{"hours": 6}, {"function": "prune", "days": 7}, {"function": "collect", "cron": "0 5 * * 6"}]
+    site.set_pillar(make_pillar(local, schedule=hours))
+    site.salt("state.apply", "docker_registry.schedule")
+    assert scheduled(site) == {
+        "docker_registry_sync": "registry_sync.sync",
+        "docker_registry_prune": "registry_sync.prune",
+        "docker_registry_collect": "registry_sync.collect",
+    }
+    assert jobs(site)["docker_registry_prune"]["kwargs"] == {"automatic": True}
+    site.set_pillar(make_pillar(local, schedule=hours[0]))
+    site.salt("state.apply", "docker_registry.schedule")
+    assert scheduled(site) == {"docker_registry": "registry_sync.sync"}
+    site.set_pillar(make_pillar(local))
+    site.salt("state.apply", "docker_registry.schedule")
+    assert scheduled(site) == {}
+
+
+def scheduled(site: Site) -> dict[str, str]:
+    return {name: job["function"] for name, job in jobs(site).items() if name.startswith("docker_registry")}
+
+
 def wait_for(file: Path) -> None:
     deadline = time.monotonic() + SECONDS_FOR_EVENTS
     while not (file.exists() and file.read_text()) and time.monotonic() < deadline:
