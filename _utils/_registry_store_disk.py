@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -203,7 +203,7 @@ class DiskStore:
 
     # As every store
 
-    def tags(self, repository: str) -> list[str]:
+    def tags(self, repository: str, *, pages: int = 0) -> list[str]:
         """Every tag of a repository, sorted."""
         return sorted(link.name for link in self.tag_links(repository))
 
@@ -238,6 +238,14 @@ class DiskStore:
     def read(self, repository: str, blob: Descriptor, offset: int = 0) -> Iterator[bytes]:
         """A blob's bytes from an offset on; the repository is not looked at."""
         return self._bytes(self.blob_path(blob.digest), offset)
+
+    def glance(self, names: Sequence[tuple[str, str]]) -> list[str]:
+        """The digests of tags; empty where there is none."""
+        return [self.tag_link(repository, tag).digest for repository, tag in names]
+
+    def lists_referrers(self, repository: str, digest: str) -> bool:
+        """All manifests of a repository are looked through, so it is known."""
+        return True
 
     def referrers(self, repository: str, digest: str) -> list[Descriptor]:
         """Manifests of a repository whose ``subject`` is a manifest."""
