@@ -14,11 +14,11 @@ from pathlib import PurePosixPath
 import salt.utils.systemd
 
 import _registry_host_address as address
-import _registry_host_found as found
 import _registry_host_guard as guard
 import _registry_host_service as host
 import _registry_host_units as units
 import _registry_http_pools as pools
+import _registry_state_found as found
 import _registry_state_settings as checked
 
 
