@@ -85,9 +85,9 @@ class Graph:
         following = [item for item in items if item.status == DOOMED and is_attachment_tag(item.reference)]
         grows = True
         while grows:
-            grows = False
+            grows, stems = False, stems_of(needed)
             for item in following:
-                if item.status == DOOMED and stem_of(item.reference) in stems_of(needed):
+                if item.status == DOOMED and stem_of(item.reference) in stems:
                     item.status, item.reason, grows = KEPT, "its subject is kept", True
                     if not self._add_needs(item, needed):
                         _keep_all(items, f"what {item.name} needs cannot be read")

@@ -53,8 +53,8 @@ class Scene:
         dropped = {"1.0-twin": twin, "old-list": lists["old list"], "old-nested": nested["old-nested"]}
         dropped |= {"tagged": tagged, "alone": simple("alone")}
         attached = {
-            kind(image): simple(f"{kind.__name__} {image.digest}")
-            for kind in (signature_of, referrers_of)
+            kind(image): made(f"{kind.__name__} {image.digest}")
+            for kind, made in ((signature_of, simple), (referrers_of, lambda seed: oci_index([simple(seed)])))
             for image in (twin, lists["list"], lists["old list"], shared)
         }
         for tag, image in {**wanted, **dropped, **attached}.items():
