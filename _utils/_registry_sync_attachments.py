@@ -71,8 +71,8 @@ class _Finder:
         self._memory = memory
         self._inventory = inventory
         self._rule = rule
-        self._upstream = Upstream(stores, memory)
         self._here = Here(stores, memory, inventory)
+        self._upstream = Upstream(stores, memory, self._here.may_have)
         self._found: dict[Subject, list[Attachment]] = {}
 
     def find(self, tags: Sequence[Tag]) -> None:

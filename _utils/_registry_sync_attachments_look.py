@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from _registry_oci_errors import NotFound, RegistryError, Retryable, Stopped, Unauthorized
+from _registry_oci_errors import NotFound, RegistryError, Retryable, Stopped, Unauthorized, Unsupported
 from _registry_oci_manifest import Descriptor, Manifest
 from _registry_oci_referrers import (
     Attachment,
@@ -52,12 +52,15 @@ class Upstream:
     Args:
         stores: how it is reached.
         memory: what earlier runs have read.
+        may_be_here: whether the target may have a tag; what it has not is read at once: it will be needed.
     """
 
-    def __init__(self, stores: Stores, memory: Memory) -> None:
+    def __init__(self, stores: Stores, memory: Memory, may_be_here: Callable[[str, str], bool]) -> None:
         self.failures: dict[Subject, Exception] = {}
         self._stores = stores
         self._memory = memory
+        self._may_be_here = may_be_here
+        self._read: dict[str, Manifest] = {}
         self._warned = False
 
     def names(self, subject: Subject) -> list[str]:
@@ -94,7 +97,7 @@ class Upstream:
         for (subject, name), answer in zip(items, self._stores.map_sources(self._ask, items), strict=True):
             if name not in (API, fallback_tag(subject.digest)):
                 found.setdefault(subject, []).extend(
-                    Attachment(subject.digest, descriptor, name) for descriptor in answer
+                    Attachment(subject.digest, one, name, self._read.get(one.digest)) for one in answer
                 )
             else:
                 unproven += [(subject, descriptor) for descriptor in answer]
@@ -112,7 +115,7 @@ class Upstream:
             store = self._stores.source(place.source)
             if name == API:
                 return store.referrers(place.repository, subject.digest)
-            descriptor = store.resolve(place.repository, name)
+            descriptor = self._resolve(store, place, name)
             if name == fallback_tag(subject.digest):
                 return self._listed(store, subject, descriptor)
             return [descriptor]
@@ -120,12 +123,25 @@ class Upstream:
             raise
         except (NotFound, Unauthorized):
             return []
+        except Unsupported as failure:
+            log.warning("%s; it does not travel", failure)
+            return []
         except Exception as failure:  # noqa: BLE001 - whatever it is, the other tags go on
             self.failures[subject] = failure
             return []
 
+    def _resolve(self, store: Store, place: Place, name: str) -> Descriptor:
+        if self._may_be_here(place.target, name):
+            return store.resolve(place.repository, name)
+        manifest = store.manifest(place.repository, name)
+        self._read[manifest.digest] = manifest
+        return Descriptor(manifest.digest, manifest.size, manifest.media_type)
+
     def _listed(self, store: Store, subject: Subject, descriptor: Descriptor) -> list[Descriptor]:
-        there = read_listed(store, subject.place.repository, subject.digest, descriptor.digest, self._memory)
+        manifest = self._read.get(descriptor.digest)
+        there = read_listed(
+            store, subject.place.repository, subject.digest, descriptor.digest, self._memory, manifest
+        )
         if there is None and not self._warned:
             self._warned = True
             name = f"{subject.place.repository}:{fallback_tag(subject.digest)}"
@@ -189,8 +205,8 @@ class Here:
         items: dict[tuple[str, str, str], None] = {}
         for subject, names in subjects:
             target, own = subject.place.target, fallback_tag(subject.digest)
-            wanted = {name for name in names if name not in (API, own) and self._is_here(target, name)}
-            if _is_listed(subject, names) and (api or self._is_here(target, own)):
+            wanted = {name for name in names if name not in (API, own) and self.may_have(target, name)}
+            if _is_listed(subject, names) and (api or self.may_have(target, own)):
                 wanted.add(API if api else own)
             items.update(dict.fromkeys((target, subject.digest, name) for name in wanted))
         self._stores.map_target(self._ask, list(items))
@@ -211,7 +227,7 @@ class Here:
             (subject, name)
             for subject, names in asked
             for name in names
-            if name != API and self._is_here(subject.place.target, name)
+            if name != API and self.may_have(subject.place.target, name)
         ]
         mine, theirs = self._stores.run_both(
             partial(
@@ -262,7 +278,8 @@ class Here:
         """What stands under a tag here; empty = nothing."""
         return self._tags.get((target, tag), "")
 
-    def _is_here(self, target: str, name: str) -> bool:
+    def may_have(self, target: str, name: str) -> bool:
+        """Whether a tag is here as far as the list of tags tells."""
         return target in self._inventory.unread or name in self._inventory.tags.get(target, ())
 
     def _ask(self, item: tuple[str, str, str]) -> None:
@@ -292,9 +309,17 @@ def _is_listed(subject: Subject, names: Sequence[str]) -> bool:
 
 
 def read_listed(
-    store: Store, repository: str, subject: str, digest: str, memory: Memory
+    store: Store, repository: str, subject: str, digest: str, memory: Memory, manifest: Manifest | None = None
 ) -> list[Descriptor] | None:
     """What an index under a fallback tag lists; None where it is no such list.
+
+    Args:
+        store: that has it.
+        repository: in which.
+        subject: the digest that the tag is made of.
+        digest: of the index.
+        memory: what earlier runs have read.
+        manifest: the index, where it was read already.
 
     Raises:
         RegistryError: it cannot be read.
@@ -304,7 +329,7 @@ def read_listed(
         return None
     if known is not None:
         return [Descriptor(one, 0) for one in known.split()]
-    manifest: Manifest = store.manifest(repository, digest)
+    manifest = manifest or store.manifest(repository, digest)
     listed = listed_referrers(manifest, subject)
     memory.put(NO_LIST if listed is None else " ".join(one.digest for one in listed), "listed", digest)
     return listed

@@ -233,6 +233,24 @@ def test_what_stands_under_the_tag_of_a_list_and_is_none_is_ignored(upstream, lo
     assert mirror.return_code(mirror.check(of(upstream, local))) == 0
 
 
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b"<html>"),
+        (200, b'{"schemaVersion": 2, "manifests": [{"digest": "x"}]}'),
+        (200, b'{"schemaVersion": 1}'),
+    ],
+    ids=["html", "bad-digest", "schema1"],
+)
+def test_a_list_that_cannot_be_read_is_ignored(upstream, local, status, body):
+    push(upstream.url, NAME, "1", IMAGE)
+    attached.attach(upstream.url, NAME, IMAGE, referrer(IMAGE, "one"))
+    with FaultProxy(upstream.url) as far:
+        kind = {"Content-Type": "application/vnd.oci.image.index.v1+json"}
+        far.on(None, f"/manifests/{fallback_tag(IMAGE.digest)}", answer(200, body, kind), times=None)
+        assert entry_of(mirror.sync(of(far, local))) == ("copied", counts())
+
+
 def test_a_list_is_hearsay_and_each_manifest_says_what_it_is_about(upstream, local):
     push(upstream.url, NAME, "1", IMAGE)
     mine, other = referrer(IMAGE, "mine"), referrer(LIST, "of another")
