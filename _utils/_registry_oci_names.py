@@ -82,4 +82,7 @@ def printable(text: object, limit: int = 100) -> str:
     """
     whole = str(text)
     shown = whole if len(whole) <= limit else whole[: limit - 1] + "…"
+    # As nearly all of the many that a registry has are.
+    if shown.isprintable():
+        return shown
     return "".join(character if character.isprintable() else "?" for character in shown)
