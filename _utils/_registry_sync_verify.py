@@ -22,6 +22,7 @@ YOUNG_SECONDS = 60.0
 LOOKS = 3
 PAUSE_SECONDS = 0.3
 REPAIRED, LOST = "repaired", "lost"
+UNSETTLED = "it seemed broken, and the run ended before it could be looked at again"
 
 
 @dataclass(slots=True)
@@ -140,14 +141,21 @@ def look(reader: Reader, hashing: Hashing, memory: Hashed, *, fast: bool = False
 
 def _settle(verified: Verified, reader: Reader, hashing: Hashing) -> None:
     """Look again at what seems broken, until it is not, or is not young any more."""
-    for _ in range(LOOKS):
-        if not verified.findings or hashing.is_over():
-            break
-        hashing.run.stopping.wait(PAUSE_SECONDS)
-        verified.findings = _still_broken(verified, reader, hashing)
-        name_images(verified)
-        if not any(_is_young(finding, reader) for finding in verified.findings):
-            return
+    try:
+        for _ in range(LOOKS):
+            if not verified.findings:
+                return
+            hashing.run.sleep(PAUSE_SECONDS)
+            verified.findings = _still_broken(verified, reader, hashing)
+            name_images(verified)
+            if not any(_is_young(finding, reader) for finding in verified.findings):
+                return
+    except RegistryError:
+        if not hashing.is_over():
+            raise
+        # What was looked at once may have been under way.
+        verified.unread.update({finding.broken.path: UNSETTLED for finding in verified.findings})
+        verified.findings = []
     verified.young = [finding.broken.path for finding in verified.findings if _is_young(finding, reader)]
     verified.findings = [finding for finding in verified.findings if not _is_young(finding, reader)]
 

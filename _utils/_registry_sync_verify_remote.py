@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 
-from _registry_oci_errors import DigestMismatch, NotFound, RegistryError, Unsupported
+from _registry_oci_errors import DigestMismatch, NotFound, RegistryError, Stopped, Unauthorized, Unsupported
 from _registry_oci_manifest import NESTING_LIMIT, Descriptor, Manifest
 from _registry_oci_names import hasher
 from _registry_store_disk import BlobFile
@@ -99,6 +99,16 @@ class RemoteReader:
                 told.add(end.digest)
                 yield end._replace(what=What.BLOB, repository="")
 
+    def _demand_alive(self, failure: RegistryError) -> None:
+        """A registry that answers 500 to this and nothing to that has it broken; else it cannot be read.
+
+        Raises:
+            RegistryError: it does not answer, or hides what it has.
+        """
+        if isinstance(failure, (Unauthorized, Stopped)):
+            raise failure
+        self._stores.connect_target()
+
     def _answers(self, repository: str, digest: str) -> bool:
         """Whether the registry has bytes of a blob: it may break the line for want of them."""
         try:
@@ -132,6 +142,7 @@ class RemoteReader:
             path = self._url(repository, f"manifests/{tag}")
             found.broken.append(Broken(path, What.TAG, kind, "", repository, tag, str(failure)))
         except RegistryError as failure:
+            self._demand_alive(failure)
             path = self._url(repository, f"manifests/{tag}")
             found.broken.append(Broken(path, What.TAG, Kind.UNREADABLE, "", repository, tag, str(failure)))
         return ""
@@ -146,6 +157,7 @@ class RemoteReader:
         except Unsupported as failure:
             found.unknown[digest] = str(failure)
         except RegistryError as failure:
+            self._demand_alive(failure)
             self._report(found, repository, What.MANIFEST, Kind.UNREADABLE, digest, failure)
         else:
             self._note(found, manifest)
@@ -167,6 +179,7 @@ class RemoteReader:
         try:
             is_there = self._stores.target.has(repository, digest)
         except RegistryError as failure:
+            self._demand_alive(failure)
             self._report(found, repository, What.LAYER, Kind.UNREADABLE, digest, failure)
             return
         if is_there:

@@ -76,6 +76,8 @@ def verify(
     memory = Hashed(ledger_directory, settings.local.url, settings.verify.every)
     reader: Reader = DiskReader(disk, run) if disk else RemoteReader(stores)
     with only_one(directory if repair else "", settings.local), stopping_on_signals(run):
+        if disk is None:
+            stores.connect_target()
         verified = look(reader, Hashing(pace, progress()), memory, fast=fast)
         loose = count_loose(verified, disk)
         if repair:

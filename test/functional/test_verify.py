@@ -8,6 +8,7 @@ import threading
 import pytest
 import requests
 
+from _registry_oci_errors import RegistryError
 from _registry_sync_verify_disk import DiskReader
 from _registry_sync_verify_hash import NICENESS
 from support.damage import TO_BYTES, TO_LINKS, Damage, paths, states
@@ -158,6 +159,20 @@ def test_a_run_that_its_deadline_ends_says_what_is_left_and_the_next_goes_on(sit
     assert second["summary"]["left"] == 0
     total = site.verify()["summary"]["hashed"]
     assert first["summary"]["hashed"] + second["summary"]["hashed"] == total
+
+
+def test_what_seemed_broken_when_the_deadline_came_is_not_called_so(site):
+    site.damage.truncate(site.damage.data(LAYER.digest))
+    slow = {"every": 1000, "bandwidth": 400_000}
+    report = site.verify_with(verify=slow, transfer={"retries": 1, "deadline": 1})
+    assert (paths(report), list(report["unread"])) == ([], [str(site.damage.data(LAYER.digest))])
+
+
+def test_a_registry_that_is_down_cannot_be_read_through_its_api(site):
+    site.local.stop()
+    with pytest.raises(RegistryError, match="local"):
+        site.verify(here=False)
+    assert states(site.verify()) == WHOLE
 
 
 def test_threads_are_nice_and_the_process_is_not_afterwards(site, monkeypatch):
