@@ -10,6 +10,7 @@ import _registry_show_prometheus as metrics
 from _registry_config_read import SettingsError, read_settings
 from _registry_oci_manifest import Descriptor
 from _registry_show_report import verify_code
+from _registry_state_storage import storage_here
 from _registry_store_disk import DiskStore
 from _registry_sync_quarantine import OwnFiles, Quarantine
 from _registry_sync_verify_memory import Hashed
@@ -131,6 +132,34 @@ def test_only_a_file_without_its_bytes_makes_room(tree, disk):
     assert files.make_room(blob)
     assert not files.make_room(blob)
     assert not files.holds(LAYER.digest)
+
+
+def test_a_manifest_that_is_wrong_about_a_size_takes_no_right_file_away(tree, disk):
+    assert not OwnFiles(disk).make_room(Descriptor(LAYER.digest, LAYER.size + 1))
+    assert tree.data(LAYER.digest).exists()
+
+
+def functions(**files):
+    """What Salt lends: a host of these addresses, and what the formula has saved."""
+    return {
+        "registry_backup.saved_state": lambda: {"files": files},
+        "network.ip_addrs": lambda **_: ["127.0.0.1"],
+        "network.ip_addrs6": lambda **_: [],
+    }
+
+
+def test_the_storage_is_where_the_formulas_configuration_says(tmp_path):
+    config = tmp_path / "config.yml"
+    config.write_text("storage: {filesystem: {rootdirectory: /srv/images}}")
+    here = read_settings({"local": {"host": "127.0.0.1"}}, host="m")
+    assert storage_here(here, functions(**{str(config): None})) == Storage("/srv/images")
+    config.write_text("storage: {s3: {bucket: images}}")
+    assert "s3 images" in storage_here(here, functions(**{str(config): None})).reason
+    assert "is not known" in storage_here(here, functions()).reason
+    named = read_settings({"local": {"host": "127.0.0.1"}, "registry": {"storage": "/srv/b"}}, host="m")
+    assert storage_here(named, functions()) == Storage("/srv/b")
+    away = read_settings({"local": {"host": "192.0.2.1"}, "registry": {"storage": "/srv/b"}}, host="m")
+    assert storage_here(away, functions()) == Storage(reason="192.0.2.1 is not this host")
 
 
 def test_a_registry_that_is_stopped_is_verified_by_its_files(tree, damage):
