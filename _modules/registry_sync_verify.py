@@ -107,6 +107,7 @@ def verify(fast=False, repair=None):
         )
     except RegistryError as failure:
         raise CommandExecutionError(str(failure)) from None
+    _tell(report)
     if settings.metrics:
         _measure(settings, report, fast)
     __context__["retcode"] = verify_code(report)
@@ -134,6 +135,13 @@ def repairs():
 
 def _settings(listing=None):
     return checked.settings_of(__pillar__, __grains__, __salt__, __context__, listing=listing)
+
+
+def _tell(report):
+    """Leave a line of the log for each file that is, or was, broken."""
+    files = [(blob["path"], blob) for blob in report["blobs"].values()]
+    for path, found in [*files, *report["links"].items()]:
+        log.warning("%s was %s, is %s: %s", path, found["was"], found["status"], found["error"] or "-")
 
 
 def _progress():

@@ -9,6 +9,7 @@ come after what they need.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
@@ -29,6 +30,8 @@ from _registry_sync_repair_source import Lost, Upstreams, nobody
 from _registry_sync_spool import Spool
 from _registry_sync_stores import Stores
 from _registry_sync_verify import LOST, REPAIRED, Finding, Reader, Verified, look_again, name_images
+
+log = logging.getLogger(__name__)
 
 WORKERS = 4
 SPOOLED_SIZE = 64 * 1024 * 1024
@@ -164,6 +167,8 @@ class _Bench:
                 finding.status = LOST
         else:
             finding.status = REPAIRED
+        was, path = finding.broken.kind.value, finding.broken.path
+        log.info("%s was %s: %s", path, was, finding.error or finding.status)
 
     def _height(self, digest: str) -> int:
         """How many levels of manifests lie below one."""
@@ -184,9 +189,10 @@ class _Bench:
         if not finding.repositories:
             self._set_aside_needless(end)
             return
-        if self._quarantine and end.kind is Kind.MISSING and self._quarantine.restore(end.digest):
-            return
         repositories = sorted(finding.repositories, key=lambda name: (not self._upstreams.fills(name), name))
+        if self._quarantine and end.kind is Kind.MISSING and self._quarantine.restore(end.digest):
+            self._read_back(repositories[0], end, finding)
+            return
         try:
             if end.what is What.MANIFEST:
                 manifest = self._upstreams.manifest(finding)
