@@ -95,10 +95,12 @@ def _told(control: Callable[..., Any], name: str, action: str) -> None:
 
 def _guard(name: str, lock: str, functions: Functions) -> Callable[[], None]:
     """Have the service started once nobody locks the file, in a process that does not end with ours."""
+    # A server that is started would hold the lock for ever, did it inherit it.
+    waiting = ["flock", "--close", lock]
     if not Path(_SYSTEMD).is_dir():
-        return _guard_process(["flock", lock, f"/etc/init.d/{name}", "start"])
+        return _guard_process([*waiting, f"/etc/init.d/{name}", "start"])
     unit = f"{name}-guard-{os.getpid()}-{time.time_ns()}.service"
-    run = ["systemd-run", f"--unit={unit}", "flock", lock, "systemctl", "start", name]
+    run = ["systemd-run", f"--unit={unit}", *waiting, "systemctl", "start", name]
     if functions["cmd.retcode"](run, python_shell=False, ignore_retcode=True):
         raise CollectError(f"{name} was not stopped: systemd-run would not watch over it")
 

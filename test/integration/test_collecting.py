@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -10,7 +11,7 @@ from integration.conftest import minion_on
 from integration.story import failures
 from integration.test_el9 import REGISTRY, registry_image
 from integration.test_push import IMAGE, PUSH, SERVICE, good, status
-from support.hosts import become_el9
+from support.hosts import HostWithoutSystemd, become_el9
 from support.registry_content import push
 
 PROGRAM = "/usr/bin/docker-registry"
@@ -130,3 +131,29 @@ def test_the_program_of_an_image_frees_as_well(boot, vendor, wire):
     with wire.entered():
         assert status(host, "GET", f"{IMAGE}/manifests/13.0") == 200
     assert minion.call("registry_sync.check").value["summary"]["current"] == len(vendor.images) - 1
+
+
+def test_without_systemd_a_kill_is_mended_by_the_guard_too(boot, vendor):
+    host = boot("plain", kind=HostWithoutSystemd)
+    minion = minion_on(host, vendor.pillar(host.address))
+    good(minion.apply("docker_registry"))
+    assert_collected(minion, forget(minion, forgetting(vendor, host)))
+    assert host.run("service", PUSH, "status").returncode == 0
+    minion.set_pillar({"docker_registry": vendor.pillar(host.address)})
+    assert minion.call("registry_sync.sync").value["summary"]["copied"] == 1
+    forget(minion, forgetting(vendor, host))
+    host.output("mv", PROGRAM, f"{PROGRAM}.real")
+    host.write(PROGRAM, SLOW)
+    host.output("chmod", "755", PROGRAM)
+    collecting = threading.Thread(target=minion.call, args=("registry_sync.collect",))
+    collecting.start()
+    wait_until(lambda: host.run("pgrep", "-f", "^sleep 4").returncode == 0)
+    assert host.run("service", PUSH, "status").returncode != 0
+    host.output("pkill", "-KILL", "-f", "salt-call.*registry_sync.collect")
+    collecting.join()
+    host.output("mv", f"{PROGRAM}.real", PROGRAM)
+    wait_until(lambda: host.run("service", PUSH, "status").returncode == 0)
+    assert minion.call("registry_service.answers", patience=10, instance="push").value is True
+    assert "was stopped at" in lock(minion)
+    assert minion.call("registry_sync.sync").retcode == 0
+    assert lock(minion) == ""
