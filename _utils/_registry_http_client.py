@@ -175,7 +175,7 @@ class Client:
         shown = self._shown(scopes) if stream.status in (401, 403) else ""
         raise refusal(stream, self.endpoint, method, what, shown=shown, by_name=bool(scopes))
 
-    def glance(self, requests: Sequence[tuple[str, Scopes]], headers: Mapping[str, str]) -> list[str]:
+    def head_many(self, requests: Sequence[tuple[str, Scopes]], headers: Mapping[str, str]) -> list[str]:
         """The digests of manifests, as far as a first look at all of them tells.
 
         Args:
@@ -183,7 +183,7 @@ class Client:
             headers: of each, beside our own.
         """
         asked = [(url, {**headers, **self._authorizer.header(scopes)}) for url, scopes in requests]
-        return self.pace.once(lambda: self._http.glance(asked), is_pull=False)
+        return self.pace.once(lambda: self._http.head_many(asked), is_pull=False)
 
     def open_elsewhere(self, url: str, headers: Mapping[str, str]) -> Stream | None:
         """What a store of blobs gives that the registry has redirected to; its signed URLs expire one day."""

@@ -25,7 +25,7 @@ from urllib3.exceptions import HTTPError, ProxyError, SSLError
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from _registry_http_endpoint import Endpoint
-from _registry_http_glance import digests
+from _registry_http_pipeline import digests
 from _registry_http_pools import BLOCK_SIZE, CONNECT_SECONDS, Origin, Route, new_route, origin_of
 from _registry_oci_errors import Unreachable, Unsupported, Untrusted
 
@@ -207,7 +207,7 @@ class Http:
             url, sent = self._redirected(url, target, sent)
         raise self._untrusted("redirects without end")
 
-    def glance(self, requests: Sequence[tuple[str, Mapping[str, str]]]) -> list[str]:
+    def head_many(self, requests: Sequence[tuple[str, Mapping[str, str]]]) -> list[str]:
         """The digests of what URLs of the registry itself give, as far as a first look tells them.
 
         Args:

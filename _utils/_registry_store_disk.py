@@ -239,7 +239,7 @@ class DiskStore:
         """A blob's bytes from an offset on; the repository is not looked at."""
         return self._bytes(self.blob_path(blob.digest), offset)
 
-    def glance(self, names: Sequence[tuple[str, str]]) -> list[str]:
+    def resolve_many(self, names: Sequence[tuple[str, str]]) -> list[str]:
         """The digests of tags; empty where there is none."""
         return [self.tag_link(repository, tag).digest for repository, tag in names]
 

@@ -100,7 +100,7 @@ class LayoutStore:
             raise NotFound(f"{self} has no {reference_name(repository, reference)}", side=self.side)
         return descriptor
 
-    def glance(self, names: Sequence[tuple[str, str]]) -> list[str]:
+    def resolve_many(self, names: Sequence[tuple[str, str]]) -> list[str]:
         """The digests of tags; empty where there is none."""
 
         def digest(name: tuple[str, str]) -> str:

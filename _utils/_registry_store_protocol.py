@@ -65,7 +65,7 @@ class Store(Protocol):
         """
         ...
 
-    def glance(self, names: Sequence[tuple[str, str]]) -> list[str]:
+    def resolve_many(self, names: Sequence[tuple[str, str]]) -> list[str]:
         """The digests of tags by a quick first look: an answer that surprises is to be asked for again.
 
         Args:

@@ -167,7 +167,7 @@ class RemoteStore:
         kind = answer.headers.get("Content-Type", "").split(";")[0].strip()
         return Descriptor(digest, int(length) if length.isdigit() else 0, kind)
 
-    def glance(self, names: Sequence[tuple[str, str]]) -> list[str]:
+    def resolve_many(self, names: Sequence[tuple[str, str]]) -> list[str]:
         """The digests of tags by a first look: an answer that surprises is to be asked for again.
 
         Args:
@@ -180,7 +180,7 @@ class RemoteStore:
             (self._client.url(f"{repository}/manifests/{tag}"), pull_scope(repository))
             for repository, tag in names
         ]
-        return self._client.glance(asked, ACCEPT)
+        return self._client.head_many(asked, ACCEPT)
 
     def manifest(self, repository: str, reference: str) -> Manifest:
         """A manifest, byte for byte, hashed before it is parsed (end-3).

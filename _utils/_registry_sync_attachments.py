@@ -85,7 +85,7 @@ class _Finder:
             fresh = [(subject, self._upstream.names(subject)) for subject in level - self._found.keys()]
             found: dict[Subject, list[Attachment]] = {subject: [] for subject, _ in fresh}
             self._found.update(found)
-            asked = self._here.glance([one for one in fresh if one[1]], found)
+            asked = self._here.resolve_many([one for one in fresh if one[1]], found)
             more, _ = self._stores.run_both(
                 partial(self._upstream.attached, asked), partial(self._here.look, asked, anchor)
             )

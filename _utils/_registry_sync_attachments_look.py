@@ -211,7 +211,7 @@ class Here:
             items.update(dict.fromkeys((target, subject.digest, name) for name in wanted))
         self._stores.map_target(self._ask, list(items))
 
-    def glance(
+    def resolve_many(
         self, asked: Sequence[tuple[Subject, list[str]]], found: dict[Subject, list[Attachment]]
     ) -> list[tuple[Subject, list[str]]]:
         """Settle by a first look at both sides what is the same on both.
@@ -231,9 +231,11 @@ class Here:
         ]
         mine, theirs = self._stores.run_both(
             partial(
-                self._stores.glance, self._stores.target, [(one.place.target, name) for one, name in items]
+                self._stores.resolve_many,
+                self._stores.target,
+                [(one.place.target, name) for one, name in items],
             ),
-            partial(self._glance_upstream, items),
+            partial(self._resolve_upstream, items),
         )
         settled = set()
         for item, here, there in zip(items, mine, theirs, strict=True):
@@ -246,14 +248,14 @@ class Here:
         ]
         return [(subject, names) for subject, names in left if names]
 
-    def _glance_upstream(self, items: Sequence[tuple[Subject, str]]) -> list[str]:
+    def _resolve_upstream(self, items: Sequence[tuple[Subject, str]]) -> list[str]:
         by_source: dict[Hashable, list[int]] = {}
         for position, (subject, _) in enumerate(items):
             by_source.setdefault(subject.place.source, []).append(position)
         told = [""] * len(items)
         for source, positions in by_source.items():
             names = [(items[position][0].place.repository, items[position][1]) for position in positions]
-            digests = self._stores.glance(self._stores.source(source), names)
+            digests = self._stores.resolve_many(self._stores.source(source), names)
             for position, digest in zip(positions, digests, strict=True):
                 told[position] = digest
         return told

@@ -88,7 +88,7 @@ class Stores:
         """Look up every item in the target, so many at a time as a store near by answers best."""
         return in_parallel(lookup, items, LOOKUPS_NEAR, self.run.stopping)
 
-    def glance(self, store: Store, names: Sequence[tuple[str, str]]) -> list[str]:
+    def resolve_many(self, store: Store, names: Sequence[tuple[str, str]]) -> list[str]:
         """The digests of tags by a first look at a store, over as many connections as a near one likes.
 
         Returns:
@@ -96,7 +96,7 @@ class Stores:
         """
         share = max(1, -(-len(names) // LOOKUPS_NEAR))
         shares = [names[start : start + share] for start in range(0, len(names), share)]
-        told = in_parallel(store.glance, shares, LOOKUPS_NEAR, self.run.stopping)
+        told = in_parallel(store.resolve_many, shares, LOOKUPS_NEAR, self.run.stopping)
         return [digest for part in told for digest in part]
 
     def run_both(self, one: Callable[[], Result], other: Callable[[], Item]) -> tuple[Result, Item]:

@@ -24,7 +24,7 @@ from support.registry_content import push
 pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
 
 NAME = "some/where"
-IMAGES = [oci_image([Layer(f"glanced-{number}")]) for number in range(6)]
+IMAGES = [oci_image([Layer(f"pipelined-{number}")]) for number in range(6)]
 DIGESTS = [image.digest for image in IMAGES]
 
 
@@ -73,15 +73,19 @@ def filled(module_upstream):
 def test_all_digests_come_over_one_connection_and_what_is_absent_is_not_told(filled):
     with FaultProxy(filled.url) as line:
         names = [(NAME, str(number)) for number in range(6)] * 20
-        assert store_of(line).glance([*names, (NAME, "absent"), *names]) == [*DIGESTS * 20, "", *DIGESTS * 20]
+        assert store_of(line).resolve_many([*names, (NAME, "absent"), *names]) == [
+            *DIGESTS * 20,
+            "",
+            *DIGESTS * 20,
+        ]
         assert line.connections == 1
 
 
 def test_a_connection_serves_on_after_a_look(filled):
     store = store_of(filled)
-    assert store.glance([(NAME, "0")]) == DIGESTS[:1]
+    assert store.resolve_many([(NAME, "0")]) == DIGESTS[:1]
     assert store.resolve(NAME, "1").digest == DIGESTS[1]
-    assert store.glance([(NAME, "2")]) == DIGESTS[2:3]
+    assert store.resolve_many([(NAME, "2")]) == DIGESTS[2:3]
 
 
 @pytest.mark.parametrize(
@@ -102,13 +106,13 @@ def test_a_connection_serves_on_after_a_look(filled):
 )
 def test_what_a_server_does_not_tell_plainly_is_not_told(answers, expected):
     with Scripted(answers) as server:
-        assert store_of(server).glance([(NAME, str(number)) for number in range(3)]) == expected
+        assert store_of(server).resolve_many([(NAME, str(number)) for number in range(3)]) == expected
 
 
 def test_nothing_is_told_by_a_server_that_is_not_there(filled):
     with FaultProxy(filled.url) as line:
         store = store_of(line)
-    assert store.glance([(NAME, "0")]) == [""]
+    assert store.resolve_many([(NAME, "0")]) == [""]
 
 
 def test_an_answer_of_another_name_is_asked_for_again(upstream, local):
