@@ -29,8 +29,8 @@ PROBES: dict[str, Callable[[], str | None]] = {
 def pytest_configure(config: pytest.Config) -> None:
     """Announce our markers, and have a run that is told to end stop what it has started."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # A plugin imports Salt, which keeps what is logged for a log that nobody sets up here, and would write it at
-    # the end into a stream that is closed by then.
+    # A plugin imports Salt, which keeps what is logged for a log that nobody sets up here, and would write it
+    # at the end into a stream that is closed by then.
     with contextlib.suppress(ImportError):
         salt_logging = importlib.import_module("salt._logging")
         salt_logging.shutdown_temp_handler()
