@@ -1,0 +1,426 @@
+"""Read a bundle, or another OCI layout, as it lies: a directory, a tar, or volumes; nothing is extracted.
+
+What is not at hand is told by whoever asks for it: a volume that is missing or damaged takes away only the
+images that need something of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+from _registry_oci_errors import UPSTREAM, DigestMismatch, NotFound, RegistryError
+from _registry_oci_manifest import Descriptor
+from _registry_oci_names import is_digest, printable
+from _registry_store_bundle_format import (
+    CONTENTS,
+    CONTENTS_LIMIT,
+    HEAD,
+    INDEX,
+    LAYOUT,
+    SUMS,
+    BadBundle,
+    Contents,
+    Member,
+    NotWhole,
+    blob_name,
+    digest_in,
+    is_member,
+    read_contents,
+    read_sums,
+    signature_name,
+)
+from _registry_store_bundle_tar import Damaged, places_in
+from _registry_store_layout import LayoutStore
+from _registry_store_layout_files import Stamp
+from _registry_store_layout_index import LayoutIndex
+
+CHUNK = 256 * 1024
+SMALL_LIMIT = 16 * 1024 * 1024
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_SIGNATURES_AT_MOST = 128
+
+
+class _Part(NamedTuple):
+    """Where a file, or a piece of a blob, lies."""
+
+    path: Path
+    offset: int
+    size: int
+
+
+@dataclass
+class _Found:
+    """What is at hand, and why something is not."""
+
+    files: dict[str, _Part] = field(default_factory=dict)
+    pieces: dict[str, list[tuple[str, _Part]]] = field(default_factory=dict)
+    amiss: dict[str, RegistryError] = field(default_factory=dict)
+
+
+class BundleFiles:
+    """The files of a bundle that is only read; safe for threads.
+
+    Args:
+        path: a directory, with or without volumes, or one tar.
+
+    Raises:
+        BadBundle: it is none, or something in it is what nobody would have made in good faith.
+        NotFound: there is nothing.
+        NotWhole: its export has not ended.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+        self._lock = threading.Lock()
+        self._open: dict[Path, int] = {}
+        self._found = _Found()
+        self.sums: dict[str, str] = {}
+        self.contents: Contents | None = None
+        self._look()
+
+    def __str__(self) -> str:
+        return f"bundle {self.path}"
+
+    @property
+    def amiss(self) -> dict[str, RegistryError]:
+        """Volumes that are missing or damaged, and why."""
+        return self._found.amiss
+
+    def blob_size(self, digest: str) -> int | None:
+        """Bytes of a blob; None where not all of it is at hand."""
+        parts = self._parts(digest)
+        return sum(part.size for part in parts) if parts else None
+
+    def blob_chunks(self, digest: str, begin: int, end: int) -> Iterator[bytes]:
+        """A blob's bytes from ``begin`` up to ``end``, fewer where it is shorter."""
+        parts = self._parts(digest)
+        if not parts:
+            self.explain(digest)
+        start = 0
+        for part in parts:
+            low, high = max(begin, start), min(end, start + part.size)
+            yield from self._chunks(part, low - start, high - start)
+            start += part.size
+
+    def explain(self, digest: str) -> NoReturn:
+        """Say why a blob is not at hand."""
+        contents = self.contents
+        volume = contents.volume_of.get(digest) if contents else None
+        short = f"{digest[:19]}…"
+        if volume in self.amiss:
+            raise NotFound(f"{self.amiss[volume]}; {short} is in it", side=UPSTREAM)
+        if contents and volume is None and contents.base.id:
+            raise NotFound(
+                f"the bundle builds on {contents.base}, and {short} of that is not here: export it with "
+                "since= this registry's inventory",
+                side=UPSTREAM,
+            )
+        raise NotFound(f"{self} does not have {short}", side=UPSTREAM)
+
+    def read_index(self) -> dict[str, Any]:
+        """The document in ``index.json``."""
+        return self._document(INDEX)
+
+    def index_stamp(self) -> Stamp:
+        """It never changes."""
+        return (1, 1, 1)
+
+    def small(self, name: str, limit: int = SMALL_LIMIT) -> bytes:
+        """The bytes of a small file."""
+        part = self._found.files.get(name)
+        if part is None:
+            raise NotFound(f"{self} has no {name}", side=UPSTREAM)
+        if part.size > limit:
+            raise BadBundle(f"{self}: {name} has {part.size} bytes")
+        return b"".join(self._chunks(part, 0, part.size))
+
+    def has_file(self, name: str) -> bool:
+        """Whether a file is at hand."""
+        return name in self._found.files
+
+    def signatures(self, digest: str) -> tuple[bytes, ...]:
+        """The simple signatures of a manifest that are in it."""
+        if not is_digest(digest):
+            return ()
+        names = (signature_name(digest, number) for number in range(1, _SIGNATURES_AT_MOST + 1))
+        found: list[bytes] = []
+        for name in names:
+            if not self.has_file(name):
+                break
+            found.append(self.small(name))
+        return tuple(found)
+
+    def check_sums(self, name: str) -> RegistryError | None:
+        """Hash a file that ``SHA256SUMS`` names; what is wrong with it, if anything."""
+        path = self.path / name
+        found = hashlib.sha256()
+        try:
+            size = path.lstat().st_size
+            for chunk in self._chunks(_Part(path, 0, size), 0, size):
+                found.update(chunk)
+        except FileNotFoundError:
+            return NotFound(f"{name} is missing", side=UPSTREAM)
+        except RegistryError as failure:
+            return failure
+        if found.hexdigest() != self.sums[name]:
+            return DigestMismatch(f"{name} is not what {SUMS} says", side=UPSTREAM)
+        return None
+
+    def raw(self, name: str) -> bytes:
+        """A small file that lies beside the volumes, as ``SHA256SUMS`` does."""
+        path = self.path / name
+        try:
+            size = path.lstat().st_size
+        except OSError as failure:
+            raise NotFound(f"{path}: {failure.strerror}", side=UPSTREAM) from None
+        if size > SMALL_LIMIT:
+            raise BadBundle(f"{path} has {size} bytes")
+        return b"".join(self._chunks(_Part(path, 0, size), 0, size))
+
+    def close(self) -> None:
+        """Let go of all files."""
+        with self._lock:
+            for file in self._open.values():
+                os.close(file)
+            self._open = {}
+
+    def _parts(self, digest: str) -> list[_Part]:
+        if not is_digest(digest):
+            raise BadBundle(f"{self}: {printable(digest)!r} is no digest known here")
+        whole = self._found.files.get(blob_name(digest))
+        return [whole] if whole else [part for _, part in self._found.pieces.get(digest, ())]
+
+    def _look(self) -> None:
+        try:
+            kind = self.path.lstat().st_mode
+        except OSError as failure:
+            raise NotFound(f"{self.path}: {failure.strerror}", side=UPSTREAM) from None
+        if stat.S_ISREG(kind):
+            self._take_tar(self.path)
+        elif stat.S_ISDIR(kind):
+            self._look_in_directory()
+        else:
+            raise BadBundle(f"{self.path} is neither a directory nor a file")
+        if self.has_file(CONTENTS):
+            self._read_contents()
+        elif not self.has_file(LAYOUT):
+            raise next(iter(self.amiss.values()), None) or BadBundle(f"{self.path} is no bundle: no {LAYOUT}")
+        self._check_version()
+
+    def _look_in_directory(self) -> None:
+        self._walk(self.path, "")
+        for path in sorted(self.path.glob("*.tar")):
+            self._take_tar(path)
+
+    def _walk(self, directory: Path, prefix: str) -> None:
+        for entry in os.scandir(directory):
+            name = prefix + entry.name
+            if entry.is_symlink():
+                if is_member(name) or name in ("blobs", "docker_registry"):
+                    raise BadBundle(f"{self.path}: {printable(name)} is a link")
+            elif entry.is_dir() and name.count("/") < 3:
+                self._walk(Path(entry.path), f"{name}/")
+            elif entry.is_file() and is_member(name):
+                self._add(name, _Part(Path(entry.path), 0, entry.stat(follow_symlinks=False).st_size))
+
+    def _take_tar(self, path: Path) -> None:
+        """Learn what a tar has; one that is damaged takes away only what is in it."""
+        seen: set[str] = set()
+        found: list[tuple[str, _Part]] = []
+        try:
+            for place in places_in(self._file(path), path.name):
+                if place.name in seen:
+                    raise BadBundle(f"{path.name} has {printable(place.name)} twice")
+                seen.add(place.name)
+                found.append((place.name, _Part(path, place.offset, place.size)))
+        except Damaged as failure:
+            self.amiss[path.name] = failure
+            return
+        for name, part in found:
+            if is_member(name):
+                self._add(name, part)
+            elif CONTENTS in seen:
+                raise BadBundle(f"{path.name} names {printable(name)!r}")
+
+    def _add(self, name: str, part: _Part) -> None:
+        known = self._found.files.get(name)
+        if name in HEAD and known:
+            if self._bytes(known) != self._bytes(part):
+                raise BadBundle(
+                    f"{part.path.name} is of another bundle than {known.path.name}: {name} differs"
+                )
+            return
+        if (
+            known
+            and known.path.parent == part.path.parent
+            and known.path.suffix == part.path.suffix == ".tar"
+        ):
+            raise BadBundle(f"{part.path.name} and {known.path.name} both have {name}")
+        self._found.files.setdefault(name, part)
+
+    def _bytes(self, part: _Part) -> bytes:
+        if part.size > CONTENTS_LIMIT:
+            raise BadBundle(f"{part.path} begins with {part.size} bytes of contents")
+        return b"".join(self._chunks(part, 0, part.size))
+
+    def _read_contents(self) -> None:
+        contents = read_contents(self.small(CONTENTS, CONTENTS_LIMIT), str(self.path))
+        self.contents = contents
+        if self.path.is_dir():
+            self._read_sums()
+        volumes = {name for name in contents.volumes if name}
+        for path in self.path.glob("*.tar") if self.path.is_dir() else ():
+            if path.name not in volumes and volumes:
+                raise BadBundle(f"{path.name} is no volume of this bundle")
+        self._compare(contents)
+
+    def _read_sums(self) -> None:
+        try:
+            self.sums = read_sums(self.raw(SUMS), str(self.path))
+        except NotFound:
+            raise NotWhole(f"{self.path} is not whole: it has no {SUMS}", side=UPSTREAM) from None
+        if self.sums.get(CONTENTS) and self.has_file(CONTENTS):
+            body = self.small(CONTENTS, CONTENTS_LIMIT)
+            if hashlib.sha256(body).hexdigest() != self.sums[CONTENTS]:
+                raise BadBundle(f"{self.path}: {CONTENTS} is not what {SUMS} says")
+
+    def _compare(self, contents: Contents) -> None:
+        """See that what lies here is what the table of contents says; note what is not at hand."""
+        for volume, members in contents.volumes.items():
+            if volume in self.amiss:
+                continue
+            lacking = [one for one in members if one.name not in self._found.files]
+            if len(lacking) == len(members) and lacking:
+                name = volume or str(self.path)
+                self.amiss[volume] = NotFound(f"{name} is missing", side=UPSTREAM)
+                continue
+            if lacking:
+                said = f"{volume or self.path} has not all that it should have: {lacking[0].name}"
+                self.amiss[volume] = Damaged(said, side=UPSTREAM)
+            self._compare_sizes(members)
+        self._gather_pieces(contents)
+
+    def _compare_sizes(self, members: Iterable[Member]) -> None:
+        for one in members:
+            part = self._found.files.get(one.name)
+            if part and part.size != one.size:
+                raise BadBundle(f"{self.path}: {one.name} has {part.size} bytes, not {one.size}")
+
+    def _gather_pieces(self, contents: Contents) -> None:
+        for digest in contents.pieces:
+            names = sorted(
+                one.name
+                for members in contents.volumes.values()
+                for one in members
+                if digest_in(one.name) == digest
+            )
+            parts = [(name, self._found.files[name]) for name in names if name in self._found.files]
+            if len(parts) == len(names):
+                self._found.pieces[digest] = parts
+
+    def _check_version(self) -> None:
+        if self.has_file(LAYOUT):
+            version = self._document(LAYOUT).get("imageLayoutVersion")
+            if version != "1.0.0":
+                raise BadBundle(f"{self.path} is a layout of version {printable(version)}, known is 1.0.0")
+
+    def _document(self, name: str) -> dict[str, Any]:
+        try:
+            document = json.loads(self.small(name, CONTENTS_LIMIT))
+        except (ValueError, RecursionError):
+            raise BadBundle(f"{self.path}: {name} is not JSON") from None
+        if not isinstance(document, dict):
+            raise BadBundle(f"{self.path}: {name} is not a JSON object")
+        return document
+
+    def _file(self, path: Path) -> int:
+        with self._lock:
+            if path not in self._open:
+                try:
+                    file = os.open(path, _READ)
+                except FileNotFoundError:
+                    raise
+                except OSError as failure:
+                    raise RegistryError(f"{path}: {failure.strerror}", side=UPSTREAM) from None
+                if not stat.S_ISREG(os.fstat(file).st_mode):
+                    os.close(file)
+                    raise BadBundle(f"{path} is no regular file")
+                self._open[path] = file
+            return self._open[path]
+
+    def _chunks(self, part: _Part, begin: int, end: int) -> Iterator[bytes]:
+        """Bytes of a file; a layout has too many to keep them all open."""
+        in_tar = part.path.suffix == ".tar" or part.path == self.path
+        file = self._file(part.path) if in_tar else os.open(part.path, _READ)
+        try:
+            while begin < end:
+                try:
+                    chunk = os.pread(file, min(CHUNK, end - begin), part.offset + begin)
+                except OSError as failure:
+                    raise RegistryError(f"{part.path}: {failure.strerror}", side=UPSTREAM) from None
+                if not chunk:
+                    return
+                begin += len(chunk)
+                yield chunk
+        finally:
+            if not in_tar:
+                os.close(file)
+
+
+class BundleStore(LayoutStore):
+    """A bundle, or another layout, as a store that is read.
+
+    Args:
+        files: of it.
+        repository: to which bare tags and manifests without a name belong.
+    """
+
+    def __init__(self, files: BundleFiles, repository: str = "") -> None:
+        super().__init__(str(files.path), side=UPSTREAM, repository=repository)
+        self._name = str(files)
+        self._files = files  # type: ignore[assignment]
+        self._bundle = files
+
+    def index(self) -> LayoutIndex:
+        """What ``index.json`` names."""
+        return self._index()
+
+    def read(self, repository: str, blob: Descriptor, offset: int = 0) -> Iterator[bytes]:
+        """A blob's bytes from an offset on.
+
+        Raises:
+            NotFound: it is not at hand, and why.
+        """
+        if self._bundle.blob_size(blob.digest) is None:
+            self._bundle.explain(blob.digest)
+        yield from super().read(repository, blob, offset)
+
+    def resolve(self, repository: str, reference: str) -> Descriptor:
+        """What a tag or digest points to.
+
+        Raises:
+            NotFound: it is not at hand, and why.
+        """
+        entry = self._index().entry(repository, reference)
+        if entry and entry.descriptor and not self.has(repository, entry.descriptor.digest):
+            self._bundle.explain(entry.descriptor.digest)
+        try:
+            return super().resolve(repository, reference)
+        except NotFound:
+            if is_digest(reference) and not self.has(repository, reference):
+                self._bundle.explain(reference)
+            raise
+
+    def _reachable(self, repository: str) -> Iterator[Descriptor]:
+        """Also what has no name: a referrer belongs to whatever it refers to."""
+        yield from super()._reachable(repository)
+        if repository:
+            yield from super()._reachable("")

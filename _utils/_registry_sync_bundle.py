@@ -1,0 +1,374 @@
+"""A bundle beside the local registry: what it would bring, and whether it is whole."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from _registry_config_values import Image, Settings
+from _registry_http_endpoint import Endpoint
+from _registry_http_retry import Run
+from _registry_oci_errors import DigestMismatch, NotFound, RegistryError, Stopped
+from _registry_oci_names import is_digest, is_repository, is_tag, printable
+from _registry_oci_referrers import is_attachment_tag
+from _registry_oci_tags import TagRule, parse_date
+from _registry_show_report import FAILED, OUT_OF_DATE, UP_TO_DATE, Report
+from _registry_store_bundle_format import BadBundle, Packed
+from _registry_store_bundle_read import BundleFiles, BundleStore
+from _registry_store_protocol import Store
+from _registry_sync_blobs import Source, read_whole
+from _registry_sync_bundle_signed import demand_signature
+from _registry_sync_compare import Comparison, compare
+from _registry_sync_export import describe
+from _registry_sync_jobs import in_parallel
+from _registry_sync_lookaside import Found, Lookaside
+from _registry_sync_memory import Memory
+from _registry_sync_plan import Plan, blobs_below, make_plan
+from _registry_sync_report import report_on
+from _registry_sync_signed import verify_signatures
+from _registry_sync_stores import Stores, open_stores
+from _registry_sync_tag import Tag
+
+HASHERS = 2
+CONFIG_LIMIT = 4 * 1024 * 1024
+
+
+class BundleEndpoint(Endpoint):
+    """A bundle in the place of an upstream."""
+
+    def __str__(self) -> str:
+        return f"bundle {self.host}"
+
+    @property
+    def name(self) -> str:
+        """Its path."""
+        return self.host
+
+
+class BundleSignatures(Lookaside):
+    """The simple signatures that a bundle brings, which are kept beside those that are here."""
+
+    def __init__(self, settings: Settings, run: Run, files: BundleFiles) -> None:
+        super().__init__(settings.signatures, run)
+        self._files = files
+
+    def covers(self, image: Image) -> bool:
+        """A bundle tells of every image what it has."""
+        return True
+
+    def _find(self, image: Image, digest: str) -> Found:
+        kept = super()._find(image, digest).signatures
+        more = [one for one in self._files.signatures(digest) if one not in kept]
+        return Found((*kept, *more), len(kept))
+
+    def _store(self, image: Image) -> None:
+        return None
+
+
+@dataclass
+class Opened:
+    """A bundle, and the local registry, compared.
+
+    Args:
+        files: of the bundle.
+        settings: with the bundle's images in the place of the list.
+        stores: from the one to the other.
+        signed_by: who has signed the bundle, if that is asked for.
+        packed: ``repository:tag`` → what the bundle says of it; empty for somebody else's layout.
+    """
+
+    files: BundleFiles
+    settings: Settings
+    stores: Stores
+    signed_by: str
+    packed: Mapping[str, Packed]
+
+
+def open_bundle(
+    settings: Settings, path: str, run: Run, *, into: str = "", accept: Sequence[str] = ()
+) -> Opened:
+    """Read what a bundle has.
+
+    Args:
+        settings: of the local registry, and who must have signed which image.
+        path: of the bundle, or of another OCI layout.
+        run: what workers share.
+        into: ``repository`` or ``repository:tag`` for what has no name of its own.
+        accept: names of keys, one of which must have signed it.
+
+    Raises:
+        BadBundle: it is none.
+        NotSigned: nobody of ``accept`` has signed it.
+    """
+    files = BundleFiles(path)
+    signed_by = demand_signature(files, accept, settings.keys)
+    store = BundleStore(files)
+    endpoint = BundleEndpoint("upstream", host=path, port=0)
+    if files.contents:
+        agree(files, store)
+        images = _packed_images(files.contents.images, endpoint, settings)
+        packed = {_name(one): one for one in files.contents.images}
+    else:
+        images, packed = _foreign_images(store, endpoint, settings, into), {}
+    stores = open_stores(settings, run)
+    stores = Stores(run, stores.target, {endpoint: store})
+    return Opened(files, _with_images(settings, images), stores, signed_by, packed)
+
+
+def agree(files: BundleFiles, store: BundleStore) -> None:
+    """See that the index names what the table of contents does.
+
+    Raises:
+        BadBundle: it names another manifest.
+    """
+    if not files.has_file("index.json"):
+        return
+    index = store.index()
+    for one in files.contents.images if files.contents else ():
+        repository, _ = _split(one.name)
+        entry = index.entry(repository, one.reference)
+        if entry is None or entry.descriptor is None or entry.descriptor.digest != one.digest:
+            raise BadBundle(f"{files.path}: index.json has another image as {printable(one.name, 200)}")
+
+
+def compare_with(
+    opened: Opened, memory: Memory, *, assume_empty: bool = False, force: bool = False
+) -> Comparison:
+    """Say how the local registry stands to a bundle; tags that are newer here are ``held`` unless forced."""
+    settings, stores = opened.settings, opened.stores
+    comparison = compare(
+        settings.images, stores, memory, assume_empty=assume_empty, attachments=settings.attachments
+    )
+    if not force:
+        stores.map_target(
+            lambda tag: _hold(tag, opened), [tag for tag in comparison.tags if _goes_back(tag, opened)]
+        )
+    lookaside = BundleSignatures(settings, stores.run, opened.files)
+    looked = settings.attachments.travel
+    verify_signatures(comparison.tags, settings.keys, stores, memory, lookaside.find, looked=looked)
+    return comparison
+
+
+def inspect(settings: Settings, path: str, *, into: str = "", accept: Sequence[str] = ()) -> Report:
+    """Say whether a bundle is whole, what it would bring, and whether what it builds on is here.
+
+    Args:
+        settings: of the local registry.
+        path: of the bundle.
+        into: ``repository`` or ``repository:tag`` for what has no name of its own.
+        accept: names of keys, one of which must have signed it.
+
+    Returns:
+        A report with ``bundle``; nothing is changed.
+    """
+    began = time.monotonic()
+    run = Run(settings.transfer)
+    opened = open_bundle(settings, path, run, into=into, accept=accept)
+    damaged = check_sums(opened)
+    report, _ = look(opened, Memory(""), began)
+    report["bundle"]["damaged"] = damaged
+    opened.files.close()
+    return report
+
+
+def look(opened: Opened, memory: Memory, began: float, *, force: bool = False) -> tuple[Report, Plan]:
+    """What an import would do."""
+    comparison = compare_with(opened, memory, assume_empty=True, force=force)
+    planned = make_plan(comparison, opened.stores)
+    tell_what_waits(planned, opened)
+    report = report_on(opened.settings, comparison, (), began, planned=planned)
+    report["bundle"] = told(opened)
+    return report, planned
+
+
+def bundle_code(report: Report) -> int:
+    """What a script is told: 0 all of it can be imported, 2 volumes or the base are lacking, 1 damaged."""
+    if report["bundle"]["damaged"] or not report["registry"]["up"]:
+        return FAILED
+    return OUT_OF_DATE if report["summary"]["unreadable"] else UP_TO_DATE
+
+
+def told(opened: Opened) -> dict[str, Any]:
+    """What a report says of a bundle."""
+    files = opened.files
+    if files.contents is None:
+        return {"path": str(files.path), "id": "", "volumes": {}, "amiss": {}, "damaged": {}, "signed_by": ""}
+    about = describe(files.contents, str(files.path), new=False, sums=files.sums)
+    amiss = {name or "directory": str(why) for name, why in files.amiss.items()}
+    damaged = {name or "directory": str(why) for name, why in files.amiss.items() if _is_damage(why)}
+    return {**about, "amiss": amiss, "damaged": damaged, "signed_by": opened.signed_by}
+
+
+def check_sums(opened: Opened) -> dict[str, str]:
+    """Hash all that ``SHA256SUMS`` names: name → what is wrong with it, missing files left out."""
+    files = opened.files
+    names = list(files.sums)
+    found = in_parallel(files.check_sums, names, HASHERS, opened.stores.run.stopping)
+    for name, why in zip(names, found, strict=True):
+        if why and name.endswith(".tar"):
+            files.amiss.setdefault(name, why)
+    broken = {name: str(why) for name, why in zip(names, found, strict=True) if why and _is_damage(why)}
+    cut = {name: str(why) for name, why in files.amiss.items() if _is_damage(why)}
+    return {**broken, **cut}
+
+
+def tell_what_waits(plan: Plan, opened: Opened) -> None:
+    """Make tags ``unreadable`` that need a blob which is neither in the bundle nor here."""
+    gone: dict[str, str] = {}
+    for missing in plan.to_copy:
+        if opened.files.blob_size(missing.blob.digest) is None:
+            try:
+                opened.files.explain(missing.blob.digest)
+            except NotFound as failure:
+                gone[missing.blob.digest] = str(failure)
+    for tag, manifests in plan.content if gone else ():
+        needed = [blob.digest for one in manifests for blob in blobs_below(one, plan.manifests)]
+        reason = next((gone[digest] for digest in needed if digest in gone), "")
+        if reason:
+            tag.fail("unreadable", NotFound(reason))
+
+
+def _is_damage(why: RegistryError) -> bool:
+    return isinstance(why, DigestMismatch)
+
+
+def _goes_back(tag: Tag, opened: Opened) -> bool:
+    """Whether a tag is here as something else than the bundle builds on."""
+    packed = opened.packed.get(tag.name)
+    was = packed.was if packed else ""
+    return tag.status == "stale" and bool(tag.local) and tag.local not in (tag.upstream, was)
+
+
+def _hold(tag: Tag, opened: Opened) -> None:
+    source = opened.stores.source(tag.wanted_by.source)
+    there = _created(source, tag.wanted_by.repository, tag.upstream, opened.stores)
+    here = _created(opened.stores.target, tag.target, tag.local, opened.stores)
+    first, second = parse_date(there), parse_date(here)
+    if first and second and second > first:
+        tag.status = "held"
+        tag.error = f"what is here was made {here}, and the bundle has what was made before, {there}"
+
+
+def _created(store: Store, repository: str, digest: str, stores: Stores) -> str:
+    """When an image says that it was made; empty where it cannot be told."""
+    try:
+        manifest = store.manifest(repository, digest)
+        if manifest.children:
+            manifest = store.manifest(repository, manifest.children[0].digest)
+        config = manifest.blobs[0]
+        if config.size > CONFIG_LIMIT:
+            return ""
+        return _date_in(read_whole(Source(store, repository), config, stores))
+    except Stopped:
+        raise
+    except (RegistryError, IndexError):
+        return ""
+
+
+def _date_in(config: bytes) -> str:
+    try:
+        told_date = json.loads(config).get("created")
+    except (ValueError, AttributeError, RecursionError):
+        return ""
+    return told_date if isinstance(told_date, str) else ""
+
+
+def _with_images(settings: Settings, images: Iterable[Image]) -> Settings:
+    return replace(settings, images=tuple(images))
+
+
+def _packed_images(packed: Iterable[Packed], endpoint: Endpoint, settings: Settings) -> list[Image]:
+    places: dict[tuple[str, str], list[str]] = {}
+    for one in packed:
+        places.setdefault((_split(one.name)[0], one.repository), []).append(one.reference)
+    return [_image(*place, references, endpoint, settings) for place, references in places.items()]
+
+
+def _foreign_images(store: BundleStore, endpoint: Endpoint, settings: Settings, into: str) -> list[Image]:
+    """What another layout has: names give repository and tag, or the caller does.
+
+    Raises:
+        BadBundle: something has no name, and the caller gives none.
+    """
+    images = []
+    for repository in store.repositories():
+        names = store.index().places[repository]
+        tags = [name for name in names if is_tag(name) and not is_attachment_tag(name)]
+        if repository:
+            target = _local_name(repository)
+            bad = next((tag for tag in tags if not is_repository(target)), "")
+            if bad:
+                raise BadBundle(f"{store}: {printable(repository)} is no repository")
+            if tags:
+                images.append(_image(repository, target, tags, endpoint, settings))
+        else:
+            images += _nameless(store, tags, names, endpoint, settings, into)
+    if not images:
+        raise BadBundle(f"{store} names no image")
+    return images
+
+
+def _nameless(
+    store: BundleStore,
+    tags: Sequence[str],
+    names: Mapping[str, Any],
+    endpoint: Endpoint,
+    settings: Settings,
+    into: str,
+) -> list[Image]:
+    target, _, tag = into.partition(":")
+    digests = [name for name in names if is_digest(name) and not _is_referrer(store, name)]
+    if not tags and not digests:
+        return []
+    if not is_repository(target) or (tag and not is_tag(tag)):
+        first = (tags or digests)[0]
+        raise BadBundle(
+            f"{store}: {printable(first)} has no repository; give into=REPOSITORY or REPOSITORY:TAG"
+        )
+    if not tags and len(digests) == 1:
+        return [_image("", target, [f"{tag or 'latest'}@{digests[0]}"], endpoint, settings)]
+    return [_image("", target, tags, endpoint, settings)] if tags else []
+
+
+def _is_referrer(store: BundleStore, digest: str) -> bool:
+    try:
+        return store.manifest("", digest).subject is not None
+    except RegistryError:
+        return False
+
+
+def _image(
+    repository: str, target: str, references: Sequence[str], endpoint: Endpoint, settings: Settings
+) -> Image:
+    """An entry as the list would have it; who must have signed it is for this site to say."""
+    wanted = [image for image in settings.images if image.target == target]
+    return Image(
+        key=f"bundle:{repository}",
+        source=endpoint,
+        repository=repository,
+        target=target,
+        tags=TagRule(include=tuple(dict.fromkeys(references))),
+        signed_by=tuple(dict.fromkeys(name for image in wanted for name in image.signed_by)),
+        signed_as=wanted[0].signed_name if wanted else repository,
+    )
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Repository and reference of a full name."""
+    head, at, pin = name.partition("@")
+    if at:
+        return head, pin
+    repository, _, tag = name.rpartition(":")
+    return repository, tag
+
+
+def _local_name(repository: str) -> str:
+    host, _, rest = repository.partition("/")
+    return rest if rest and ("." in host or ":" in host or host == "localhost") else repository
+
+
+def _name(one: Packed) -> str:
+    return f"{one.repository}{'@' if is_digest(one.reference) else ':'}{one.reference}"
