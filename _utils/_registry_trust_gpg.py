@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from _registry_oci_errors import RegistryError
@@ -79,6 +80,26 @@ class GpgHome:
             raise Unverified(UNKNOWN_KEY, "is by a key that is not known", key=fingerprint)
         return Opened(names, fingerprint, bytes(result.data), time)
 
+    def signer_of(self, signature: bytes, body: bytes) -> Opened:
+        """Who has signed a file whose signature lies beside it.
+
+        Args:
+            signature: that one.
+            body: of the file.
+
+        Raises:
+            Unverified: none of the keys, or more than one has.
+        """
+        file = Path(self._directory, f"detached-{threading.get_ident()}")
+        file.write_bytes(signature)
+        with self._places, _silenced():
+            result = self._gpg.verify_data(str(file), body)
+        fingerprint, time = _only_signature(str(result.stderr), inline=False)
+        names = tuple(sorted(self._names.get(fingerprint, ())))
+        if not names:
+            raise Unverified(UNKNOWN_KEY, "is by a key that is not known", key=fingerprint)
+        return Opened(names, fingerprint, body, time)
+
     def close(self) -> None:
         """Remove the directory."""
         shutil.rmtree(self._directory, ignore_errors=True)
@@ -138,7 +159,7 @@ def _silenced() -> Iterator[None]:
         _under_way.ours = False
 
 
-def _only_signature(output: str) -> tuple[str, int]:
+def _only_signature(output: str, *, inline: bool = True) -> tuple[str, int]:
     """Fingerprint of the primary key, and time, of the one signature that gpg tells of.
 
     https://github.com/gpg/gnupg/blob/master/doc/DETAILS
@@ -156,7 +177,7 @@ def _only_signature(output: str) -> tuple[str, int]:
     if "exceeded --max-output limit" in output:
         raise Unverified(UNREADABLE, f"is larger than {PAYLOAD_LIMIT} bytes")
     valid = next((line for line in said if line and line[0] == "VALIDSIG"), [])
-    if "GOODSIG" not in words or "PLAINTEXT" not in words or len(valid) < 11:
+    if "GOODSIG" not in words or (inline and "PLAINTEXT" not in words) or len(valid) < 11:
         raise Unverified(UNREADABLE, "is no message that gpg here can read")
     return valid[10], int(valid[3]) if valid[3].isdecimal() else 0
 
