@@ -26,6 +26,7 @@ from _registry_config_validators import SettingsError
 from _registry_config_values import (
     Attachments,
     Backup,
+    Bundle,
     Collect,
     Engine,
     Image,
@@ -118,6 +119,7 @@ def read_settings(
         prune=_prune(tree.get("prune", {})),
         signatures=_signatures(tree.get("signatures", {})),
         backup=Backup(**tree.get("backup", {})),
+        bundle=_bundle(tree.get("bundle", {}), keys),
         verify=Verify(**tree.get("verify", {})),
         collect=Collect(**tree.get("collect", {})),
         attachments=_attachments(tree.get("attachments", True)),
@@ -142,6 +144,12 @@ def _prune(own: Mapping[str, Any]) -> Prune:
     for name, value in own.get("keep", {}).items():
         given[name] = tuple(value) if isinstance(value, list) else value
     return Prune(**given, foreign=own.get("foreign") == "prune")
+
+
+def _bundle(own: Mapping[str, Any], keys: Mapping[str, Any]) -> Bundle:
+    accept = tuple(own.get("accept", ()))
+    signing.refuse_unknown(accept, keys, f"{ROOT}:bundle:accept")
+    return Bundle(**{**own, "accept": accept})
 
 
 def _attachments(own: bool | Mapping[str, Any]) -> Attachments:

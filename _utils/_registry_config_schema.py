@@ -399,6 +399,13 @@ _ATTACHMENTS = check.mapping(
         "largest": check.size,
     }
 )
+_BUNDLE: dict[str, Checker] = {
+    "path": check.path,
+    "volume": check.size,
+    "since": check.path,
+    "sign_with": check.string,
+    "accept": check.list_of(check.filled_string, "[ours]"),
+}
 PILLAR: dict[str, Checker] = {
     "force": check.boolean,
     "sync": check.boolean,
@@ -439,6 +446,7 @@ PILLAR: dict[str, Checker] = {
     "collect": check.mapping({"grace": check.span}),
     "signatures": check.mapping({"keys": signing.keys, **STORES_AND_SERVICE}),
     "backup": check.mapping({"keep": check.number(0, 50), "tags": _backup_tags}),
+    "bundle": check.mapping(_BUNDLE),
     "verify": check.mapping({"every": check.span, "bandwidth": check.bandwidth, "repair": check.boolean}),
     "firewall": check.one_of("auto", "firewalld", "iptables", "nftables", "none"),
     "undercloud": check.either(check.mapping(_UNDERCLOUD), _RECOGNISE),

@@ -220,6 +220,25 @@ class Collect:
 
 
 @dataclass(frozen=True)
+class Bundle:
+    """How images cross a gap that no network does.
+
+    Args:
+        path: of the bundle.
+        volume: bytes that a volume may have; 0 = it is a directory.
+        since: an inventory of the other side, or a former bundle, of which nothing is sent again.
+        sign_with: fingerprint of a key of gpg's, by which it is signed; empty = it is not.
+        accept: names of keys, one of which must have signed what is imported; empty = it is not asked for.
+    """
+
+    path: str = ""
+    volume: int = 4 * 10**9
+    since: str = ""
+    sign_with: str = ""
+    accept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Backup:
     """What stays of a tag that a sync overwrites.
 
@@ -301,6 +320,7 @@ class Settings:
     verify: Verify = field(default_factory=Verify)
     collect: Collect = field(default_factory=Collect)
     attachments: Attachments = field(default_factory=Attachments)
+    bundle: Bundle = field(default_factory=Bundle)
     # Of signatures:keys, by name.
     keys: Mapping[str, SigningKey] = field(default_factory=dict)
     # Absolute path of a file for Prometheus; empty = none is written.
