@@ -36,6 +36,8 @@ BROKEN_IMAGES = "registry_sync_broken_images"
 VERIFIED = "registry_sync_verified_timestamp_seconds"
 FREED = "registry_sync_freed_bytes_total"
 READ_ONLY = "registry_sync_read_only_seconds"
+BUNDLE = "registry_sync_bundle_timestamp_seconds"
+BUNDLE_BYTES = "registry_sync_bundle_bytes"
 UP = "registry_sync_up"
 TAGS = "registry_sync_tags"
 FAILURES = "registry_sync_failed_tags"
@@ -55,6 +57,11 @@ METRICS = {
     RECLAIMABLE: ("gauge", "Bytes that a collection frees once what is doomed, or was pruned last, is gone."),
     FREED: ("counter", "Bytes that collections have freed since this file was first written."),
     READ_ONLY: ("gauge", "How long the last collection kept this host from pushing."),
+    BUNDLE: (
+        "gauge",
+        "When a bundle was last exported or imported without a failure, in seconds since 1970.",
+    ),
+    BUNDLE_BYTES: ("gauge", "Bytes of blobs that the last export or import moved."),
 }
 # What one function's run does not say of the other's.
 OF_ONE_FUNCTION = (RUN, SUCCESS, DURATION, BYTES)
@@ -65,6 +72,8 @@ OF_PRUNE = (UNWANTED, RECLAIMABLE)
 OF_VERIFY = (BROKEN_IMAGES, VERIFIED)
 # What only collect says.
 OF_COLLECT = (FREED, READ_ONLY)
+# What only export and import say.
+OF_BUNDLE = (BUNDLE, BUNDLE_BYTES)
 
 Samples = dict[tuple[str, str], float]
 """Name and labels, as text without braces → value."""
@@ -157,6 +166,33 @@ def write_collect_metrics(path: str, report: Mapping[str, Any]) -> None:
     _replace(path, "".join(_text(samples)))
 
 
+def write_bundle_metrics(
+    path: str,
+    function: str,
+    report: Mapping[str, Any],
+    *,
+    success: bool,
+    clock: Callable[[], float] = time.time,
+) -> None:
+    """Write when a bundle was last exported or imported into the file, in one step; all else in it is kept.
+
+    Args:
+        path: the file; its directory exists.
+        function: ``export`` or ``import``.
+        report: of that function.
+        success: nothing failed; else the time of the last success stays.
+        clock: seconds since 1970.
+
+    Raises:
+        OSError: the file cannot be written; the old one is as it was.
+    """
+    samples = dict(_parsed(_lines(path)))
+    if success:
+        samples[BUNDLE, _labels(function=function)] = clock()
+    samples[BUNDLE_BYTES, _labels(function=function)] = report["summary"]["bytes"]
+    _replace(path, "".join(_text(samples)))
+
+
 def _lines(path: str) -> list[str]:
     """The lines of an older file; none where there is none."""
     try:
@@ -167,7 +203,7 @@ def _lines(path: str) -> list[str]:
 
 def _kept(path: str) -> Samples:
     """What an older file says of the last runs."""
-    kept = (*OF_ONE_FUNCTION, BYTES_TOTAL, *OF_PRUNE, *OF_VERIFY, *OF_COLLECT)
+    kept = (*OF_ONE_FUNCTION, BYTES_TOTAL, *OF_PRUNE, *OF_VERIFY, *OF_COLLECT, *OF_BUNDLE)
     return {key: value for key, value in _parsed(_lines(path)) if key[0] in kept}
 
 
