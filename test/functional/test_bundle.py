@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from pathlib import Path
 
@@ -90,7 +89,9 @@ def everything_is_there(sites, images):
 def test_all_that_is_exported_is_imported(sites, images, volume):
     report = sites.export(volume=volume)
     assert report["summary"]["copied"] == len(images)
-    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=sites.path(), check=True)
+    subprocess.run(
+        ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=sites.path(), check=True
+    )
     looked = inspect(sites.settings, sites.path())
     assert (bundle_code(looked), looked["summary"]["missing"]) == (0, len(images))
     brought = sites.bring()
