@@ -42,7 +42,7 @@ def export(path="", since="", volume="", source="upstream", images_file="", test
     """
     Write the images of the list into a bundle, with what is attached to them and their simple signatures.
 
-    Each blob is written once. The bundle is under ``PATH.partial`` until it is whole; calling it again goes on
+    Each blob is written once. The bundle is under ``PATH.partial`` until it is whole; calling again goes on
     with a run that was killed, or in which something failed. What of the list cannot be read is left out and
     told. Nothing is written where the very same bundle is at the path; something else is never overwritten.
 

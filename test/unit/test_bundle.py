@@ -1,0 +1,227 @@
+"""The table of contents of a bundle, and how files are put into volumes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+
+import pytest
+
+from _registry_oci_errors import DigestMismatch, NoSpace, RegistryError, Unsupported
+from _registry_oci_manifest import Descriptor
+from _registry_store_bundle_base import Stock, StockStore, read_stock, with_more, write_stock
+from _registry_store_bundle_format import (
+    CONTENTS,
+    INDEX,
+    INVENTORY,
+    SUMS,
+    BadBundle,
+    Base,
+    Member,
+    Packed,
+    blob_name,
+    pack,
+    read_contents,
+    read_sums,
+)
+from _registry_store_bundle_read import BundleFiles
+from _registry_store_bundle_write import BundleWriter, partial_of
+
+INDEX_BODY = b'{"schemaVersion": 2, "manifests": []}'
+
+
+def digest(body):
+    return f"sha256:{hashlib.sha256(body).hexdigest()}"
+
+
+def blobs(*sizes):
+    return [bytes([number]) * size for number, size in enumerate(sizes, 1)]
+
+
+def contents_of(bodies, volume=0, path="/srv/week-1"):
+    files = [Member(blob_name(digest(body)), len(body)) for body in bodies]
+    files.append(Member(INDEX, len(INDEX_BODY)))
+    image = Packed("registry.example.com/team/app:1.0", "team/app", "1.0", digest(bodies[0]))
+    return pack([image], files, Base(), created="2026-11-26T05:50:00Z", volume=volume, path=path)
+
+
+def written(path, bodies, volume=0, skip=()):
+    writer = BundleWriter(str(path), contents_of(bodies, volume, str(path)), {INDEX: INDEX_BODY}, {})
+    try:
+        for name in writer.unverified():
+            writer.verify(name)
+        for body in bodies:
+            if body not in skip and not writer.has(digest(body)):
+                writer.write(Descriptor(digest(body), len(body)), [body[:100], body[100:]])
+        if not skip:
+            sums = writer.finish()
+            writer.put(SUMS, "".join(f"{value}  {name}\n" for name, value in sums.items()).encode())
+            writer.publish()
+    finally:
+        writer.close()
+    return writer
+
+
+def test_a_table_of_contents_reads_as_it_was_written():
+    made = contents_of(blobs(10, 2000), 300_000)
+    assert read_contents(made.serialized(), "x") == made
+
+
+def test_what_is_in_it_decides_its_id_and_not_when_it_was_made():
+    one, other = contents_of(blobs(10)), contents_of(blobs(11))
+    assert one.id == contents_of(blobs(10)).id != other.id
+
+
+@pytest.mark.parametrize("volume", [200_000, 300_000, 1_000_000])
+def test_no_volume_is_larger_than_it_may_be(tmp_path, volume):
+    bodies = blobs(150_000, 1, 90_000, 700_000, 0, 512)
+    written(tmp_path / "b", bodies, volume)
+    volumes = sorted((tmp_path / "b").glob("*.tar"))
+    assert len(volumes) > 1 or volume == 1_000_000
+    assert max(path.stat().st_size for path in volumes) <= volume
+
+
+def test_tar_reads_every_volume_and_all_of_them_are_the_layout(tmp_path):
+    bodies = blobs(150_000, 1, 90_000)
+    written(tmp_path / "b", bodies, 250_000)
+    for path in sorted((tmp_path / "b").glob("*.tar")):
+        with tarfile.open(path, "r:") as tar:
+            assert tar.getnames()[:3] == [CONTENTS, "oci-layout", INDEX]
+            tar.extractall(tmp_path / "layout", filter="data")
+    for body in bodies:
+        assert (tmp_path / "layout" / blob_name(digest(body))).read_bytes() == body
+
+
+@pytest.mark.parametrize("volume", [0, 200_000, 1_000_000])
+def test_every_blob_is_read_back_from_any_offset(tmp_path, volume):
+    bodies = blobs(150_000, 1, 700_000, 0)
+    written(tmp_path / "b", bodies, volume)
+    files = BundleFiles(str(tmp_path / "b"))
+    for body in bodies:
+        for begin in (0, len(body) // 2, len(body)):
+            assert b"".join(files.blob_chunks(digest(body), begin, len(body))) == body[begin:]
+    assert files.amiss == {}
+    files.close()
+
+
+@pytest.mark.parametrize("volume", [0, 200_000])
+def test_what_was_not_ended_is_gone_on_with(tmp_path, volume):
+    bodies = blobs(150_000, 20, 90_000)
+    first = written(tmp_path / "b", bodies, volume, skip=[bodies[2]])
+    assert not (tmp_path / "b").exists()
+    again = BundleWriter(str(first.path), contents_of(bodies, volume, str(first.path)), {INDEX: INDEX_BODY}, {})
+    assert set(again.unverified()) == {digest(bodies[0]), digest(bodies[1])}
+    with pytest.raises(RegistryError, match="is not there"):
+        again.finish()
+    again.close()
+    written(tmp_path / "b", bodies, volume)
+    assert (tmp_path / "b" / SUMS).exists()
+    assert not partial_of(tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("volume", [0, 1_000_000])
+def test_what_an_earlier_run_has_left_is_hashed_before_it_is_believed(tmp_path, volume):
+    bodies = blobs(150_000, 20)
+    written(tmp_path / "b", bodies, volume, skip=[bodies[1]])
+    (left,) = [
+        path
+        for path in partial_of(tmp_path / "b").rglob("*")
+        if path.is_file() and path.stat().st_size > 10**5
+    ]
+    with left.open("r+b") as file:
+        file.seek(100_000)
+        file.write(b"not what was written")
+    writer = BundleWriter(
+        str(tmp_path / "b"), contents_of(bodies, volume, str(tmp_path / "b")), {INDEX: INDEX_BODY}, {}
+    )
+    writer.verify(digest(bodies[0]))
+    assert not writer.has(digest(bodies[0]))
+    writer.close()
+
+
+def test_another_bundle_does_not_go_on_with_it(tmp_path):
+    written(tmp_path / "b", blobs(100, 20), 0, skip=[blobs(100, 20)[1]])
+    written(tmp_path / "b", blobs(7000))
+    assert len(list((tmp_path / "b/blobs/sha256").iterdir())) == 1
+
+
+def test_a_directory_of_somebody_else_is_left_alone(tmp_path):
+    partial_of(tmp_path / "b").mkdir()
+    (partial_of(tmp_path / "b") / "thesis.txt").write_text("mine")
+    with pytest.raises(BadBundle, match="something else than a bundle"):
+        written(tmp_path / "b", blobs(10))
+    assert (partial_of(tmp_path / "b") / "thesis.txt").read_text() == "mine"
+
+
+def test_two_do_not_write_one_bundle(tmp_path):
+    first = BundleWriter(str(tmp_path / "b"), contents_of(blobs(10)), {INDEX: INDEX_BODY}, {})
+    with pytest.raises(RegistryError, match="another export"):
+        BundleWriter(str(tmp_path / "b"), contents_of(blobs(10)), {INDEX: INDEX_BODY}, {})
+    first.close()
+
+
+@pytest.mark.parametrize("chunks", [[b"\1" * 9], [b"\1" * 11]])
+def test_a_blob_of_another_length_is_not_there(tmp_path, chunks):
+    writer = BundleWriter(str(tmp_path / "b"), contents_of(blobs(10, 5), 10**6), {INDEX: INDEX_BODY}, {})
+    with pytest.raises(DigestMismatch):
+        writer.write(Descriptor(digest(blobs(10)[0]), 10), chunks)
+    assert not writer.unverified()
+    writer.close()
+
+
+def test_a_volume_that_is_all_head_is_refused():
+    with pytest.raises(Unsupported, match="too few"):
+        contents_of(blobs(10), 1000)
+
+
+def test_more_than_the_disk_holds_is_told_before_anything_is_written(tmp_path):
+    files = [Member(blob_name(digest(b"x")), 10**15), Member(INDEX, len(INDEX_BODY))]
+    made = pack([], files, Base(), created="now", volume=0, path=str(tmp_path / "b"))
+    with pytest.raises(NoSpace, match="nothing was written"):
+        BundleWriter(str(tmp_path / "b"), made, {INDEX: INDEX_BODY}, {})
+
+
+def test_sums_name_files_of_bundles_alone():
+    good = f"{'0' * 64}  week.001.tar\n".encode()
+    assert read_sums(good, "x") == {"week.001.tar": "0" * 64}
+    for bad in (b"x", good + good, f"{'0' * 64}  ../week.tar".encode(), f"{'0' * 64}  /etc/passwd".encode()):
+        with pytest.raises(BadBundle):
+            read_sums(bad, "x")
+
+
+def test_an_inventory_reads_as_it_was_written_and_grows(tmp_path):
+    one, two = digest(b"1"), digest(b"2")
+    stock = Stock("a:5000", "now", {"team/app": {"1.0": one}}, {one: (9, "kind", two)}, {two}, {one: 2})
+    write_stock(stock, str(tmp_path / "i.json.gz"))
+    assert read_stock(str(tmp_path / "i.json.gz")) == stock
+    more = with_more(stock, Stock("b", "later", {"team/app": {"2.0": two}}, {two: (1, "kind", "")}))
+    assert more.tags == {"team/app": {"1.0": one, "2.0": two}}
+    store = StockStore(more)
+    assert [found.digest for found in store.referrers("team/app", two)] == [one]
+    assert store.resolve("team/app", "1.0") == Descriptor(one, 9, "kind")
+    assert store.has("other", two)
+
+
+@pytest.mark.parametrize("body", [b"", b"no gzip", b"\x1f\x8b\x08\x00" + b"\0" * 20])
+def test_what_is_no_inventory_is_said_to_be_none(tmp_path, body):
+    (tmp_path / "i").write_bytes(body)
+    with pytest.raises(BadBundle, match="no inventory"):
+        read_stock(str(tmp_path / "i"))
+
+
+def test_an_inventory_is_found_in_a_former_bundle(tmp_path):
+    (tmp_path / "docker_registry").mkdir()
+    write_stock(Stock("a", "now"), str(tmp_path / INVENTORY))
+    assert read_stock(str(tmp_path)).name == read_stock(str(tmp_path / CONTENTS)).name == "a"
+
+
+def tar_of(*members):
+    """Return a tar of (name or TarInfo, body)."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        for name, body in members:
+            info = name if isinstance(name, tarfile.TarInfo) else tarfile.TarInfo(name)
+            info.size = len(body)
+            tar.addfile(info, io.BytesIO(body))
+    return stream.getvalue()

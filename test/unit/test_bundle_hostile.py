@@ -1,0 +1,292 @@
+"""Bundles that nobody has made in good faith: each is one sentence, and nothing leads out of it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from _registry_oci_errors import RegistryError
+from _registry_oci_manifest import Descriptor
+from _registry_store_bundle_format import CONTENTS, INDEX, SUMS, Base, Member, Packed, blob_name, pack
+from _registry_store_bundle_read import BundleFiles, BundleStore
+from _registry_store_bundle_write import BundleWriter
+from _registry_sync_bundle import agree
+
+CONFIG, LAYER = b"{}", b"layer" * 50_000
+KIND = "application/vnd.oci.image.manifest.v1+json"
+
+
+def digest(body):
+    return f"sha256:{hashlib.sha256(body).hexdigest()}"
+
+
+MANIFEST = json.dumps(
+    {
+        "schemaVersion": 2,
+        "mediaType": KIND,
+        "config": {"mediaType": "application/x", "digest": digest(CONFIG), "size": len(CONFIG)},
+        "layers": [{"mediaType": "application/y", "digest": digest(LAYER), "size": len(LAYER)}],
+    }
+).encode()
+NAME = "registry.example.com/team/app:1.0"
+ENTRY = {
+    "mediaType": KIND,
+    "digest": digest(MANIFEST),
+    "size": len(MANIFEST),
+    "annotations": {"org.opencontainers.image.ref.name": NAME},
+}
+INDEX_BODY = json.dumps({"schemaVersion": 2, "manifests": [ENTRY]}).encode()
+
+
+def make(path: Path, volume: int = 0) -> Path:
+    """Write a good bundle of one image."""
+    bodies = [CONFIG, LAYER, MANIFEST]
+    files = [Member(blob_name(digest(body)), len(body)) for body in bodies]
+    files.append(Member(INDEX, len(INDEX_BODY)))
+    image = Packed(NAME, "team/app", "1.0", digest(MANIFEST))
+    contents = pack([image], files, Base(), created="2026-11-26T05:50:00Z", volume=volume, path=str(path))
+    writer = BundleWriter(str(path), contents, {INDEX: INDEX_BODY}, {})
+    for body in bodies:
+        writer.write(Descriptor(digest(body), len(body)), [body])
+    put_sums(writer.directory, writer.finish())
+    writer.publish()
+    writer.close()
+    return path
+
+
+def put_sums(directory: Path, sums: dict[str, str]) -> None:
+    text = "".join(f"{value}  {name}\n" for name, value in sums.items())
+    (directory / SUMS).write_text(text, encoding="utf-8")
+
+
+def read_all(path: Path) -> None:
+    """Do what an import does with a bundle, but for sending."""
+    files = BundleFiles(str(path))
+    try:
+        store = BundleStore(files)
+        agree(files, store)
+        repository = "registry.example.com/team/app"
+        manifest = store.manifest(repository, "1.0")
+        for blob in manifest.blobs:
+            body = b"".join(store.read(repository, blob))
+            assert digest(body) == blob.digest, f"{blob.digest} is not what its digest says"
+        if files.amiss:
+            raise next(iter(files.amiss.values()))
+    finally:
+        files.close()
+
+
+def change(path: Path, **changes) -> None:
+    """Change the table of contents, and its sum."""
+    file = path / CONTENTS
+    document = json.loads(file.read_bytes())
+    for key, value in changes.items():
+        document[key] = value(document[key]) if callable(value) else value
+    file.write_text(json.dumps(document))
+    put_sums(path, {CONTENTS: hashlib.sha256(file.read_bytes()).hexdigest()})
+
+
+def member(name, **fields):
+    info = tarfile.TarInfo(name)
+    for key, value in fields.items():
+        setattr(info, key, value)
+    return info
+
+
+def tar(path: Path, *members) -> Path:
+    """Write a tar of (TarInfo, body), its headers as they are given."""
+    stream = io.BytesIO()
+    for info, body in members:
+        stream.write(info.tobuf(tarfile.GNU_FORMAT) + body + bytes(-len(body) % 512))
+    path.write_bytes(stream.getvalue() + bytes(1024))
+    return path
+
+
+def layout_tar(path: Path, *more) -> Path:
+    """Write somebody's layout as a tar, with something more in it."""
+    files = {"oci-layout": b'{"imageLayoutVersion": "1.0.0"}', INDEX: INDEX_BODY}
+    files |= {blob_name(digest(body)): body for body in (CONFIG, LAYER, MANIFEST)}
+    good = [(member(name, size=len(body)), body) for name, body in files.items()]
+    return tar(path, *good, *more)
+
+
+def swap(path: Path) -> None:
+    (path / blob_name(digest(LAYER))).write_bytes(b"other" * 50_000)
+
+
+def rename_pieces(volumes):
+    return dict(zip(["../evil.001.tar"], volumes.values(), strict=True))
+
+
+def replaced_by_link(path: Path, name: str, to: str) -> None:
+    (path / name).unlink()
+    (path / name).symlink_to(to)
+
+
+def volume_of(path: Path) -> Path:
+    return sorted(path.glob("*.tar"))[-1]
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def flip(path: Path, offset: int) -> None:
+    body = bytearray(path.read_bytes())
+    body[offset] ^= 0xFF
+    path.write_bytes(body)
+
+
+# What is done to a good bundle in a directory, and what is said then.
+DIRECTORIES = {
+    "no sums": (lambda path: (path / SUMS).unlink(), "is not whole: it has no SHA256SUMS"),
+    "a blob is another": (swap, "is not what its digest says"),
+    "a blob is cut": (lambda path: truncate(path / blob_name(digest(LAYER))), "bytes, not 250000"),
+    "a blob is gone": (lambda path: (path / blob_name(digest(LAYER))).unlink(), "has not all"),
+    "a blob is a link": (
+        lambda path: replaced_by_link(path, blob_name(digest(LAYER)), "/etc/passwd"),
+        "is a link",
+    ),
+    "the index is a link": (lambda path: replaced_by_link(path, INDEX, "/etc/passwd"), "is a link"),
+    "the contents are a link": (lambda path: replaced_by_link(path, CONTENTS, "/etc/passwd"), "is a link"),
+    "the index is no JSON": (lambda path: (path / INDEX).write_text("["), "is not JSON"),
+    "the index is deep": (lambda path: (path / INDEX).write_text("[" * 100_000), "is not JSON"),
+    "the index is a list": (lambda path: (path / INDEX).write_text("[]"), "is not a JSON object"),
+    "the index has another image": (
+        lambda path: (path / INDEX).write_text(
+            json.dumps({"manifests": [{**ENTRY, "digest": digest(b"x")}]})
+        ),
+        "has another image as",
+    ),
+    "the layout is of another version": (
+        lambda path: (path / "oci-layout").write_text('{"imageLayoutVersion": "9"}'),
+        "of version 9",
+    ),
+    "it is newer": (lambda path: change(path, version=2), "made by another version"),
+    "the contents are another's": (
+        lambda path: (path / CONTENTS).write_text("{}"),
+        r"made by another version|is not what SHA256SUMS says",
+    ),
+    "the contents lack a key": (lambda path: change(path, images=7), "is no table of contents"),
+    "an image is named twice": (lambda path: change(path, images=lambda them: them * 2), "twice"),
+    "a blob is named twice": (
+        lambda path: change(path, volumes=lambda them: {"": them[""] * 2}),
+        "twice",
+    ),
+    "a member leads out": (
+        lambda path: change(path, volumes=lambda them: {"": [["../../etc/passwd", 1]]}),
+        "names '../../etc/passwd'",
+    ),
+    "a volume leads out": (lambda path: change(path, volumes=rename_pieces), "names a volume"),
+    "a member has a negative size": (
+        lambda path: change(path, volumes=lambda them: {"": [[blob_name(digest(LAYER)), -1]]}),
+        "no size that can be",
+    ),
+    "a member is vast": (
+        lambda path: change(path, volumes=lambda them: {"": [[blob_name(digest(LAYER)), 10**20]]}),
+        "no size that can be",
+    ),
+    "a repository leads out": (
+        lambda path: change(path, images=lambda them: [{**them[0], "repository": "../x"}]),
+        "names no image",
+    ),
+    "a tag is none": (
+        lambda path: change(path, images=lambda them: [{**them[0], "reference": "a b"}]),
+        "names no image",
+    ),
+    "the sums name what is not its": (
+        lambda path: (path / SUMS).write_text(f"{'0' * 64}  ../../etc/shadow\n"),
+        "SHA256SUMS has the line",
+    ),
+}
+# The same of a bundle of several volumes.
+VOLUMES = {
+    "a volume is gone": (lambda path: volume_of(path).unlink(), "is missing"),
+    "a volume is cut": (lambda path: truncate(volume_of(path)), "ends early"),
+    "a header is damaged": (lambda path: flip(volume_of(path), 100), "where one should be"),
+    "a layer is damaged": (lambda path: flip(volume_of(path), 50_000), "is not what"),
+    "a volume of nobody": (
+        lambda path: tar(
+            path / "week.900.tar", (member("oci-layout", size=31), b'{"imageLayoutVersion": "1.0.0"}')
+        ),
+        "is no volume of this bundle",
+    ),
+    "a volume of another bundle": (
+        lambda path: tar(volume_of(path), (member(CONTENTS, size=2), b"{}")),
+        "is of another bundle",
+    ),
+    "a volume twice": (
+        lambda path: (path / "b.900.tar").write_bytes(volume_of(path).read_bytes()),
+        "both have|is no volume",
+    ),
+}
+# What stands in a tar beside a good layout.
+TARS = {
+    "an absolute name": (member("/etc/passwd", size=1), b"x", "names /etc/passwd"),
+    "a name that leads out": (member("blobs/../../x", size=1), b"x", "names blobs"),
+    "a symbolic link": (member("blobs/x", type=tarfile.SYMTYPE, linkname="/etc/passwd"), b"", "is a link"),
+    "a hard link": (member("blobs/x", type=tarfile.LNKTYPE, linkname="index.json"), b"", "is a link"),
+    "a device": (member("blobs/x", type=tarfile.BLKTYPE), b"", "is no regular file"),
+    "a pipe": (member("blobs/x", type=tarfile.FIFOTYPE), b"", "is no regular file"),
+    "a sparse file": (member("blobs/x", type=tarfile.GNUTYPE_SPARSE, size=1), b"x", "is no regular file"),
+    "a name twice": (member(INDEX, size=1), b"x", "twice"),
+    "a size beyond the end": (member("blobs/x", size=10**12), b"x", "ends early"),
+    "a long name without end": (
+        member("././@LongLink", type=tarfile.GNUTYPE_LONGNAME, size=100_000),
+        bytes(100_000),
+        "a header of 100000 bytes",
+    ),
+    "a pax header that renames": (
+        member("x", type=tarfile.XHDTYPE, size=20),
+        b"20 path=/etc/passwd\n",
+        "renames a file",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DIRECTORIES)
+def test_a_directory_is_refused_with_a_sentence(tmp_path, case):
+    harm, said = DIRECTORIES[case]
+    path = make(tmp_path / "b")
+    harm(path)
+    with pytest.raises((RegistryError, AssertionError), match=said):
+        read_all(path)
+
+
+@pytest.mark.parametrize("case", VOLUMES)
+def test_volumes_are_refused_with_a_sentence(tmp_path, case):
+    harm, said = VOLUMES[case]
+    path = make(tmp_path / "b", 200_000)
+    assert len(list(path.glob("*.tar"))) > 1
+    harm(path)
+    with pytest.raises((RegistryError, AssertionError), match=said):
+        read_all(path)
+
+
+@pytest.mark.parametrize("case", TARS)
+def test_a_tar_is_refused_with_a_sentence(tmp_path, case):
+    info, body, said = TARS[case]
+    path = layout_tar(tmp_path / "layout.tar", (info, body))
+    with pytest.raises(RegistryError, match=said):
+        read_all(path)
+
+
+def test_good_ones_are_read(tmp_path):
+    read_all(make(tmp_path / "directory"))
+    read_all(make(tmp_path / "volumes", 200_000))
+    read_all(layout_tar(tmp_path / "layout.tar", (member("manifest.json", size=2), b"[]")))
+
+
+@pytest.mark.parametrize(
+    "make_it", [lambda path: None, lambda path: path.mkdir(), lambda path: os.mkfifo(path)]
+)
+def test_what_is_no_bundle_at_all_is_said_to_be_none(tmp_path, make_it):
+    make_it(tmp_path / "x")
+    with pytest.raises(RegistryError, match=r"no bundle|No such file|neither"):
+        BundleFiles(str(tmp_path / "x"))
