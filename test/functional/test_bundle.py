@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from _registry_oci_errors import RegistryError
 from _registry_store_bundle_base import write_stock
 from _registry_sync_bundle import bundle_code, inspect
 from _registry_sync_bundle_inventory import take_stock
 from _registry_sync_export import export
 from _registry_sync_import import import_bundle
 from support.attached import attach, listed, referrer, sign
+from support.hostile import created_at
 from support.images import Layer, docker_image, docker_list, oci_image
+from support.made_signatures import Gpg
 from support.pillar import settings_of
 from support.registry_content import digest_of, push, tags_of
 
 pytestmark = pytest.mark.needs("docker-distribution")
-
-MIB = 1024 * 1024
 
 
 def layer(word, size=1000):
@@ -100,3 +103,164 @@ def test_all_that_is_exported_is_imported(sites, images, volume):
     again = sites.bring()
     assert (again["summary"]["current"], again["summary"]["bytes"]) == (len(images), 0)
     assert inspect(sites.settings, sites.path())["summary"]["current"] == len(images)
+
+
+def test_an_increment_has_what_is_new_and_nothing_else(sites, images, upstream):
+    sites.export()
+    sites.bring()
+    new = oci_image([layer("base", 200_000), layer("fresh", 50_000)])
+    push(upstream.url, "team/app", "0.0", new)
+    report = sites.export("week-2", since=sites.inventory(), volume=10**9)
+    assert (report["summary"]["copied"], report["summary"]["current"]) == (1, len(images) - 1)
+    assert report["bundle"]["images"] == 1
+    own = sum(blob.size for blob in new.blobs[:1]) + new.blobs[2].size
+    on_disk = sum(path.stat().st_size for path in Path(sites.path("week-2")).rglob("*") if path.is_file())
+    assert own < on_disk <= own + 200_000
+    assert sites.bring("week-2")["summary"]["copied"] == 1
+    assert digest_of(sites.local.url, "team/app", "0.0") == new.digest
+
+
+def test_a_former_bundle_is_a_base_as_good_as_an_inventory(sites, images):
+    sites.export()
+    report = sites.export("week-2", since=sites.path())
+    assert (report["summary"]["current"], report["bundle"]["images"]) == (len(images), 0)
+    third = sites.export("week-3", since=sites.path("week-2"))
+    assert third["bundle"]["images"] == 0
+
+
+def test_what_is_attached_later_goes_in_an_increment(sites, images, upstream):
+    sites.export()
+    sites.bring()
+    inventory = sites.inventory()
+    sign(upstream.url, "team/app", images["0.0"], "later")
+    attach(upstream.url, "team/app", images["2.0"], referrer(images["2.0"], "later"))
+    report = sites.export("week-2", since=inventory)
+    assert report["bundle"]["images"] == 2
+    brought = sites.bring("week-2")
+    assert brought["summary"]["copied"] == 2, brought["images"]
+    assert images["0.0"].digest.replace(":", "-") + ".sig" in tags_of(sites.local.url, "team/app")
+    assert len(listed(sites.local.url, "team/app", images["2.0"].digest)) == 1
+
+
+def test_without_its_base_an_increment_says_what_it_builds_on(sites, images, upstream):
+    sites.export()
+    push(upstream.url, "team/app", "0.0", oci_image([layer("base", 200_000), layer("fresh", 50_000)]))
+    sites.export("week-2", since=sites.path())
+    looked = inspect(sites.settings, sites.path("week-2"))
+    assert bundle_code(looked) == 2
+    brought = sites.bring("week-2")
+    assert brought["summary"]["failed"] == 1
+    assert "the bundle builds on bundle " in brought["images"]["team/app:0.0"]["error"]
+    assert "this registry's inventory" in brought["images"]["team/app:0.0"]["error"]
+
+
+@pytest.mark.parametrize("harm", [lambda path: path.unlink(), lambda path: path.write_bytes(b"x" * 10**5)])
+def test_a_lost_volume_costs_its_own_images_alone(sites, images, harm):
+    sites.export(volume=400_000)
+    volumes = sorted(Path(sites.path()).glob("*.tar"))
+    saved = volumes[-1].read_bytes()
+    harm(volumes[-1])
+    looked = inspect(sites.settings, sites.path())
+    assert bundle_code(looked) == (1 if volumes[-1].exists() else 2)
+    brought = sites.bring()
+    failed = {key: image for key, image in brought["images"].items() if image["status"] == "failed"}
+    unread = {key: image for key, image in brought["images"].items() if image["status"] == "unreadable"}
+    assert 0 < len(failed) + len(unread) < len(images)
+    assert all(volumes[-1].name in image["error"] for image in (failed | unread).values())
+    assert brought["summary"]["copied"] == len(images) - len(failed) - len(unread)
+    volumes[-1].write_bytes(saved)
+    assert sites.bring()["summary"]["failed"] == 0
+    everything_is_there(sites, images)
+
+
+def test_the_same_again_writes_nothing_and_another_does_not_overwrite(sites, images, upstream):
+    first = sites.export()
+    again = sites.export()
+    assert (first["bundle"]["new"], again["bundle"]["new"]) == (True, False)
+    assert first["bundle"]["id"] == again["bundle"]["id"]
+    push(upstream.url, "team/app", "9.0", images["0.0"])
+    with pytest.raises(RegistryError, match="is another bundle"):
+        sites.export()
+
+
+def test_from_the_mirror_it_is_the_same_bundle_but_for_who_was_asked(sites, images, upstream):
+    sites.export()
+    sites.bring()
+    upstream.stop()
+    report = sites.export("from-mirror", source="local")
+    assert report["summary"]["copied"] == len(images)
+    names = [json.loads(line.rstrip(",")) for line in index_lines(sites.path("from-mirror"))]
+    named = {entry["annotations"].get("org.opencontainers.image.ref.name", "") for entry in names}
+    assert f"{upstream.address}/team/app:0.0" in named
+
+
+def index_lines(path):
+    return (Path(path) / "index.json").read_text().splitlines()[1:-1]
+
+
+def test_what_is_newer_here_is_held_unless_forced(sites, upstream):
+    old = created_at(oci_image([layer("old")]), "2026-01-01T00:00:00Z")
+    new = created_at(oci_image([layer("new")]), "2026-03-01T00:00:00Z")
+    sites.list = [{"name": "team/dated", "tags": ["1.0"]}]
+    push(upstream.url, "team/dated", "1.0", old)
+    sites.export()
+    push(sites.local.url, "team/dated", "1.0", new)
+    held = sites.bring()["images"]["team/dated:1.0"]
+    assert (held["status"], held["error"]) == (
+        "held",
+        "what is here was made 2026-03-01T00:00:00Z, and the bundle has what was made before, "
+        "2026-01-01T00:00:00Z",
+    )
+    assert digest_of(sites.local.url, "team/dated", "1.0") == new.digest
+    assert sites.bring(force=True)["images"]["team/dated:1.0"]["status"] == "copied"
+    assert digest_of(sites.local.url, "team/dated", "1.0") == old.digest
+
+
+@pytest.mark.needs("skopeo")
+def test_skopeo_copies_images_out_of_it_by_their_names(sites, images, upstream, tmp_path):
+    sites.export(volume=0)
+    for tag in ("0.0", "2.0", "signed"):
+        name = f"{upstream.address}/team/app:{tag}"
+        skopeo("copy", f"oci:{sites.path()}:{name}", f"dir:{tmp_path / tag}")
+        body = (tmp_path / tag / "manifest.json").read_bytes()
+        assert f"sha256:{hashlib.sha256(body).hexdigest()}" == images[tag].digest
+
+
+@pytest.mark.needs("skopeo")
+def test_what_skopeo_has_copied_to_a_layout_is_imported(sites, images, upstream, tmp_path):
+    name = f"{upstream.address}/team/app:0.0"
+    skopeo("copy", "--src-tls-verify=false", f"docker://{name}", f"oci:{tmp_path / 'layout'}:{name}")
+    skopeo("copy", "--src-tls-verify=false", f"docker://{name}", f"oci:{tmp_path / 'plain'}:1.0")
+    skopeo("copy", "--src-tls-verify=false", f"docker://{name}", f"oci-archive:{tmp_path / 'one.tar'}")
+    for path, into, target in (
+        ("layout", "", ("team/app", "0.0")),
+        ("plain", "plain/app", ("plain/app", "1.0")),
+        ("one.tar", "one/app:2.0", ("one/app", "2.0")),
+    ):
+        brought = sites.bring(path, into=into)
+        assert brought["summary"]["copied"] == 1, (path, brought["images"])
+        assert digest_of(sites.local.url, *target) == images["0.0"].digest
+    with pytest.raises(RegistryError, match="give into="):
+        sites.bring("plain")
+
+
+def skopeo(*words):
+    subprocess.run(["skopeo", "--insecure-policy", *words], check=True, capture_output=True, timeout=60)
+
+
+@pytest.mark.needs("gpg")
+def test_a_bundle_is_signed_and_refused_without_one_of_the_accepted(sites, tmp_path, monkeypatch):
+    homes = {name: Gpg(tmp_path / name) for name in ("ours", "others")}
+    fingerprints = {name: home.make_key(name) for name, home in homes.items()}
+    keys = {name: {"gpg": [home.public(name)]} for name, home in homes.items()}
+    sites.signatures = {**sites.signatures, "keys": keys}
+    monkeypatch.setenv("GNUPGHOME", str(tmp_path / "ours"))
+    sites.export(sign_with=fingerprints["ours"])
+    with pytest.raises(RegistryError, match=r"nobody of accept \(others\) has signed"):
+        sites.bring(accept=["others"])
+    assert sites.bring(accept=["others", "ours"])["bundle"]["signed_by"] == "ours"
+    (Path(sites.path()) / "SHA256SUMS.asc").unlink()
+    with pytest.raises(RegistryError, match=r"there is no SHA256SUMS\.asc"):
+        sites.bring(accept=["ours"])
+    for home in homes.values():
+        home.close()
