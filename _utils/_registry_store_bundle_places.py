@@ -91,9 +91,9 @@ class Loose:
         put_file(self._path(digest), chunks)
 
     def finish(self, small: Mapping[str, bytes]) -> dict[str, str]:
-        with failures(self._directory):
-            os.sync()
         names = dict.fromkeys([*small, *(one.name for one in self._members)])
+        for name in names:
+            _flush(self._directory / name)
         return {name: self._sum(name) for name in names}
 
     def close(self) -> None:
@@ -254,6 +254,11 @@ def failures(path: Path) -> Iterator[None]:
         if failure.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise NoSpace(said, side=LOCAL) from failure
         raise RegistryError(said, side=LOCAL) from failure
+
+
+def _flush(path: Path) -> None:
+    with failures(path), path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _file_chunks(path: Path) -> Iterator[bytes]:
