@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from _registry_oci_errors import UPSTREAM, DigestMismatch, NotFound, RegistryError
-from _registry_oci_manifest import Descriptor
 from _registry_oci_names import is_digest, printable
 from _registry_store_bundle_format import (
     CONTENTS,
@@ -38,9 +37,7 @@ from _registry_store_bundle_format import (
     signature_name,
 )
 from _registry_store_bundle_tar import Damaged, places_in
-from _registry_store_layout import LayoutStore
 from _registry_store_layout_files import Stamp
-from _registry_store_layout_index import LayoutIndex
 
 CHUNK = 256 * 1024
 SMALL_LIMIT = 16 * 1024 * 1024
@@ -83,6 +80,8 @@ class BundleFiles:
         self._open: dict[Path, int] = {}
         self._found = _Found()
         self.sums: dict[str, str] = {}
+        # The bytes that these were read from, for whoever asks who has signed them.
+        self.sums_body = b""
         self.contents: Contents | None = None
         self._look()
 
@@ -284,7 +283,8 @@ class BundleFiles:
 
     def _read_sums(self) -> None:
         try:
-            self.sums = read_sums(self.raw(SUMS), str(self.path))
+            self.sums_body = self.raw(SUMS)
+            self.sums = read_sums(self.sums_body, str(self.path))
         except NotFound:
             raise NotWhole(f"{self.path} is not whole: it has no {SUMS}", side=UPSTREAM) from None
         if self.sums.get(CONTENTS) and self.has_file(CONTENTS):
@@ -373,54 +373,3 @@ class BundleFiles:
         finally:
             if not in_tar:
                 os.close(file)
-
-
-class BundleStore(LayoutStore):
-    """A bundle, or another layout, as a store that is read.
-
-    Args:
-        files: of it.
-        repository: to which bare tags and manifests without a name belong.
-    """
-
-    def __init__(self, files: BundleFiles, repository: str = "") -> None:
-        super().__init__(str(files.path), side=UPSTREAM, repository=repository)
-        self._name = str(files)
-        self._files = files  # type: ignore[assignment]
-        self._bundle = files
-
-    def index(self) -> LayoutIndex:
-        """What ``index.json`` names."""
-        return self._index()
-
-    def read(self, repository: str, blob: Descriptor, offset: int = 0) -> Iterator[bytes]:
-        """A blob's bytes from an offset on.
-
-        Raises:
-            NotFound: it is not at hand, and why.
-        """
-        if self._bundle.blob_size(blob.digest) is None:
-            self._bundle.explain(blob.digest)
-        yield from super().read(repository, blob, offset)
-
-    def resolve(self, repository: str, reference: str) -> Descriptor:
-        """What a tag or digest points to.
-
-        Raises:
-            NotFound: it is not at hand, and why.
-        """
-        entry = self._index().entry(repository, reference)
-        if entry and entry.descriptor and not self.has(repository, entry.descriptor.digest):
-            self._bundle.explain(entry.descriptor.digest)
-        try:
-            return super().resolve(repository, reference)
-        except NotFound:
-            if is_digest(reference) and not self.has(repository, reference):
-                self._bundle.explain(reference)
-            raise
-
-    def _reachable(self, repository: str) -> Iterator[Descriptor]:
-        """Also what has no name: a referrer belongs to whatever it refers to."""
-        yield from super()._reachable(repository)
-        if repository:
-            yield from super()._reachable("")

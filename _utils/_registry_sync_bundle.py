@@ -17,7 +17,8 @@ from _registry_oci_referrers import is_attachment_tag
 from _registry_oci_tags import TagRule, parse_date
 from _registry_show_report import FAILED, OUT_OF_DATE, UP_TO_DATE, Report
 from _registry_store_bundle_format import BadBundle, Packed
-from _registry_store_bundle_read import BundleFiles, BundleStore
+from _registry_store_bundle_read import BundleFiles
+from _registry_store_bundle_source import BundleStore
 from _registry_store_protocol import Store
 from _registry_sync_blobs import Source, read_whole
 from _registry_sync_bundle_signed import demand_signature

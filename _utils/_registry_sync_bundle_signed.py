@@ -65,7 +65,7 @@ def demand_signature(files: BundleFiles, accept: Sequence[str], keys: Mapping[st
         raise NotSigned(f"{nobody}: it does not cover {CONTENTS}")
     home = GpgHome(read_keys(keys, accept).values())
     try:
-        return " ".join(home.signer_of(files.raw(SIGNATURE), files.raw(SUMS)).names)
+        return " ".join(home.signer_of(files.raw(SIGNATURE), files.sums_body).names)
     except NotFound:
         raise NotSigned(f"{nobody}: there is no {SIGNATURE}") from None
     except Unverified as failure:

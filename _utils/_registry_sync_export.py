@@ -239,7 +239,7 @@ def _already(plan: Plan, kept: Kept) -> list[Tag]:
         for tag in plan.comparison.tags
         if id(tag) not in moving
         and tag.status in ("current", "stale")
-        and (id(tag) in attached or tag.upstream in kept.gathered)
+        and (id(tag) in attached or not kept.gathered.keys().isdisjoint((tag.upstream, *tag.below)))
     ]
 
 
@@ -258,8 +258,9 @@ def _pack(
             packing.add_small(signature_name(digest, number), body)
         packing.stock.signatures[digest] = len(signatures)
     roots = {id(tag): root for tag, root in plan.roots}
+    roots |= {id(tag): plan.manifests[tag.upstream] for tag in already}
     for tag in plan.comparison.tags:
-        if root := roots.get(id(tag)) or (plan.manifests[tag.upstream] if tag in already else None):
+        if root := roots.get(id(tag)):
             _add_image(packing, tag, root)
     packing.add_small(INDEX, _index(packing.entries))
     return packing

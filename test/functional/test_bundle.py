@@ -18,11 +18,15 @@ from _registry_sync_import import import_bundle
 from support.attached import attach, listed, referrer, sign
 from support.hostile import created_at
 from support.images import Layer, docker_image, docker_list, oci_image
-from support.made_signatures import Gpg
+from support.lookaside import put_signature, serve
+from support.made_signatures import Gpg, make_key, public_pem
 from support.pillar import settings_of
 from support.registry_content import digest_of, push, tags_of
 
 pytestmark = pytest.mark.needs("docker-distribution")
+
+# OpenPGP messages begin so; what is in them nobody looks at here.
+FIRST, SECOND = b"\x90first", b"\x90second"
 
 
 def layer(word, size=1000):
@@ -95,6 +99,7 @@ def test_all_that_is_exported_is_imported(sites, images, volume):
     subprocess.run(
         ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=sites.path(), check=True
     )
+    sites.upstream.stop()
     looked = inspect(sites.settings, sites.path())
     assert (bundle_code(looked), looked["summary"]["missing"]) == (0, len(images))
     brought = sites.bring()
@@ -264,3 +269,53 @@ def test_a_bundle_is_signed_and_refused_without_one_of_the_accepted(sites, tmp_p
         sites.bring(accept=["ours"])
     for home in homes.values():
         home.close()
+
+
+def test_simple_signatures_travel_and_are_kept_on_the_other_side(sites, images, upstream, tmp_path):
+    store = tmp_path / "vendor"
+    digest = images["2.0"].digest
+    put_signature(store, "team/app", digest, FIRST)
+    with serve(store) as url:
+        near = {**sites.signatures, "directory": str(tmp_path / "near"), "stores": {upstream.address: url}}
+        sites.signatures, far = near, sites.signatures
+        sites.export()
+        sites.signatures = far
+        sites.bring()
+        kept = Path(far["directory"]) / f"team/app@{digest.replace(':', '=')}"
+        assert (kept / "signature-1").read_bytes() == FIRST
+        inventory = sites.inventory()
+        put_signature(store, "team/app", digest, SECOND, 2)
+        sites.signatures = near
+        report = sites.export("week-2", since=inventory)
+        assert report["bundle"]["images"] == 1
+        sites.signatures = far
+        sites.bring("week-2")
+        assert [(kept / f"signature-{number}").read_bytes() for number in (1, 2)] == [FIRST, SECOND]
+
+
+def test_what_cannot_be_read_upstream_is_left_out_and_told(sites, images, upstream):
+    sites.list = [{"name": "team/app", "tags": ["0.0", "nowhere"]}]
+    report = export(sites.settings, sites.path())
+    assert (report["summary"]["copied"], report["summary"]["failed"]) == (1, 1)
+    assert sites.bring()["summary"]["copied"] == 1
+
+
+def test_a_blob_that_is_lost_upstream_keeps_the_bundle_from_being_whole(sites, images, upstream):
+    lost = images["0.0"].blobs[-1].digest
+    value = lost.partition(":")[2]
+    (upstream.data / "docker/registry/v2/blobs/sha256" / value[:2] / value / "data").unlink()
+    report = export(sites.settings, sites.path(), volume=10**9)
+    assert report["images"]["team/app:0.0"]["status"] == "failed"
+    assert report["bundle"]["new"] is False
+    assert not Path(sites.path()).exists()
+    with pytest.raises(RegistryError, match="No such file"):
+        sites.bring()
+
+
+def test_a_list_of_signers_holds_for_what_is_imported(sites, images):
+    sites.export()
+    sites.list = [{"name": "team/app", "tags": ["*"], "signed_by": ["ours"]}]
+    sites.signatures = {**sites.signatures, "keys": {"ours": {"cosign": [public_pem(make_key())]}}}
+    brought = sites.bring()
+    assert brought["summary"]["copied"] == 0
+    assert {image["cause"] for image in brought["images"].values()} == {"signature"}

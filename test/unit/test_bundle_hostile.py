@@ -14,7 +14,8 @@ import pytest
 from _registry_oci_errors import RegistryError
 from _registry_oci_manifest import Descriptor
 from _registry_store_bundle_format import CONTENTS, INDEX, SUMS, Base, Member, Packed, blob_name, pack
-from _registry_store_bundle_read import BundleFiles, BundleStore
+from _registry_store_bundle_read import BundleFiles
+from _registry_store_bundle_source import BundleStore
 from _registry_store_bundle_write import BundleWriter
 from _registry_sync_bundle import agree
 

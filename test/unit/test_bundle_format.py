@@ -110,7 +110,9 @@ def test_what_was_not_ended_is_gone_on_with(tmp_path, volume):
     bodies = blobs(150_000, 20, 90_000)
     first = written(tmp_path / "b", bodies, volume, skip=[bodies[2]])
     assert not (tmp_path / "b").exists()
-    again = BundleWriter(str(first.path), contents_of(bodies, volume, str(first.path)), {INDEX: INDEX_BODY}, {})
+    again = BundleWriter(
+        str(first.path), contents_of(bodies, volume, str(first.path)), {INDEX: INDEX_BODY}, {}
+    )
     assert set(again.unverified()) == {digest(bodies[0]), digest(bodies[1])}
     with pytest.raises(RegistryError, match="is not there"):
         again.finish()
