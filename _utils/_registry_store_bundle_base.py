@@ -194,7 +194,7 @@ class StockStore:
         size, kind, _ = self._stock.manifests[digest]
         return Descriptor(digest, size, kind)
 
-    def glance(self, names: Sequence[tuple[str, str]]) -> list[str]:
+    def resolve_many(self, names: Sequence[tuple[str, str]]) -> list[str]:
         """The digests of tags."""
         return [self._stock.tags.get(repository, {}).get(tag, "") for repository, tag in names]
 

@@ -38,7 +38,7 @@ class BundleTarget:
         """Nothing: what is put has to be what the table of contents says."""
         raise NotFound(f"{self} has no {reference_name(repository, reference)}", side=self.side)
 
-    def glance(self, names: Sequence[tuple[str, str]]) -> list[str]:
+    def resolve_many(self, names: Sequence[tuple[str, str]]) -> list[str]:
         """Nothing is told."""
         return [""] * len(names)
 
