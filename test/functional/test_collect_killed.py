@@ -30,9 +30,11 @@ KEPT = {
     f"kept-{number}": docker_list([docker_image([BASE, Layer(f"kept-{number}", 20_000)])])
     for number in range(8)
 }
+# A shell has its jobs in the background ignore an interrupt, and their children with them.
 ACT = """
-import json, sys
+import json, signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from _registry_sync_collect_apply import Collector, Site, collect
 from _registry_sync_collect_window import Pushes
 from support.push_process import PushProcess
