@@ -206,7 +206,7 @@ def sync(images_file=""):
             settings,
             directory=_directory(),
             ledger_directory=_ledger_directory(),
-            storage=files.storage_here(settings, __salt__).path,
+            storage=files.own_storage(settings, __salt__),
             progress=_progress(),
         )
     except RegistryError as failure:

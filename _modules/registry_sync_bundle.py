@@ -139,7 +139,7 @@ def import_(path="", into="", force=False, test=False):
         test=bool(test),
         directory=_directory(),
         ledger_directory=_ledger_directory(),
-        storage=files.storage_here(settings, __salt__).path,
+        storage=files.own_storage(settings, __salt__),
         inventory=str(Path(_ledger_directory()) / "inventory.json.gz"),
         progress=_progress(),
     )

@@ -35,6 +35,16 @@ def storage_here(settings: Settings, functions: Mapping[str, Callable[..., Any]]
     return Storage(where)
 
 
+def own_storage(settings: Settings, functions: Mapping[str, Callable[..., Any]]) -> str:
+    """The storage directory of a registry that this formula has set up; of another one it would be a guess.
+
+    Args:
+        settings: the registry.
+        functions: Salt's, as ``storage_here`` needs them.
+    """
+    return storage_here(settings, functions).path if _configured(functions) else ""
+
+
 def _configured(functions: Mapping[str, Callable[..., Any]]) -> str:
     """What the configuration says that the formula has written; the first file that it saved was that one."""
     for file in functions["registry_backup.saved_state"]().get("files") or ():

@@ -128,8 +128,7 @@ def sync(
         _verify(settings, comparison, stores, memory, lookaside)
         memory.save()
         planned = make_plan(comparison, stores, unfinished.repositories)
-        # Of a registry that somebody else has set up it is a guess.
-        demand_space(planned.bytes_to_copy, storage if settings.local.push_socket else "")
+        demand_space(planned.bytes_to_copy, storage)
         unfinished.begin(tag.target for tag, _ in planned.content)
         note_begin(ledger, comparison.tags, planned)
         keep = backup_with(settings.backup.tags, stores.target, ledger)

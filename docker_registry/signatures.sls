@@ -25,6 +25,8 @@ Web server of the system does not run for our sake:
     - enable: false
     - onchanges:
       - pkg: Web server of signatures is installed
+    - require:
+      - registry_host: Registry is left alone unless forced
 
 # Before, only root could pass; what else lies here is still only to be read by root, or holds no secret.
 Directory of the formula lets the web server pass:
