@@ -34,6 +34,9 @@ def pytest_configure(config: pytest.Config) -> None:
     with contextlib.suppress(ImportError):
         salt_logging = importlib.import_module("salt._logging")
         salt_logging.shutdown_temp_handler()
+    config.addinivalue_line(
+        "markers", "thorough: minutes on a booted host; test/run leaves it to test/run hosts"
+    )
     config.addinivalue_line("markers", "needs(*tools): skip, naming the tool, where one is not installed")
 
 

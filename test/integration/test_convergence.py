@@ -18,6 +18,8 @@ from integration.story import changes, failures, states
 from support.hosts import Host, HostedMinion
 from support.pki import Authority
 
+pytestmark = pytest.mark.thorough
+
 CONFIG = "/etc/docker/registry/config.yml"
 DIRECTORY = "/etc/docker/registry"
 SERVICE = "docker-registry"

@@ -17,6 +17,8 @@ from support.registries import registry_binary
 from support.registry_content import push
 from support.selinux import changing_calls, give_selinux
 
+pytestmark = pytest.mark.thorough
+
 CONFIG = "/etc/docker-distribution/registry/config.yml"
 SERVICE = "docker-distribution"
 PUSH = f"{SERVICE}-push"

@@ -11,6 +11,8 @@ from integration.conftest import minion_on
 from integration.story import changes, failures, states
 from support.pki import Authority
 
+pytestmark = pytest.mark.thorough
+
 IMAGE = "tools/busybox"
 USER, PASSWORD = "site-a", "of-site-a"
 DAEMON_JSON = "/etc/docker/daemon.json"

@@ -12,6 +12,8 @@ from integration.conftest import minion_on
 from integration.story import changes, failures, states
 from support.hosts import become_el9
 
+pytestmark = pytest.mark.thorough
+
 OPEN = "Registry port is open"
 # Each with the file of its rules that is loaded at boot.
 PROGRAMS = {"iptables": "/etc/iptables/rules.v4", "ip6tables": "/etc/iptables/rules.v6"}

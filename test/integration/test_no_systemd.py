@@ -9,6 +9,8 @@ from integration.story import changes, failures, live
 from integration.test_push import CONFIG, DIRECTORY, IMAGE, PUSH, PUSH_CONFIG, SERVICE, WRITES, good, status
 from support.hosts import HostWithoutSystemd
 
+pytestmark = pytest.mark.thorough
+
 SCRIPT = f"/etc/init.d/{PUSH}"
 
 

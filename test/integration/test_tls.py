@@ -16,6 +16,8 @@ from integration.story import changes, failures, live, states
 from integration.test_engine import DAEMON_JSON, SITE
 from integration.test_master import Master, failed
 
+pytestmark = pytest.mark.thorough
+
 DIRECTORY = "/etc/docker/registry"
 AUTHORITY = "/etc/pki/docker_registry"
 SERVICE = "docker-registry"
