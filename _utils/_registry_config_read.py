@@ -92,10 +92,7 @@ def read_settings(
     """
     tree = check.mapping(PILLAR)({} if pillar is None else pillar, ROOT)
     around = {"environment": process_environment() if environment is None else environment}
-    common = {**UPSTREAM_DEFAULTS, **tree.get("upstream", {})}
-    signed_as = common.pop("signed_as", "")
-    _refuse_one_name_for_all(signed_as)
-    upstream = Endpoint("upstream", **{**around, **common})
+    upstream, signed_as = _common_upstream(tree, around)
     port = UNDERCLOUD_PORT if undercloud else LOCAL_PORT
     usual = {"host": host, "port": port, "tls": False}
     authority = _authority(tree)
@@ -105,10 +102,7 @@ def read_settings(
     defaults = {**IMAGE_DEFAULTS, "signed_as": signed_as, **tree.get("image_defaults", {})}
     signing.refuse_unknown(defaults["signed_by"], keys, f"{ROOT}:image_defaults:signed_by")
     images = _images(tree, defaults, upstream, listing)
-    for image in images:
-        signing.refuse_unknown(image.signed_by, keys, f"{image.key}:signed_by")
-    _refuse_shared_targets(images)
-    _refuse_mirroring_oneself(images, local)
+    _refuse_bad_lists(images, local, keys)
     director = read_undercloud(tree)
     return Settings(
         given=pillar is not None,
@@ -137,6 +131,21 @@ def read_settings(
         prefix=defaults["prefix"],
         tags=_tag_rule(defaults["tags"]),
     )
+
+
+def _common_upstream(tree: Mapping[str, Any], around: Mapping[str, Any]) -> tuple[Endpoint, str]:
+    """The upstream of images that name none of their own, and what signatures call it."""
+    common = {**UPSTREAM_DEFAULTS, **tree.get("upstream", {})}
+    signed_as = common.pop("signed_as", "")
+    _refuse_one_name_for_all(signed_as)
+    return Endpoint("upstream", **{**around, **common}), signed_as
+
+
+def _refuse_bad_lists(images: tuple[Image, ...], local: Endpoint, keys: Mapping[str, Any]) -> None:
+    for image in images:
+        signing.refuse_unknown(image.signed_by, keys, f"{image.key}:signed_by")
+    _refuse_shared_targets(images)
+    _refuse_mirroring_oneself(images, local)
 
 
 def _prune(own: Mapping[str, Any]) -> Prune:

@@ -14,14 +14,14 @@ from _registry_show_progress import Progress
 from _registry_show_report import Report, return_code
 from _registry_store_remote import RemoteStore
 from _registry_sync_compare import Comparison, compare, find_extras
-from _registry_sync_copy import execute
+from _registry_sync_copy import TransferStats, execute
 from _registry_sync_history import hold_back
 from _registry_sync_inventory import take_inventory
 from _registry_sync_ledger import Ledger
 from _registry_sync_lock import AlreadyRunning, only_one, stopping_on_signals
 from _registry_sync_lookaside import Lookaside
 from _registry_sync_memory import Memory, Unfinished
-from _registry_sync_plan import make_plan
+from _registry_sync_plan import Plan, make_plan
 from _registry_sync_prune_apply import Telling, forget
 from _registry_sync_prune_graph import remember
 from _registry_sync_prune_look import PrunePlan, look
@@ -126,7 +126,6 @@ def sync(
         hold_back(comparison.tags, ledger)
         lookaside = Lookaside(settings.signatures, run)
         _verify(settings, comparison, stores, memory, lookaside)
-        memory.save()
         planned = make_plan(comparison, stores, unfinished.repositories)
         demand_space(planned.bytes_to_copy, storage)
         unfinished.begin(tag.target for tag, _ in planned.content)
@@ -148,14 +147,19 @@ def sync(
             before_overwriting=before_overwriting,
             put_here=ledger.digest,
         )
-        for digest, listed in stats.lists.items():
-            memory.put(listed, "listed", digest)
         note_end(ledger, comparison.tags, settings.images, stats.attached)
-        remember(planned.manifests.values(), memory)
-        memory.save()
+        _remember(planned, stats, memory)
         if all(tag.status in ("current", "copied", "held") for tag in comparison.tags):
             unfinished.end()
     return report_on(settings, comparison, (), began, stats=stats)
+
+
+def _remember(planned: Plan, stats: TransferStats, memory: Memory) -> None:
+    """Keep what need not be read again."""
+    for digest, listed in stats.lists.items():
+        memory.put(listed, "listed", digest)
+    remember(planned.manifests.values(), memory)
+    memory.save()
 
 
 def _verify(
