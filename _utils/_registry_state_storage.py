@@ -23,7 +23,7 @@ def storage_here(settings: Settings, functions: Mapping[str, Callable[..., Any]]
         functions: Salt's; of them ``registry_backup.saved_state`` and those of ``network`` are called.
     """
     local, service = settings.local, settings.service
-    where = _configured(functions) or storage_directory(service.config, service.storage)
+    where = _configured(settings, functions) or storage_directory(service.config, service.storage)
     if not where:
         said = "where the registry keeps its images is not known; docker_registry:registry:storage says it"
         return Storage(reason=said)
@@ -42,14 +42,21 @@ def own_storage(settings: Settings, functions: Mapping[str, Callable[..., Any]])
         settings: the registry.
         functions: Salt's, as ``storage_here`` needs them.
     """
-    return storage_here(settings, functions).path if _configured(functions) else ""
+    return storage_here(settings, functions).path if _configured(settings, functions) else ""
 
 
-def _configured(functions: Mapping[str, Callable[..., Any]]) -> str:
-    """What the configuration says that the formula has written; the first file that it saved was that one."""
+def _configured(settings: Settings, functions: Mapping[str, Callable[..., Any]]) -> str:
+    """What the configuration says that the formula has written for this port; others may be among the saved."""
     for file in functions["registry_backup.saved_state"]().get("files") or ():
         try:
-            return storage_location(read_config(Path(file).read_text(encoding="utf-8")))
-        except OSError:
-            return ""
+            config = read_config(Path(file).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError):
+            continue
+        if _serves_at(settings.local.port, config):
+            return storage_location(config)
     return ""
+
+
+def _serves_at(port: int, config: Mapping[str, Any]) -> bool:
+    http = config.get("http")
+    return isinstance(http, Mapping) and str(http.get("addr", "")).endswith(f":{port}")

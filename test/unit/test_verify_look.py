@@ -150,11 +150,14 @@ def functions(**files):
 
 def test_the_storage_is_where_the_formulas_configuration_says(tmp_path):
     config = tmp_path / "config.yml"
-    config.write_text("storage: {filesystem: {rootdirectory: /srv/images}}")
+    other = tmp_path / "other.yml"
+    other.write_text("{http: {addr: ':5001'}, storage: {filesystem: {rootdirectory: /srv/others}}}")
+    saved = functions(**dict.fromkeys(map(str, (tmp_path / "gone.yml", other, config))))
+    config.write_text("{http: {addr: ':5000'}, storage: {filesystem: {rootdirectory: /srv/images}}}")
     here = read_settings({"local": {"host": "127.0.0.1"}}, host="m")
-    assert storage_here(here, functions(**{str(config): None})) == Storage("/srv/images")
-    config.write_text("storage: {s3: {bucket: images}}")
-    assert "s3 images" in storage_here(here, functions(**{str(config): None})).reason
+    assert storage_here(here, saved) == Storage("/srv/images")
+    config.write_text("{http: {addr: ':5000'}, storage: {s3: {bucket: images}}}")
+    assert "s3 images" in storage_here(here, saved).reason
     assert "is not known" in storage_here(here, functions()).reason
     named = read_settings({"local": {"host": "127.0.0.1"}, "registry": {"storage": "/srv/b"}}, host="m")
     assert storage_here(named, functions()) == Storage("/srv/b")
