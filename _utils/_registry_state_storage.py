@@ -46,7 +46,7 @@ def own_storage(settings: Settings, functions: Mapping[str, Callable[..., Any]])
 
 
 def _configured(settings: Settings, functions: Mapping[str, Callable[..., Any]]) -> str:
-    """What the configuration says that the formula has written for this port; others may be among the saved."""
+    """What the configuration says that the formula has written for this port, whatever else it has saved."""
     for file in functions["registry_backup.saved_state"]().get("files") or ():
         try:
             config = read_config(Path(file).read_text(encoding="utf-8"))
