@@ -19,6 +19,7 @@ from _registry_http_transport import (
     allowance,
 )
 from _registry_oci_errors import RegistryError, Unreachable, Unsupported, Untrusted
+from _registry_oci_manifest import Descriptor
 
 Scopes = tuple[str, ...]
 
@@ -175,8 +176,10 @@ class Client:
         shown = self._shown(scopes) if stream.status in (401, 403) else ""
         raise refusal(stream, self.endpoint, method, what, shown=shown, by_name=bool(scopes))
 
-    def head_many(self, requests: Sequence[tuple[str, Scopes]], headers: Mapping[str, str]) -> list[str]:
-        """The digests of manifests, as far as a first look at all of them tells.
+    def head_many(
+        self, requests: Sequence[tuple[str, Scopes]], headers: Mapping[str, str]
+    ) -> list[Descriptor | None]:
+        """What is said of manifests, as far as a first look at all of them tells.
 
         Args:
             requests: URL of each, and what a token must allow.

@@ -6,7 +6,8 @@ https://www.rfc-editor.org/rfc/rfc9112#section-9.3.2
 
 What comes of it is a first look and no more: some servers and proxies do not bear it. Whatever is not a plain
 200 with a digest counts as untold, and is asked once more in the ordinary way by whoever needs it, and so
-is every answer that is not the one that was hoped for.
+is every answer that is not the one that was hoped for. A server that asks for a slower pace, or for a login,
+is asked nothing more here.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, BinaryIO
 import urllib3
 from urllib3.exceptions import HTTPError
 
+from _registry_oci_manifest import Descriptor
 from _registry_oci_names import is_digest
 
 # Of one connection: what both sides' buffers hold, so that nobody waits for the other to read.
@@ -26,16 +28,18 @@ AT_ONCE = 50
 # Of the headers of an answer.
 LINES = 100
 LINE_LIMIT = 16 * 1024
+# What follows would be answered so, too.
+ENOUGH = (b"401", b"403", b"429", b"500", b"502", b"503", b"504")
 
 
-def digests(
+def heads(
     pool: urllib3.HTTPConnectionPool,
     host: str,
     requests: Sequence[tuple[str, Mapping[str, str]]],
     *,
     seconds: float,
-) -> list[str]:
-    """The ``Docker-Content-Digest`` of each path's answer; empty where that is not plainly told.
+) -> list[Descriptor | None]:
+    """What each path's answer says of a manifest; None where it does not plainly tell its digest.
 
     Args:
         pool: of connections to the server itself.
@@ -43,12 +47,12 @@ def digests(
         requests: path and headers of each.
         seconds: that the server may be silent.
     """
-    told: list[str] = []
+    told: list[Descriptor | None] = []
     try:
         # urllib3 has no other way to its connections.
         connection: Any = pool._get_conn(timeout=seconds)
     except (HTTPError, OSError):
-        return [""] * len(requests)
+        return [None] * len(requests)
     try:
         if getattr(connection, "sock", None) is None:
             connection.connect()
@@ -57,14 +61,14 @@ def digests(
             for start in range(0, len(requests), AT_ONCE):
                 batch = requests[start : start + AT_ONCE]
                 connection.sock.sendall(b"".join(_head(host, path, headers) for path, headers in batch))
-                for _ in batch:
-                    told.append(_digest(answers))
+                if not _read(answers, len(batch), told):
+                    break
     except (HTTPError, OSError, ValueError, http.client.HTTPException):
         connection.close()
     finally:
         with contextlib.suppress(HTTPError):
             pool._put_conn(connection)
-    return told + [""] * (len(requests) - len(told))
+    return told + [None] * (len(requests) - len(told))
 
 
 def _head(host: str, path: str, headers: Mapping[str, str]) -> bytes:
@@ -78,24 +82,45 @@ def _head(host: str, path: str, headers: Mapping[str, str]) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
-def _digest(answers: BinaryIO) -> str:
-    """The digest that the next answer tells.
+def _read(answers: BinaryIO, count: int, told: list[Descriptor | None]) -> bool:
+    """Add what so many answers tell; whether it is worth asking on.
 
     Raises:
-        ValueError: it ends the connection, or is no answer: nothing that follows can be told.
+        ValueError: one ends the connection, or is no answer: nothing that follows can be told.
+    """
+    goes_on = True
+    for _ in range(count):
+        status, headers = _answer(answers)
+        digest = headers.get(b"docker-content-digest", "")
+        told.append(_descriptor(digest, headers) if status == b"200" and is_digest(digest) else None)
+        goes_on = goes_on and status not in ENOUGH
+    return goes_on
+
+
+def _answer(answers: BinaryIO) -> tuple[bytes, dict[bytes, str]]:
+    """Status and headers of the next answer.
+
+    Raises:
+        ValueError: it is none, or the last one.
     """
     status = answers.readline(LINE_LIMIT)
     if not status.startswith(b"HTTP/1.1 "):
         raise ValueError("no answer")
-    digest = ""
+    headers: dict[bytes, str] = {}
     for _ in range(LINES):
         line = answers.readline(LINE_LIMIT)
-        name, _, value = line.partition(b":")
         if line == b"\r\n":
-            return digest if status[9:12] == b"200" and is_digest(digest) else ""
-        if name.lower() == b"docker-content-digest":
-            digest = value.strip().decode("latin-1")
-        is_last = name.lower() == b"connection" and b"close" in value.lower()
-        if is_last or not line.endswith(b"\n"):
+            if "close" in headers.get(b"connection", "").lower():
+                break
+            return status[9:12], headers
+        if not line.endswith(b"\n"):
             break
+        name, _, value = line.partition(b":")
+        headers[name.lower()] = value.strip().decode("latin-1")
     raise ValueError("the end of what can be told")
+
+
+def _descriptor(digest: str, headers: Mapping[bytes, str]) -> Descriptor:
+    length = headers.get(b"content-length", "")
+    kind = headers.get(b"content-type", "").split(";")[0].strip()
+    return Descriptor(digest, int(length) if length.isdigit() else 0, kind)

@@ -25,9 +25,10 @@ from urllib3.exceptions import HTTPError, ProxyError, SSLError
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from _registry_http_endpoint import Endpoint
-from _registry_http_pipeline import digests
+from _registry_http_pipeline import heads
 from _registry_http_pools import BLOCK_SIZE, CONNECT_SECONDS, Origin, Route, new_route, origin_of
 from _registry_oci_errors import Unreachable, Unsupported, Untrusted
+from _registry_oci_manifest import Descriptor
 
 CHUNK = BLOCK_SIZE
 ANSWER_LIMIT = 1024 * 1024
@@ -207,20 +208,20 @@ class Http:
             url, sent = self._redirected(url, target, sent)
         raise self._untrusted("redirects without end")
 
-    def head_many(self, requests: Sequence[tuple[str, Mapping[str, str]]]) -> list[str]:
-        """The digests of what URLs of the registry itself give, as far as a first look tells them.
+    def head_many(self, requests: Sequence[tuple[str, Mapping[str, str]]]) -> list[Descriptor | None]:
+        """What manifests URLs of the registry itself give, as far as a first look tells.
 
         Args:
             requests: URL and headers of each.
 
         Returns:
-            A digest for each, empty where it is not told; behind a proxy none is.
+            A descriptor for each, None where it is not told; behind a proxy none is.
         """
         route = self._route(self._home)
         if route.proxy:
-            return [""] * len(requests)
+            return [None] * len(requests)
         asked = [(urlsplit(url).path, {"User-Agent": AGENT, **headers}) for url, headers in requests]
-        return digests(route.pool, self._home.name, asked, seconds=ANSWER_SECONDS)
+        return heads(route.pool, self._home.name, asked, seconds=ANSWER_SECONDS)
 
     def is_same_origin(self, url: str) -> bool:
         """Whether a URL leads to the registry itself, and not to another scheme, host or port."""

@@ -194,9 +194,10 @@ class StockStore:
         size, kind, _ = self._stock.manifests[digest]
         return Descriptor(digest, size, kind)
 
-    def resolve_many(self, names: Sequence[tuple[str, str]]) -> list[str]:
-        """The digests of tags."""
-        return [self._stock.tags.get(repository, {}).get(tag, "") for repository, tag in names]
+    def resolve_many(self, names: Sequence[tuple[str, str]]) -> list[Descriptor | None]:
+        """What tags stand for; None where there is none."""
+        digests = [self._stock.tags.get(repository, {}).get(tag, "") for repository, tag in names]
+        return [Descriptor(digest, 0) if digest else None for digest in digests]
 
     def manifest(self, repository: str, reference: str) -> Manifest:
         """Nothing: an inventory has only names."""

@@ -38,9 +38,9 @@ class BundleTarget:
         """Nothing: what is put has to be what the table of contents says."""
         raise NotFound(f"{self} has no {reference_name(repository, reference)}", side=self.side)
 
-    def resolve_many(self, names: Sequence[tuple[str, str]]) -> list[str]:
+    def resolve_many(self, names: Sequence[tuple[str, str]]) -> list[Descriptor | None]:
         """Nothing is told."""
-        return [""] * len(names)
+        return [None] * len(names)
 
     def manifest(self, repository: str, reference: str) -> Manifest:
         """Nothing."""

@@ -239,9 +239,10 @@ class DiskStore:
         """A blob's bytes from an offset on; the repository is not looked at."""
         return self._bytes(self.blob_path(blob.digest), offset)
 
-    def resolve_many(self, names: Sequence[tuple[str, str]]) -> list[str]:
-        """The digests of tags; empty where there is none."""
-        return [self.tag_link(repository, tag).digest for repository, tag in names]
+    def resolve_many(self, names: Sequence[tuple[str, str]]) -> list[Descriptor | None]:
+        """What tags stand for; None where there is none."""
+        digests = [self.tag_link(repository, tag).digest for repository, tag in names]
+        return [Descriptor(digest, 0) if digest else None for digest in digests]
 
     def lists_referrers(self, repository: str, digest: str) -> bool:
         """All manifests of a repository are looked through, so it is known."""

@@ -100,16 +100,16 @@ class LayoutStore:
             raise NotFound(f"{self} has no {reference_name(repository, reference)}", side=self.side)
         return descriptor
 
-    def resolve_many(self, names: Sequence[tuple[str, str]]) -> list[str]:
-        """The digests of tags; empty where there is none."""
+    def resolve_many(self, names: Sequence[tuple[str, str]]) -> list[Descriptor | None]:
+        """What tags stand for; None where there is none."""
 
-        def digest(name: tuple[str, str]) -> str:
+        def descriptor(name: tuple[str, str]) -> Descriptor | None:
             try:
-                return self.resolve(*name).digest
+                return self.resolve(*name)
             except RegistryError:
-                return ""
+                return None
 
-        return [digest(name) for name in names]
+        return [descriptor(name) for name in names]
 
     def manifest(self, repository: str, reference: str) -> Manifest:
         """A manifest, byte for byte, hashed before it is parsed.

@@ -65,14 +65,14 @@ class Store(Protocol):
         """
         ...
 
-    def resolve_many(self, names: Sequence[tuple[str, str]]) -> list[str]:
-        """The digests of tags by a quick first look: an answer that surprises is to be asked for again.
+    def resolve_many(self, names: Sequence[tuple[str, str]]) -> list[Descriptor | None]:
+        """What tags stand for by a quick first look: an answer that surprises is to be asked for again.
 
         Args:
-            names: repository and tag of each.
+            names: repository and tag or digest of each.
 
         Returns:
-            A digest for each, empty where it is not told.
+            A descriptor for each, None where it is not told.
         """
         ...
 

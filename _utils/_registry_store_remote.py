@@ -167,14 +167,14 @@ class RemoteStore:
         kind = answer.headers.get("Content-Type", "").split(";")[0].strip()
         return Descriptor(digest, int(length) if length.isdigit() else 0, kind)
 
-    def resolve_many(self, names: Sequence[tuple[str, str]]) -> list[str]:
-        """The digests of tags by a first look: an answer that surprises is to be asked for again.
+    def resolve_many(self, names: Sequence[tuple[str, str]]) -> list[Descriptor | None]:
+        """What tags stand for by a first look: an answer that surprises is to be asked for again.
 
         Args:
-            names: repository and tag of each.
+            names: repository and tag or digest of each.
 
         Returns:
-            A digest for each, empty where it is not told.
+            A descriptor for each, None where it is not told.
         """
         asked = [
             (self._client.url(f"{repository}/manifests/{tag}"), pull_scope(repository))

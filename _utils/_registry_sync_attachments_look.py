@@ -230,16 +230,15 @@ class Here:
             if name != API and self.may_have(subject.place.target, name)
         ]
         mine, theirs = self._stores.run_both(
+            partial(self._stores.resolve_target, [(one.place.target, name) for one, name in items]),
             partial(
-                self._stores.resolve_many,
-                self._stores.target,
-                [(one.place.target, name) for one, name in items],
+                self._stores.resolve_sources,
+                [(one.place.source, one.place.repository, name) for one, name in items],
             ),
-            partial(self._resolve_upstream, items),
         )
         settled = set()
         for item, here, there in zip(items, mine, theirs, strict=True):
-            same = self._same(*item, here, there) if here and there else []
+            same = self._same(*item, here.digest, there.digest) if here and there else []
             if same:
                 settled.add(item)
                 found[item[0]] += same
@@ -247,18 +246,6 @@ class Here:
             (subject, [name for name in names if (subject, name) not in settled]) for subject, names in asked
         ]
         return [(subject, names) for subject, names in left if names]
-
-    def _resolve_upstream(self, items: Sequence[tuple[Subject, str]]) -> list[str]:
-        by_source: dict[Hashable, list[int]] = {}
-        for position, (subject, _) in enumerate(items):
-            by_source.setdefault(subject.place.source, []).append(position)
-        told = [""] * len(items)
-        for source, positions in by_source.items():
-            names = [(items[position][0].place.repository, items[position][1]) for position in positions]
-            digests = self._stores.resolve_many(self._stores.source(source), names)
-            for position, digest in zip(positions, digests, strict=True):
-                told[position] = digest
-        return told
 
     def _same(self, subject: Subject, name: str, here: str, there: str) -> list[Attachment]:
         """What is attached, where both sides are known to have all of it by these digests; else nothing."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
 
 from _registry_config_values import Attachments, Image
 from _registry_oci_errors import NotFound, RegistryError, Unauthorized, Unsupported
@@ -13,6 +12,7 @@ from _registry_oci_manifest import SCHEMA1, Manifest, ManifestError, keep_platfo
 from _registry_oci_referrers import stems_of
 from _registry_store_protocol import Store
 from _registry_sync_attachments import ALL, find_attachments
+from _registry_sync_first_look import differing
 from _registry_sync_inventory import Inventory, take_inventory
 from _registry_sync_memory import Memory
 from _registry_sync_select import explain_absence, tags_of_image
@@ -130,12 +130,16 @@ def _without_collisions(tags: list[Tag]) -> list[Tag]:
 def _compare_tags(
     tags: Sequence[Tag], stores: Stores, memory: Memory, inventory: Inventory, attachments: Attachments
 ) -> None:
-    """Give each tag its status from one look at each side."""
-    locals_, upstreams = stores.run_both(
-        partial(_target_digests, tags, stores, inventory),
-        partial(_source_digests, tags, stores, attachments),
+    """Give each tag its status: from a first look at both sides, or else from one at each for itself."""
+    left, _ = stores.run_both(
+        partial(differing, tags, stores, memory, inventory),
+        partial(_list_for_attachments, tags, stores, attachments),
     )
-    for tag, local, upstream in zip(tags, locals_, upstreams, strict=True):
+    locals_, upstreams = stores.run_both(
+        partial(_target_digests, left, stores, inventory),
+        partial(_source_digests, left, stores),
+    )
+    for tag, local, upstream in zip(left, locals_, upstreams, strict=True):
         _set_status(tag, local, upstream)
     narrowed = [tag for tag in tags if tag.status in ("missing", "stale") and tag.wanted_by.platforms]
     choices = stores.map_sources(_or_failure(partial(_digest_of_choice, stores, memory)), narrowed)
@@ -192,28 +196,15 @@ def _target_digest(target: Store, tag: Tag) -> str:
         return ""
 
 
-def _source_digests(tags: Sequence[Tag], stores: Stores, attachments: Attachments) -> list[Digest]:
-    """What upstream has; on the way is asked what tells whether something is attached to it."""
-    read = _or_failure(partial(_source_digest, stores))
-    if not attachments.travel:
-        return stores.map_sources(read, tags)
-    looks: list[Callable[[], Digest]] = [partial(read, tag) for tag in tags]
-    firsts = {tag.wanted_by.source: position for position, tag in reversed(list(enumerate(tags)))}
-    for position in firsts.values():
-        looks[position] = partial(_digest_and_api, read, stores, tags[position])
-    lists = dict.fromkeys((tag.wanted_by.source, tag.wanted_by.repository) for tag in tags)
-    ahead: list[Callable[[], object]] = [partial(stores.listings.few, *place) for place in lists]
-    done = stores.map_sources(lambda look: look(), [*ahead, *looks])
-    return cast("list[Digest]", done[len(ahead) :])
+def _source_digests(tags: Sequence[Tag], stores: Stores) -> list[Digest]:
+    return stores.map_sources(_or_failure(partial(_source_digest, stores)), tags)
 
 
-def _digest_and_api(read: Callable[[Tag], Digest], stores: Stores, tag: Tag) -> Digest:
-    """What upstream has, and whether it lists what refers to it, which is asked once."""
-    digest = read(tag)
-    if isinstance(digest, str):
-        image = tag.wanted_by
-        stores.source(image.source).lists_referrers(image.repository, digest)
-    return digest
+def _list_for_attachments(tags: Sequence[Tag], stores: Stores, attachments: Attachments) -> None:
+    """Read while the other side is asked what will tell whether something is attached."""
+    if attachments.travel:
+        places = dict.fromkeys((tag.wanted_by.source, tag.wanted_by.repository) for tag in tags)
+        stores.map_sources(lambda place: stores.listings.few(*place), list(places))
 
 
 def _source_digest(stores: Stores, tag: Tag) -> str:

@@ -9,6 +9,7 @@ from _registry_config_values import Settings
 from _registry_http_endpoint import Endpoint
 from _registry_http_retry import Health, Pace, Run
 from _registry_oci_errors import RegistryError
+from _registry_oci_manifest import Descriptor
 from _registry_store_protocol import Store
 from _registry_store_read_ahead import ReadAhead
 from _registry_store_remote import RemoteStore
@@ -23,6 +24,9 @@ Result = TypeVar("Result")
 FAR_SECONDS = 0.01
 LOOKUPS_NEAR = 4
 LOOKUPS_FAR = 32
+# Of a first look, whose questions do not wait for one another's answers; those for a token do.
+CONNECTIONS_NEAR = 2
+CONNECTIONS_FAR = 16
 # Threads that fetch parts of large blobs on a far line; each holds a range.
 READERS_AHEAD = 10
 
@@ -88,16 +92,45 @@ class Stores:
         """Look up every item in the target, so many at a time as a store near by answers best."""
         return in_parallel(lookup, items, LOOKUPS_NEAR, self.run.stopping)
 
-    def resolve_many(self, store: Store, names: Sequence[tuple[str, str]]) -> list[str]:
-        """The digests of tags by a first look at a store, over as many connections as a near one likes.
+    def resolve_target(self, names: Sequence[tuple[str, str]]) -> list[Descriptor | None]:
+        """What tags of the target stand for, by a first look.
+
+        Args:
+            names: repository and tag of each.
 
         Returns:
-            A digest for each, empty where it is not told.
+            A descriptor for each, None where it is not told.
         """
-        share = max(1, -(-len(names) // LOOKUPS_NEAR))
+        return self._resolve_many(self.target, names)
+
+    def resolve_sources(self, names: Sequence[tuple[Hashable, str, str]]) -> list[Descriptor | None]:
+        """What tags of sources stand for, by a first look.
+
+        Args:
+            names: of each the key of its source, repository and tag.
+
+        Returns:
+            A descriptor for each, None where it is not told.
+        """
+        by_source: dict[Hashable, list[int]] = {}
+        for position, (key, *_) in enumerate(names):
+            by_source.setdefault(key, []).append(position)
+        told: list[Descriptor | None] = [None] * len(names)
+        for key, positions in by_source.items():
+            if key not in self._failures:
+                asked = [names[position][1:] for position in positions]
+                found = self._resolve_many(self._sources[key], asked)
+                for position, descriptor in zip(positions, found, strict=True):
+                    told[position] = descriptor
+        return told
+
+    def _resolve_many(self, store: Store, names: Sequence[tuple[str, str]]) -> list[Descriptor | None]:
+        """Over as many connections as the distance asks for."""
+        workers = CONNECTIONS_FAR if _distance(store) > FAR_SECONDS else CONNECTIONS_NEAR
+        share = max(1, -(-len(names) // workers))
         shares = [names[start : start + share] for start in range(0, len(names), share)]
-        told = in_parallel(store.resolve_many, shares, LOOKUPS_NEAR, self.run.stopping)
-        return [digest for part in told for digest in part]
+        told = in_parallel(store.resolve_many, shares, workers, self.run.stopping)
+        return [descriptor for part in told for descriptor in part]
 
     def run_both(self, one: Callable[[], Result], other: Callable[[], Item]) -> tuple[Result, Item]:
         """Read two sides at the same time: one is busy while the other waits for round-trips."""

@@ -33,6 +33,10 @@ def store_of(server):
     return RemoteStore(settings.upstream, Pace(Run(Transfer())))
 
 
+def digests(told):
+    return [descriptor.digest if descriptor else "" for descriptor in told]
+
+
 class Scripted(socketserver.ThreadingTCPServer):
     """Reads three requests, sends what it is told to, and then nothing more."""
 
@@ -73,7 +77,7 @@ def filled(module_upstream):
 def test_all_digests_come_over_one_connection_and_what_is_absent_is_not_told(filled):
     with FaultProxy(filled.url) as line:
         names = [(NAME, str(number)) for number in range(6)] * 20
-        assert store_of(line).resolve_many([*names, (NAME, "absent"), *names]) == [
+        assert digests(store_of(line).resolve_many([*names, (NAME, "absent"), *names])) == [
             *DIGESTS * 20,
             "",
             *DIGESTS * 20,
@@ -83,9 +87,9 @@ def test_all_digests_come_over_one_connection_and_what_is_absent_is_not_told(fil
 
 def test_a_connection_serves_on_after_a_look(filled):
     store = store_of(filled)
-    assert store.resolve_many([(NAME, "0")]) == DIGESTS[:1]
+    assert store.resolve_many([(NAME, "0")]) == [store.resolve(NAME, "0")]
     assert store.resolve(NAME, "1").digest == DIGESTS[1]
-    assert store.resolve_many([(NAME, "2")]) == DIGESTS[2:3]
+    assert store.resolve_many([(NAME, "2")]) == [store.resolve(NAME, "2")]
 
 
 @pytest.mark.parametrize(
@@ -106,13 +110,40 @@ def test_a_connection_serves_on_after_a_look(filled):
 )
 def test_what_a_server_does_not_tell_plainly_is_not_told(answers, expected):
     with Scripted(answers) as server:
-        assert store_of(server).resolve_many([(NAME, str(number)) for number in range(3)]) == expected
+        told = store_of(server).resolve_many([(NAME, str(number)) for number in range(3)])
+    assert digests(told) == expected
 
 
 def test_nothing_is_told_by_a_server_that_is_not_there(filled):
     with FaultProxy(filled.url) as line:
         store = store_of(line)
-    assert store.resolve_many([(NAME, "0")]) == [""]
+    assert store.resolve_many([(NAME, "0")]) == [None]
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
+def test_a_server_that_has_enough_is_asked_nothing_more(filled, status):
+    with FaultProxy(filled.url) as line:
+        line.on("HEAD", "/manifests/", answer(status), times=1)
+        store = store_of(line)
+        told = store.resolve_many([(NAME, str(number % 6)) for number in range(200)])
+        asked = line.requests("HEAD manifests")
+    assert told[0] is None
+    assert digests(told[1:50]) == (DIGESTS * 9)[1:50]
+    assert told[50:] == [None] * 150
+    assert len(asked) == 50
+
+
+def test_a_check_of_what_is_up_to_date_asks_each_side_once_for_each_tag(upstream, local):
+    for number, image in enumerate(IMAGES):
+        push(upstream.url, NAME, str(number), image)
+    images = [{"name": NAME, "tags": [str(number) for number in range(6)]}]
+    mirror.sync(settings_of(upstream, local, images))
+    with FaultProxy(upstream.url) as far, FaultProxy(local.url) as here:
+        report = mirror.check(settings_of(far, here, images))
+        asked = [[request.path for request in side.requests("HEAD manifests")] for side in (far, here)]
+    assert report["summary"]["current"] == 6
+    wanted = [f"/v2/{NAME}/manifests/{number}" for number in range(6)]
+    assert [sorted(paths) for paths in asked] == [wanted, wanted]
 
 
 def test_an_answer_of_another_name_is_asked_for_again(upstream, local):
