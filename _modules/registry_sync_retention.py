@@ -17,9 +17,9 @@ import _registry_show_prometheus as metrics
 import _registry_show_sinks as listeners
 import _registry_state_progress as telling
 import _registry_state_settings as checked
-import _registry_sync_commands as commands
 import _registry_sync_history as past
 import _registry_sync_ledger as ledger
+import _registry_sync_prune_run as runs
 import _registry_tripleo_files as undercloud_files
 from _registry_oci_errors import RegistryError
 from _registry_show_report import prune_code
@@ -91,7 +91,7 @@ def prune(plan="", automatic=False):
     """
     settings = _settings()
     try:
-        report = commands.prune(
+        report = runs.prune(
             settings,
             **_places(),
             plan=str(plan),

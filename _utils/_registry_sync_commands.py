@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,26 +14,23 @@ from _registry_show_report import Report, return_code
 from _registry_store_remote import RemoteStore
 from _registry_sync_compare import Comparison, compare, find_extras
 from _registry_sync_copy import TransferStats, execute
+from _registry_sync_edges import remember
 from _registry_sync_history import hold_back
 from _registry_sync_inventory import take_inventory
 from _registry_sync_ledger import Ledger
-from _registry_sync_lock import AlreadyRunning, only_one, stopping_on_signals
+from _registry_sync_lock import only_one, stopping_on_signals
 from _registry_sync_lookaside import Lookaside
 from _registry_sync_memory import Memory, Unfinished
 from _registry_sync_plan import Plan, make_plan
-from _registry_sync_prune_apply import Telling, forget
-from _registry_sync_prune_graph import remember
-from _registry_sync_prune_look import PrunePlan, look
 from _registry_sync_publish import Publisher
 from _registry_sync_quarantine import own_files
 from _registry_sync_record import backup_with, note_begin, note_end
-from _registry_sync_report import report_on, report_on_prune, report_registry
-from _registry_sync_signed import verify_signatures
+from _registry_sync_report import report_on, report_registry
 from _registry_sync_space import demand_space
 from _registry_sync_stores import Stores, open_stores
 from _registry_sync_tag import Tag
 
-__all__ = ["check", "listing", "plan", "populated", "prune", "registry", "return_code", "sync"]
+__all__ = ["check", "listing", "plan", "populated", "registry", "return_code", "sync"]
 
 
 def check(
@@ -166,81 +162,13 @@ def _verify(
     settings: Settings, comparison: Comparison, stores: Stores, memory: Memory, lookaside: Lookaside
 ) -> None:
     """Refuse what is not signed as the list wants it."""
+    if not any(image.signed_by for image in settings.images):
+        return
+    # What reads signatures takes as long to load as a whole check of a mirror near by.
+    from _registry_sync_signed import verify_signatures
+
     looked = settings.attachments.travel
     verify_signatures(comparison.tags, settings.keys, stores, memory, lookaside.find, looked=looked)
-
-
-def prune(
-    settings: Settings,
-    *,
-    directory: str = "",
-    ledger_directory: str = "",
-    plan: str = "",
-    automatic: bool = False,
-    in_use: Sequence[str] = (),
-    tell: Telling = lambda item: None,
-    progress: Progress | None = None,
-    noting: bool = True,
-) -> Report:
-    """Say what could be forgotten, or forget it.
-
-    Args:
-        settings: the list and the rules.
-        directory: of the run's lock, and of what need not be read again; empty = neither.
-        ledger_directory: where the ledger lies.
-        plan: the id of what was said before: exactly that is done, or nothing; empty = nothing is done.
-        automatic: do what the rules say without an id, unless it is above the ceiling.
-        in_use: ``repository:tag`` that deployments name.
-        tell: is told of each deletion before it happens.
-        progress: is told what is gone.
-        noting: note in the ledger since when tags are unwanted, where nothing is deleted.
-
-    Raises:
-        AlreadyRunning: a sync or prune of the same registry.
-    """
-    began = time.monotonic()
-    run = Run(settings.transfer)
-    stores = open_stores(settings, run)
-    memory = Memory(directory)
-    acts = bool(plan) or automatic
-    with only_one(directory if acts else "", settings.local), stopping_on_signals(run):
-        ledger = Ledger(ledger_directory, settings.local.url)
-        planned = look(settings, stores, ledger, memory, in_use)
-        memory.save()
-        refused = planned.refused
-        if acts and not refused:
-            refused = _why_not_now(planned, plan)
-            if not refused:
-                try:
-                    forget(planned, stores, ledger, tell, progress)
-                except RegistryError as failure:
-                    refused = str(failure)
-        elif not refused and noting:
-            refused = _noted(settings, ledger, directory, ledger_directory)
-    return report_on_prune(settings, planned, refused, began)
-
-
-def _why_not_now(planned: PrunePlan, plan: str) -> str:
-    if plan and plan != planned.id:
-        now = f"it would be plan {planned.id}" if planned.id else "nothing is to be pruned"
-        return f"plan {plan} is not what would be done now: {now}; look at it again"
-    return "" if plan else planned.ceiling
-
-
-def _noted(settings: Settings, ledger: Ledger, directory: str, ledger_directory: str) -> str:
-    """Keep since when tags are unwanted; a ledger that cannot be written is told.
-
-    What a sync or prune has written meanwhile, or is going to, is not overwritten.
-    """
-    try:
-        with only_one(directory, settings.local):
-            if Ledger(ledger_directory, settings.local.url).written_at == ledger.written_at:
-                ledger.save()
-    except AlreadyRunning:
-        return ""
-    except RegistryError as failure:
-        return str(failure)
-    return ""
 
 
 def listing(settings: Settings) -> dict[str, dict[str, str]]:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 
 from _registry_oci_errors import NotFound, RegistryError
-from _registry_oci_manifest import NESTING_LIMIT, Manifest
+from _registry_oci_manifest import NESTING_LIMIT
 from _registry_oci_referrers import is_attachment_tag, stem_of, stems_of
+from _registry_sync_edges import NOTHING, Edges
 from _registry_sync_memory import Memory
 from _registry_sync_prune import DOOMED, KEPT, Item
 from _registry_sync_stores import Stores
-
-
-def remember(manifests: Iterable[Manifest], memory: Memory) -> None:
-    """Note what manifests need that have been read anyway, so that a prune need not read them again."""
-    for manifest in manifests:
-        memory.put(_Edges.of(manifest).in_words(), "edges", manifest.digest)
 
 
 class Graph:
@@ -25,7 +19,7 @@ class Graph:
     def __init__(self, stores: Stores, memory: Memory) -> None:
         self._stores = stores
         self._memory = memory
-        self._edges: dict[str, _Edges] = {}
+        self._edges: dict[str, Edges] = {}
         # In one repository may be what another lacks.
         self._absent: set[tuple[str, str]] = set()
 
@@ -114,8 +108,8 @@ class Graph:
             found.update(dict.fromkeys(level))
         return None if level else list(found)
 
-    def _edges_in(self, repository: str, digest: str) -> _Edges:
-        return _NOTHING if (repository, digest) in self._absent else self._edges[digest]
+    def _edges_in(self, repository: str, digest: str) -> Edges:
+        return NOTHING if (repository, digest) in self._absent else self._edges[digest]
 
     def _read(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Read manifests, each once; one that a repository lacks is asked of the next that should have it."""
@@ -130,17 +124,17 @@ class Graph:
                 else:
                     self._edges[digest] = edges
 
-    def _edges_of(self, digest: str, repository: str) -> _Edges | None:
+    def _edges_of(self, digest: str, repository: str) -> Edges | None:
         """What a manifest names; None where the repository has it not."""
         told = self._memory.get("edges", digest)
         if told is not None:
-            return _Edges.from_words(told)
+            return Edges.from_words(told)
         try:
-            edges = _Edges.of(self._stores.target.manifest(repository, digest))
+            edges = Edges.of(self._stores.target.manifest(repository, digest))
         except NotFound:
             return None
         except RegistryError:
-            return _Edges(unreadable=True)
+            return Edges(unreadable=True)
         self._memory.put(edges.in_words(), "edges", digest)
         return edges
 
@@ -164,36 +158,3 @@ def _keep_all(items: Iterable[Item], reason: str) -> None:
     for item in items:
         if item.status == DOOMED:
             item.status, item.reason = KEPT, reason
-
-
-@dataclass(frozen=True)
-class _Edges:
-    """What a manifest names: children, and blobs with their bytes, itself among them."""
-
-    children: tuple[str, ...] = ()
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    unreadable: bool = False
-
-    @classmethod
-    def of(cls, manifest: Manifest) -> _Edges:
-        """Of a manifest that was read."""
-        return cls(
-            tuple(child.digest for child in manifest.children),
-            {blob.digest: blob.size for blob in manifest.blobs} | {manifest.digest: len(manifest.body)},
-        )
-
-    def in_words(self) -> str:
-        """For the memory of what was read."""
-        return " ".join((*self.children, *(f"{digest}={size}" for digest, size in self.sizes.items())))
-
-    @classmethod
-    def from_words(cls, words: str) -> _Edges:
-        """The same back."""
-        parts = [word.partition("=") for word in words.split()]
-        return cls(
-            tuple(digest for digest, sign, _ in parts if not sign),
-            {digest: int(size) for digest, sign, size in parts if sign},
-        )
-
-
-_NOTHING = _Edges()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from _registry_config_values import Image, Settings
+from _registry_config_values import Settings
 from _registry_oci_errors import NotFound, RegistryError
 from _registry_oci_referrers import is_attachment_tag, stem_of, stems_of
 from _registry_store_protocol import Store
@@ -17,6 +16,7 @@ from _registry_sync_ledger import Ledger
 from _registry_sync_memory import Memory
 from _registry_sync_prune import DOOMED, Found, Item, judge, plan_id, share
 from _registry_sync_prune_graph import Graph
+from _registry_sync_record import list_id
 from _registry_sync_select import tags_of_image
 from _registry_sync_stores import Stores
 
@@ -48,15 +48,6 @@ class PrunePlan:
     def doomed(self) -> list[Item]:
         """What it says to forget."""
         return [item for item in self.items if item.status == DOOMED]
-
-
-def list_id(images: Iterable[Image]) -> str:
-    """What an image list is known by, from one run to the next."""
-    told = sorted(
-        repr((image.source.url, image.repository, image.target, image.tags, image.platforms))
-        for image in images
-    )
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
 
 def look(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,10 +12,18 @@ from _registry_oci_referrers import fallback_tag
 from _registry_store_protocol import Store
 from _registry_sync_ledger import Ledger, LedgerError
 from _registry_sync_plan import Plan
-from _registry_sync_prune_look import list_id
 from _registry_sync_tag import Tag
 
 log = logging.getLogger(__name__)
+
+
+def list_id(images: Iterable[Image]) -> str:
+    """What an image list is known by, from one run to the next."""
+    told = sorted(
+        repr((image.source.url, image.repository, image.target, image.tags, image.platforms))
+        for image in images
+    )
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
 
 def note_begin(ledger: Ledger, tags: Iterable[Tag], plan: Plan) -> None:

@@ -13,8 +13,6 @@ from _registry_sync_compare import Comparison
 from _registry_sync_copy import TransferStats
 from _registry_sync_inventory import Inventory
 from _registry_sync_plan import Plan
-from _registry_sync_prune import DOOMED, PRUNE_STATUSES, PRUNED, Item
-from _registry_sync_prune_look import PrunePlan
 from _registry_sync_tag import Tag
 
 
@@ -54,37 +52,6 @@ def report_on(
         "registry": report_registry(settings, comparison.inventory, images),
         "images": {tag.name: _entry(tag) for tag in tags},
         "summary": summary,
-    }
-
-
-def report_on_prune(settings: Settings, plan: PrunePlan, refused: str, began: float) -> Report:
-    """Say what is, or was, forgotten."""
-    summary: dict[str, Any] = dict.fromkeys(PRUNE_STATUSES, 0)
-    for item in plan.items:
-        summary[item.status] += 1
-    summary["bytes"] = sum(item.size for item in plan.items if item.status in (DOOMED, PRUNED))
-    summary["seconds"] = round(time.monotonic() - began, 3)
-    return {
-        "registry": report_registry(settings, plan.inventory, settings.images),
-        "images": {item.name: _forgotten(item) for item in plan.items},
-        "repositories": plan.emptied,
-        "plan": plan.id,
-        "ceiling": plan.ceiling,
-        "refused": refused,
-        "summary": summary,
-    }
-
-
-def _forgotten(item: Item) -> dict[str, Any]:
-    return {
-        "status": item.status,
-        "local": item.digest,
-        "bytes": item.size,
-        "reason": item.reason,
-        "twins": list(item.twins),
-        "since": item.since,
-        "cause": item.cause,
-        "error": item.error,
     }
 
 

@@ -12,6 +12,7 @@ import threading
 import pytest
 
 import _registry_sync_commands as mirror
+import _registry_sync_prune_run as prune_run
 from support import attached
 from support.attached import fallback_tag, referrer, sign, signature
 from support.images import Layer, docker_image, docker_list, oci_image
@@ -28,6 +29,7 @@ SYNC = """
 import json, sys
 from _registry_config_read import read_settings
 import _registry_sync_commands as mirror
+import _registry_sync_prune_run as prune_run
 settings = read_settings(json.loads(sys.argv[1]), host="unused.example.com")
 mirror.sync(settings, directory=sys.argv[2])
 """
@@ -114,9 +116,9 @@ class Site:
         return report
 
     def forget(self, *tags, **rules):
-        looked = mirror.prune(self.settings(*tags, **rules), **self.places)
+        looked = prune_run.prune(self.settings(*tags, **rules), **self.places)
         assert looked["refused"] == ""
-        done = mirror.prune(self.settings(*tags, **rules), plan=looked["plan"], **self.places)
+        done = prune_run.prune(self.settings(*tags, **rules), plan=looked["plan"], **self.places)
         assert done["summary"]["failed"] == 0, done["images"]
         return done
 
@@ -147,7 +149,7 @@ def test_what_is_attached_goes_with_its_image_and_not_before(site):
 def test_as_long_as_its_image_waits_what_is_attached_stays(site):
     site.sync("new", "old")
     site.sync("new")
-    report = mirror.prune(site.settings("new", after="7d"), **site.places)
+    report = prune_run.prune(site.settings("new", after="7d"), **site.places)
     assert report["summary"]["doomed"] == 0
     assert {name.partition(":")[2] for name in report["images"]} == {"new", "old"} | tags_about(
         KEPT, CHILD, OLD
@@ -166,7 +168,7 @@ def test_the_sites_own_signature_of_what_goes_is_left_alone(site):
 def test_newest_counts_images_and_not_what_is_attached_to_them(site):
     site.sync("new", "old")
     site.sync("new")
-    report = mirror.prune(site.settings("new", keep={"newest": 1}), **site.places)
+    report = prune_run.prune(site.settings("new", keep={"newest": 1}), **site.places)
     assert report["images"][f"{NAME}:old"]["status"] == "kept"
 
 
@@ -189,6 +191,6 @@ def test_an_image_that_only_got_something_attached_stays_whose_it_was(upstream, 
     sign(upstream.url, NAME, OLD, "one")
     assert site.sync("new", "foreign")["images"][f"{NAME}:foreign"]["status"] == "copied"
     site.sync("new")
-    report = mirror.prune(site.settings("new"), **site.places)
+    report = prune_run.prune(site.settings("new"), **site.places)
     assert report["images"][f"{NAME}:foreign"]["status"] == "kept"
     assert report["images"][f"{NAME}:foreign"]["reason"] == "sync never put it here"

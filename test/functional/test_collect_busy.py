@@ -14,6 +14,7 @@ import pytest
 import requests
 
 import _registry_sync_commands as mirror
+import _registry_sync_prune_run as prune_run
 from _registry_sync_collect_apply import collect, foresee
 from support.collecting import SOCKET_URL, CollectedRegistry, bytes_below, pull
 from support.images import Image, Layer, docker_image, docker_list
@@ -214,7 +215,7 @@ def test_the_disk_is_smaller_by_what_prune_has_foretold(upstream, tmp_path):
 
         for wanted in (tags, tags[:9]):
             assert mirror.sync(settings(wanted), **places)["summary"]["failed"] == 0
-        pruned = mirror.prune(settings(tags[:9]), automatic=True, **places)
+        pruned = prune_run.prune(settings(tags[:9]), automatic=True, **places)
         assert pruned["summary"]["pruned"] >= 21
         before = bytes_below(registry.top / "blobs")
         assert foresee(registry.site()).size == pytest.approx(pruned["summary"]["bytes"], rel=0.01)

@@ -9,6 +9,7 @@ import pytest
 import requests
 
 import _registry_sync_commands as mirror
+import _registry_sync_prune_run as prune_run
 from _registry_oci_errors import RegistryError
 from _registry_sync_history import history, release, rollback
 from support.images import Image, Layer, docker_image
@@ -124,7 +125,7 @@ def test_a_held_tag_is_not_pruned(site: Site, builds: list[Image]) -> None:
     )
     push(site.upstream.url, "team/other", "1", docker_image([Layer("other")]))
     mirror.sync(others, **site.places)
-    looked = mirror.prune(others, **site.places)
+    looked = prune_run.prune(others, **site.places)
     assert looked["images"][NAME]["reason"] == "a roll-back holds it"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-import _registry_sync_commands as mirror
+import _registry_sync_prune_run as prune_run
 from _registry_show_progress import Progress, State, TagResult
 from _registry_sync_ledger import Ledger
 from _registry_sync_lock import AlreadyRunning, only_one
@@ -111,7 +111,7 @@ def test_a_prune_tells_how_far_it_is(site: Mirror) -> None:
         states.append(state)
         results.extend(landings)
 
-    mirror.prune(
+    prune_run.prune(
         site.settings([images("new")]),
         directory=str(site.cache),
         ledger_directory=str(site.state),
@@ -138,7 +138,7 @@ def test_zot_each_deletion_is_told_before_it_happens(site: Mirror) -> None:
         told[item.reference] = site.status(item.reference)
 
     settings, places = site.settings([images("new")]), {"directory": str(site.cache)}
-    mirror.prune(settings, **places, ledger_directory=str(site.state), automatic=True, tell=tell)
+    prune_run.prune(settings, **places, ledger_directory=str(site.state), automatic=True, tell=tell)
     assert told == {"twin": 200, "old": 200, child.digest: 200}
     assert tags_of(site.local.url, REPOSITORY) == ["new"]
 
@@ -163,7 +163,7 @@ def test_what_a_deployment_names_stays(site: Mirror) -> None:
     fill(site, old=simple("old"), older=simple("older"), new=simple("new"))
     site.sync(images("old", "older", "new"))
     site.sync(images("new"))
-    report = mirror.prune(
+    report = prune_run.prune(
         site.settings([images("new")]),
         directory=str(site.cache),
         ledger_directory=str(site.state),

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import _registry_sync_commands as mirror
+import _registry_sync_prune_run as prune_run
 from _registry_sync_history import history, rollback
 from support.images import Image, Layer, docker_image, docker_list
 from support.pillar import pillar_of, settings_of
@@ -33,6 +34,7 @@ ACT = """
 import json, sys
 from _registry_config_read import read_settings
 import _registry_sync_commands as mirror
+import _registry_sync_prune_run as prune_run
 from _registry_sync_history import rollback
 pillar, places, name = json.loads(sys.argv[1])
 settings = read_settings(pillar, host="unused.example.com")
@@ -40,7 +42,7 @@ print("begun", flush=True)
 if name:
     rollback(settings, name, **places)
 else:
-    mirror.prune(settings, automatic=True, **places)
+    prune_run.prune(settings, automatic=True, **places)
 """
 
 
@@ -127,7 +129,7 @@ def test_a_prune(site):
             within += set(KEPT) < set(tags_of(site.local.url, "team/app")) < set(before)
         site.assert_whole()
     print(f"seed {seed}: {kills} kills, {within} of them between two deletions, of {span:.1f} s")
-    report = mirror.prune(site.settings(KEPT), automatic=True, **site.places)
+    report = prune_run.prune(site.settings(KEPT), automatic=True, **site.places)
     left = [image for image in report["images"].values() if image["status"] not in ("kept", "pruned")]
     why = {image["reason"] for image in report["images"].values() if image["status"] == "kept"}
     assert (report["refused"], left, why) == ("", [], {"it is on the image list"})

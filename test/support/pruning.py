@@ -9,6 +9,7 @@ from typing import Any
 import requests
 
 import _registry_sync_commands as mirror
+import _registry_sync_prune_run as prune_run
 from _registry_oci_manifest import ACCEPTED
 from _registry_sync_ledger import Ledger
 from support.images import Image, Layer, docker_image
@@ -45,7 +46,7 @@ class Mirror:
 
     def prune(self, *images: Any, plan: str = "", automatic: bool = False, **pillar: Any) -> dict[str, Any]:
         """Say what would be pruned, or prune."""
-        return mirror.prune(
+        return prune_run.prune(
             self.settings(list(images), **pillar),
             directory=str(self.cache),
             ledger_directory=str(self.state),
