@@ -184,6 +184,10 @@ def test_one_that_cannot_be_read_stays_and_fails_the_run_with_what_to_give(kind,
     foreign.serve(config)
     before = foreign.everything()
     said = refused(apply(foreign, vendor))
+    # As a script without Salt's options sees it.
+    words = foreign.minion.words("state.apply", "docker_registry.guard")
+    plain = foreign.host.run(*(word for word in words if word != "--retcode-passthrough"))
+    assert plain.returncode == 1, plain.stdout
     assert foreign.everything() == before
     assert said.startswith(f"{foreign.host.address}:5000 was not set up by this formula")
     assert advice in said
