@@ -125,6 +125,8 @@ def read_settings(
         images=images,
         transfer=Transfer(**tree.get("transfer", {})),
         metrics=tree.get("metrics", ""),
+        history=tree.get("history", 500),
+        mine=tree.get("mine", True),
         authority=authority,
         undercloud=director,
         namespace=defaults["namespace"],

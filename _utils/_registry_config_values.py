@@ -325,6 +325,10 @@ class Settings:
     keys: Mapping[str, SigningKey] = field(default_factory=dict)
     # Absolute path of a file for Prometheus; empty = none is written.
     metrics: str = ""
+    # How many ends of runs are remembered; 0 = none.
+    history: int = 500
+    # Whether the mine gets what is known of the last run, where there is a master.
+    mine: bool = True
     # Path of the certificate of the registry's own authority on this host; empty = it has none.
     authority: str = ""
     undercloud: Undercloud = field(default_factory=Undercloud)
