@@ -22,6 +22,7 @@ import _registry_host_pull as engine_pull
 # Modules, not their functions: whatever function stands here is one of registry_sync to Salt.
 import _registry_show_nagios as nagios
 import _registry_show_prometheus as metrics
+import _registry_state_last_run as past
 import _registry_state_progress as telling
 import _registry_state_settings as checked
 import _registry_state_storage as files
@@ -197,11 +198,13 @@ def sync(images_file=""):
         salt-call registry_sync.sync images_file=/home/stack/upstream-container-images.yaml
         salt-run state.event 'salt/registry_sync/*' pretty=True
     """
-    __salt__["registry_push.recover"]()
-    settings = _settings(images_file)
+    last_run = _last_run(images_file)
+    with last_run.failures("sync"):
+        __salt__["registry_push.recover"]()
+        settings = _settings(images_file)
     if not settings.sync:
         return _coded(_check(images_file))
-    try:
+    with last_run.failures("sync", settings):
         report = commands.sync(
             settings,
             directory=_directory(),
@@ -209,8 +212,6 @@ def sync(images_file=""):
             storage=files.own_storage(settings, __salt__),
             progress=_progress(),
         )
-    except RegistryError as failure:
-        raise CommandExecutionError(str(failure)) from None
     return _coded(report if images_file else _measured("sync", settings, report))
 
 
@@ -354,7 +355,8 @@ def _pillar_settings(listing=None):
 
 
 def _check(images_file, everything=False):
-    settings = _settings(images_file)
+    with _last_run(images_file).failures("check"):
+        settings = _settings(images_file)
     report = commands.check(
         settings, directory=_directory(), ledger_directory=_ledger_directory(), everything=everything
     )
@@ -381,7 +383,8 @@ def _ledger_directory():
 
 
 def _measured(function, settings, report):
-    """Pass a report on the pillar's own list on; what Prometheus is to know of it never makes a run fail."""
+    """Pass a report on the pillar's own list on; what is kept of it never makes a run fail."""
+    _last_run().note(function, settings, report)
     if settings.metrics:
         success = commands.return_code(report) == UP_TO_DATE
         try:
@@ -389,6 +392,11 @@ def _measured(function, settings, report):
         except OSError as failure:
             log.warning("docker_registry:metrics: not written: %s", failure)
     return report
+
+
+def _last_run(images_file=""):
+    """Where the end of a run on the pillar's own list is noted."""
+    return past.LastRun("" if images_file else _directory(), __opts__, __salt__)
 
 
 def _progress():
