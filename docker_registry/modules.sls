@@ -1,6 +1,6 @@
 # state.apply syncs no modules by itself, and the ones of this formula may be new to this minion. What was synced while
 # this file is rendered becomes visible to the running states with the reload that follows it, also in test mode.
-{%- set kinds = ('utils', 'modules', 'states', 'output') %}
+{%- set kinds = ('utils', 'modules', 'states', 'output', 'beacons') %}
 {%- if '__master_opts__' in opts %}
 {#- salt-ssh renders on the master and has shipped them; the target has no files to sync from, and would lose these. #}
 {%- elif saltenv == 'base' %}
