@@ -56,6 +56,11 @@ def _times_of_day(value: Any, key: str) -> Any:
     return times(value, key) if isinstance(value, (list, tuple)) else _time_of_day(value, key)
 
 
+def _returner(value: Any, key: str) -> Any:
+    names = check.list_of(check.filled_string, "[syslog]")
+    return names(value, key) if isinstance(value, (list, tuple)) else check.filled_string(value, key)
+
+
 _SECONDS_OF_A_DAY = check.number(0, 86_400)
 _SCHEDULE: dict[str, Checker] = {
     "function": check.one_of("check", "sync", "prune", "verify", "collect"),
@@ -68,4 +73,7 @@ _SCHEDULE: dict[str, Checker] = {
     "splay": check.either(
         check.mapping({"start": _SECONDS_OF_A_DAY, "end": _SECONDS_OF_A_DAY}), _SECONDS_OF_A_DAY
     ),
+    # nocache: the master's bus carries what was returned, its job cache does not keep it.
+    "return_job": check.one_of(False, True, "nocache"),
+    "returner": _returner,
 }

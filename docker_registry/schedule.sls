@@ -26,7 +26,9 @@ include:
     {%- endif %}
     # A run that takes longer than the time between two is not joined by another.
     - maxrunning: 1
-    {%- for key in ('minutes', 'hours', 'days', 'cron', 'when', 'range', 'splay') if key in entry %}
+    # Kept for a day by the master's job cache; registry_sync.last and metrics know what was found all the same.
+    - return_job: {{ entry.get('return_job', false) | json }}
+    {%- for key in ('minutes', 'hours', 'days', 'cron', 'when', 'range', 'splay', 'returner') if key in entry %}
     - {{ key }}: {{ entry[key] | json }}
     {%- endfor %}
     - require:

@@ -47,3 +47,46 @@ def test_what_nothing_names_yet_stays_for_a_day_unless_the_site_says_otherwise()
 def test_a_misspelt_key_of_collect_is_told():
     with pytest.raises(SettingsError, match="collect:grase: unknown key"):
         read(collect={"grase": "2h"})
+
+
+@pytest.mark.parametrize("kept", [True, False, "nocache"])
+def test_what_a_scheduled_run_returns_is_kept_where_the_site_says_so(kept):
+    read(schedule={"hours": 6, "return_job": kept})
+
+
+def test_a_scheduled_run_may_be_told_to_returners():
+    read(
+        schedule=[
+            {"hours": 6, "returner": "syslog"},
+            {"function": "check", "days": 1, "returner": ["a", "b"]},
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"return_job": "yes"}, "schedule:return_job: .*; give one of false, true, nocache"),
+        ({"return_job": 1}, "schedule:return_job: "),
+        ({"returner": ""}, "schedule:returner: is empty"),
+        ({"returner": ["syslog", ""]}, "schedule:returner:1: is empty"),
+        ({"returner": 5}, "schedule:returner: "),
+    ],
+)
+def test_a_mistake_about_returns_names_its_key(entry, said):
+    with pytest.raises(SettingsError, match=said):
+        read(schedule={"hours": 6, **entry})
+
+
+def test_five_hundred_runs_are_remembered_and_the_mine_is_told_unless_the_site_says_otherwise():
+    assert (read().history, read().mine) == (500, True)
+    assert (read(history=0).history, read(mine=False).mine) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("pillar", "said"),
+    [({"history": -1}, "docker_registry:history: "), ({"mine": "yes"}, "docker_registry:mine: ")],
+)
+def test_a_mistake_about_what_is_remembered_names_its_key(pillar, said):
+    with pytest.raises(SettingsError, match=said):
+        read(**pillar)
