@@ -65,6 +65,11 @@ class Gathered:
     evidence: dict[str, list[Evidence]] = field(default_factory=dict)
     failures: list[RegistryError] = field(default_factory=list)
 
+    @property
+    def every(self) -> list[Evidence]:
+        """All that was found."""
+        return [one for found in self.evidence.values() for one in found]
+
     def judged(self, wanted: Wanted, signers: Signers, signed_by: Sequence[str]) -> Judgement:
         """Whether the image is accepted, and what each signature is worth for it."""
         judgement = Judgement(self.node, failures=list(self.failures))

@@ -21,7 +21,7 @@ from _registry_sync_inventory import take_inventory
 from _registry_sync_lookaside import Found, Lookaside, read_kept
 from _registry_sync_memory import Memory
 from _registry_sync_select import tags_of_image
-from _registry_sync_signed import INDEX_ONLY, wanted_of
+from _registry_sync_signed import IMAGES_AT_ONCE, INDEX_ONLY, wanted_of
 from _registry_sync_stores import Stores, open_stores
 from _registry_sync_tag import Tag
 from _registry_trust_evidence import BUNDLE, Finding
@@ -83,9 +83,13 @@ def signatures(settings: Settings, *, name: str = "", side: str = LOCAL, directo
     tags = _tags_here(images, stores) if side == LOCAL else _tags_upstream(images, stores, Memory(directory))
     signers = Signers(read_keys(settings.keys, settings.keys))
     try:
-        look = partial(_look, stores, signers, lookaside, side)
-        asked = [tag for tag in tags if name in ("", tag.target, tag.name)]
-        found = stores.map_sources(look, asked)
+        look = partial(_look, stores, lookaside, side)
+        asked = [Signed(tag) for tag in tags if name in ("", tag.target, tag.name)]
+        found = []
+        for first in range(0, len(asked), IMAGES_AT_ONCE):
+            some = asked[first : first + IMAGES_AT_ONCE]
+            _judge_all(some, stores.map_sources(look, some), signers)
+            found += some
     finally:
         signers.close()
     return _report(settings, side, found, began)
@@ -125,18 +129,27 @@ def _tags_here(images: Sequence[Image], stores: Stores) -> list[Tag]:
     return tags
 
 
-def _look(stores: Stores, signers: Signers, lookaside: Lookaside, side: str, tag: Tag) -> Signed:
-    signed = Signed(tag)
-    if tag.status:
-        return signed
+def _look(stores: Stores, lookaside: Lookaside, side: str, signed: Signed) -> Gathered | None:
+    if signed.tag.status:
+        return None
     try:
-        _fill_in(signed, stores, signers, lookaside, side)
+        return _gathered(signed, stores, lookaside, side)
     except Exception as failure:  # noqa: BLE001 - whatever it is, the other images go on
-        tag.fail("unreadable", failure)
-    return signed
+        signed.tag.fail("unreadable", failure)
+    return None
 
 
-def _fill_in(signed: Signed, stores: Stores, signers: Signers, lookaside: Lookaside, side: str) -> None:
+def _judge_all(signed: Sequence[Signed], found: Sequence[Gathered | None], signers: Signers) -> None:
+    signers.look_at(one for gathered in found if gathered for one in gathered.every)
+    for one, gathered in zip(signed, found, strict=True):
+        try:
+            if gathered:
+                _judge(one, gathered, signers)
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the other images go on
+            one.tag.fail("unreadable", failure)
+
+
+def _gathered(signed: Signed, stores: Stores, lookaside: Lookaside, side: str) -> Gathered:
     tag = signed.tag
     image = tag.wanted_by
     simple: Callable[[str], Found]
@@ -150,8 +163,7 @@ def _fill_in(signed: Signed, stores: Stores, signers: Signers, lookaside: Lookas
     root = manifest if side == LOCAL else chosen(tag, manifest)
     signed.digest = root.digest
     node = node_of(root, source)
-    gathered = gather(node, [node.digest, *below(node)], source, stores, simple)
-    _judge(signed, gathered, signers)
+    return gather(node, [node.digest, *below(node)], source, stores, simple)
 
 
 def _kept(lookaside: Lookaside, target: str, digest: str) -> Found:

@@ -29,6 +29,8 @@ from _registry_trust_policy import Node, Signers, Wanted
 
 log = logging.getLogger(__name__)
 
+# Their signatures are in memory together, and one process of gpg looks at them.
+IMAGES_AT_ONCE = 64
 COMPARED = ("current", "missing", "stale")
 INDEX_ONLY = "the index is signed and not each image in it, for whose own signature engines ask"
 SimpleSignatures = Callable[[Image, str], Found]
@@ -67,13 +69,15 @@ def verify_signatures(
         groups: dict[tuple[object, ...], list[Tag]] = {}
         for tag in asked:
             groups.setdefault((tag.wanted_by.source, tag.wanted_by.repository, tag.upstream), []).append(tag)
-        stores.map_sources(verifier.verify, list(groups.values()))
+        every = list(groups.values())
+        for first in range(0, len(every), IMAGES_AT_ONCE):
+            verifier.verify(every[first : first + IMAGES_AT_ONCE])
     finally:
         signers.close()
 
 
 class _Verifier:
-    """Verifies tags; threads may each have some of them."""
+    """Verifies tags."""
 
     def __init__(
         self,
@@ -92,19 +96,28 @@ class _Verifier:
         self._simple = simple
         self._looked = looked
 
-    def verify(self, tags: Sequence[Tag]) -> None:
-        """Tags of one digest in one repository: what is attached to it is read once."""
-        unknown = [tag for tag in tags if not self._is_known(tag)]
-        if not unknown:
-            return
+    def verify(self, groups: Sequence[Sequence[Tag]]) -> None:
+        """Groups of tags of one digest in one repository each: what is attached to it is read once."""
+        unknown = [[tag for tag in tags if not self._is_known(tag)] for tags in groups]
+        asked = [tags for tags in unknown if tags]
+        found = self._stores.map_sources(self._gathered, asked)
+        self._signers.look_at(one for gathered in found if gathered for one in gathered.every)
+        for tags, gathered in zip(asked, found, strict=True):
+            if gathered:
+                self._judge_all(tags, gathered)
+
+    def _gathered(self, tags: Sequence[Tag]) -> Gathered | None:
+        """The signatures of a group's image; None where the tags have become unreadable."""
         try:
-            gathered = self._gather(unknown)
+            return self._gather(tags)
         except Exception as failure:  # noqa: BLE001 - whatever it is, the other tags go on
-            for tag in unknown:
+            for tag in tags:
                 tag.fail("unreadable", failure)
-            return
-        for tag in unknown:
-            tag.root = tag.root or unknown[0].root
+        return None
+
+    def _judge_all(self, tags: Sequence[Tag], gathered: Gathered) -> None:
+        for tag in tags:
+            tag.root = tag.root or tags[0].root
             try:
                 self._judge(tag, gathered)
             except Exception as failure:  # noqa: BLE001 - whatever it is, the other tags go on

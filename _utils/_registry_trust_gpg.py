@@ -11,12 +11,13 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from _registry_oci_errors import RegistryError
 from _registry_trust_evidence import INVALID, UNKNOWN_KEY, UNREADABLE, Opened, Unverified
+from _registry_trust_gpg_batch import Batches, Told
 from _registry_trust_keys import BadKey, Key
 
 # A message may be compressed 1000 to 1; a payload has some 300 bytes.
@@ -56,6 +57,12 @@ class GpgHome:
             self._gpg = _gnupg(self._directory)
             for key in keys:
                 self._add(key)
+            self._batches = Batches(
+                self._gpg.gpgbinary,
+                _batch_options(self._gpg, self._directory),
+                self._directory,
+                PAYLOAD_LIMIT,
+            )
         except BaseException:
             self.close()
             raise
@@ -69,16 +76,17 @@ class GpgHome:
         Raises:
             Unverified: by none of the keys, more than one signature, or not an OpenPGP message.
         """
-        if not message or not message[0] & 0x80:
-            raise Unverified(UNREADABLE, "is no OpenPGP message")
+        _refuse_what_is_no_message(message)
         limit = ["--max-output", str(PAYLOAD_LIMIT)]
         with self._places, _silenced():
             result = self._gpg.decrypt(message, always_trust=True, extra_args=limit)
-        fingerprint, time = _only_signature(str(result.stderr))
-        names = tuple(sorted(self._names.get(fingerprint, ())))
-        if not names:
-            raise Unverified(UNKNOWN_KEY, "is by a key that is not known", key=fingerprint)
-        return Opened(names, fingerprint, bytes(result.data), time)
+        return self._opened(str(result.stderr), bytes(result.data))
+
+    def open_all(self, messages: Sequence[bytes]) -> list[Opened | Unverified]:
+        """Do the same with many at once; what would be raised of one stands in its place."""
+        plausible = [message for message in messages if _is_plausible(message)]
+        told = dict(zip(plausible, self._batches.told(plausible) if plausible else (), strict=True))
+        return [self._outcome(message, told.get(message)) for message in messages]
 
     def signer_of(self, signature: bytes, body: bytes) -> Opened:
         """Who has signed a file whose signature lies beside it.
@@ -94,15 +102,24 @@ class GpgHome:
         file.write_bytes(signature)
         with self._places, _silenced():
             result = self._gpg.verify_data(str(file), body)
-        fingerprint, time = _only_signature(str(result.stderr), inline=False)
-        names = tuple(sorted(self._names.get(fingerprint, ())))
-        if not names:
-            raise Unverified(UNKNOWN_KEY, "is by a key that is not known", key=fingerprint)
-        return Opened(names, fingerprint, body, time)
+        return self._opened(str(result.stderr), body, inline=False)
 
     def close(self) -> None:
         """Remove the directory."""
         shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _outcome(self, message: bytes, told: Told | None) -> Opened | Unverified:
+        try:
+            return self._opened(told.status, told.payload) if told else self.open(message)
+        except Unverified as refused:
+            return refused
+
+    def _opened(self, output: str, payload: bytes, *, inline: bool = True) -> Opened:
+        fingerprint, time = _only_signature(output, inline=inline)
+        names = tuple(sorted(self._names.get(fingerprint, ())))
+        if not names:
+            raise Unverified(UNKNOWN_KEY, "is by a key that is not known", key=fingerprint)
+        return Opened(names, fingerprint, payload, time)
 
     def _add(self, key: Key) -> None:
         for material in key.gpg:
@@ -133,6 +150,19 @@ def _gnupg(directory: str) -> Any:
     gpg.options = [*_OPTIONS, *(_OPTIONS_SINCE_2_1 if gpg.version >= (2, 1) else ())]
     gpg.result_map = {**gpg.result_map, "crypt": Unread}
     return gpg
+
+
+def _batch_options(gpg: Any, directory: str) -> list[str]:
+    return ["--homedir", directory, "--batch", "--no-tty", "--always-trust", *gpg.options]
+
+
+def _is_plausible(message: bytes) -> bool:
+    return bool(message) and bool(message[0] & 0x80)
+
+
+def _refuse_what_is_no_message(message: bytes) -> None:
+    if not _is_plausible(message):
+        raise Unverified(UNREADABLE, "is no OpenPGP message")
 
 
 # A signature that is refused is no warning of the package's, which our own sentences tell better. Salt's

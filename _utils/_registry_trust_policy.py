@@ -7,10 +7,13 @@ manifest is, or each child of it that can be run.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from _registry_config_validators import SettingsError
+from _registry_oci_errors import RegistryError
 from _registry_oci_names import printable
 from _registry_trust_cosign import PublicKey, open_bundle, open_payload, public_keys, read_bundle
 from _registry_trust_evidence import (
@@ -91,6 +94,20 @@ class Signers:
         self._gpg: GpgHome | None = None
         self._cosign: list[PublicKey] | None = None
         self._keyless: list[Keyless] | None = None
+        self._messages: dict[bytes, Opened | Unverified] = {}
+
+    def look_at(self, evidence: Iterable[Evidence]) -> None:
+        """Open at once what would take a process for each; ``open`` then knows it."""
+        messages = dict.fromkeys(one.body for one in evidence if one.kind == SIMPLE)
+        unknown = {name: body for body in messages if (name := _name_of(body)) not in self._messages}
+        if not unknown or not self._has_gpg():
+            return
+        try:
+            home = self._home()
+        except (RegistryError, SettingsError):
+            # Which open() raises for each of them.
+            return
+        self._messages.update(zip(unknown, home.open_all(list(unknown.values())), strict=True))
 
     def open(self, evidence: Evidence) -> Opened:
         """What a key has signed.
@@ -100,9 +117,7 @@ class Signers:
             RegistryError: what verifies such signatures is not installed.
         """
         if evidence.kind == SIMPLE:
-            if not any(key.gpg for key in self._keys.values()):
-                raise Unverified(UNKNOWN_KEY, "is by a key that is not known")
-            return self._home().open(evidence.body)
+            return self._open_message(evidence.body)
         if evidence.kind == COSIGN:
             return open_payload(evidence.body, evidence.signature, self._public_keys())
         if evidence.kind == BUNDLE:
@@ -115,6 +130,17 @@ class Signers:
             if self._gpg:
                 self._gpg.close()
                 self._gpg = None
+
+    def _open_message(self, body: bytes) -> Opened:
+        if not self._has_gpg():
+            raise Unverified(UNKNOWN_KEY, "is by a key that is not known")
+        known = self._messages.get(_name_of(body))
+        if isinstance(known, Unverified):
+            raise known
+        return known or self._home().open(body)
+
+    def _has_gpg(self) -> bool:
+        return any(key.gpg for key in self._keys.values())
 
     def _open_bundle(self, body: bytes) -> Opened:
         bundle = read_bundle(body)
@@ -145,6 +171,10 @@ class Signers:
             if self._keyless is None:
                 self._keyless = [Keyless(key) for key in self._keys.values() if key.trusted_root]
             return self._keyless
+
+
+def _name_of(body: bytes) -> bytes:
+    return hashlib.sha256(body).digest()
 
 
 def judge(evidence: Evidence, wanted: Wanted, signers: Signers) -> Finding:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -36,10 +38,27 @@ def key_of(gpg, name, entry=""):
     return Key(entry, gpg=(Material(f"k:{entry}:gpg", "the text", gpg.public(name).encode()),))
 
 
-@pytest.fixture(scope="module")
-def home(gpg):
+class Batch:
+    """A home that opens a message between two good ones, all of them at once."""
+
+    def __init__(self, home, good):
+        self._home = home
+        self._good = good
+        self._names = home._names
+
+    def open(self, message):
+        first, told, last = self._home.open_all([self._good[0], message, self._good[1]])
+        assert [good.names for good in (first, last)] == [("redhat",)] * 2
+        if isinstance(told, Unverified):
+            raise told
+        return told
+
+
+@pytest.fixture(scope="module", params=["alone", "in a batch"])
+def home(gpg, request):
     opened = GpgHome([key_of(gpg, "redhat")])
-    yield opened
+    good = [gpg.sign(simple_payload(DIGEST, f"r.example.com/good:{n}"), "redhat") for n in (1, 2)]
+    yield opened if request.param == "alone" else Batch(opened, good)
     opened.close()
 
 
@@ -178,6 +197,46 @@ def test_a_key_that_was_revoked_signs_nothing(gpg):
         assert verdict(opened, message) == ("invalid", "is of a key that was revoked")
     finally:
         opened.close()
+
+
+@pytest.fixture
+def processes(tmp_path, monkeypatch):
+    """A file with a line for each process of gpg that looks at messages."""
+    told = tmp_path / "processes"
+    program = tmp_path / "bin" / "gpg"
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/sh\ncase "$*" in *--decrypt*) echo >>{told} ;; esac\nexec {shutil.which("gpg")} "$@"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    told.touch()
+    return told
+
+
+def test_a_hundred_signatures_are_looked_at_by_one_process(gpg, processes):
+    messages = [gpg.sign(simple_payload(DIGEST, f"r.example.com/a:{n}"), "redhat") for n in range(10)]
+    opened = GpgHome([key_of(gpg, "redhat")])
+    try:
+        told = opened.open_all(messages * 10)
+    finally:
+        opened.close()
+    assert [claim_of(SIMPLE, one.payload).identity for one in told] == [
+        f"r.example.com/a:{n}" for n in range(10)
+    ] * 10
+    assert len(processes.read_text().splitlines()) == 1
+
+
+def test_what_follows_a_bomb_in_a_batch_is_looked_at_alone(gpg, processes):
+    good = [gpg.sign(simple_payload(DIGEST, f"r.example.com/a:{n}"), "redhat") for n in range(2)]
+    opened = GpgHome([key_of(gpg, "redhat")])
+    try:
+        bomb, *others = opened.open_all([gpg.sign(bytes(1_000_000), "redhat"), *good])
+    finally:
+        opened.close()
+    assert str(bomb) == f"is larger than {PAYLOAD_LIMIT} bytes"
+    assert [one.names for one in others] == [("redhat",)] * 2
+    assert len(processes.read_text().splitlines()) == 4
 
 
 def test_a_refused_signature_is_no_warning_in_the_log(home, caplog):
