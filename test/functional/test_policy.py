@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,98 +11,15 @@ from typing import Any
 
 import pytest
 
-import _registry_host_policy as policy
-import _registry_sync_commands as mirror
-from _registry_config_read import read_settings
-from _registry_config_values import Settings
-from _registry_host_signed import signed_images
 from _registry_host_web import Web
 from support.images import Image, Layer, docker_image, docker_list
-from support.lookaside import Signer, nginx, put_signature, serve
-from support.pillar import pillar_of
+from support.lookaside import Signer, nginx, serve
 from support.pki import Authority
 from support.registries import LOOPBACK, Distribution, free_port
 from support.registry_content import push
+from support.signed_chain import Chain
 
 pytestmark = pytest.mark.needs("docker-distribution", "skopeo", "gpg")
-
-
-class Chain:
-    """A vendor with a registry and a store, a mirror that serves what it keeps, and an engine's files."""
-
-    def __init__(self, vendor: Distribution, local: Distribution, signer: Signer, root: Path) -> None:
-        self.vendor = vendor
-        self.local = local
-        self.signer = signer
-        self.root = root
-        self.store = root / "store"
-        self.kept = root / "kept"
-        self.vendor_address = self.kept_address = ""
-        self.key = root / "vendor.asc"
-        self.key.write_bytes(signer.public_key)
-
-    def publish(self, repository: str, tag: str, image: Image, **claim: Any) -> str:
-        """Push an image at the vendor's, signed unless told otherwise; each child of an index, too."""
-        push(self.vendor.url, repository, tag, image)
-        name = claim.get("name", f"{self.vendor.address}/{repository}:{tag}")
-        for digest in (image.digest, *(child.digest for child in image.children)):
-            if claim.get("signed", True):
-                signature = claim.get("signer", self.signer).sign(name, claim.get("digest", digest))
-                put_signature(self.store, repository, digest, signature)
-        return image.digest
-
-    def settings(self, images: list[Any], **pillar: Any) -> Settings:
-        """Return the settings of a mirror that wants these images and that its engines verify them."""
-        signatures = {
-            "stores": {self.vendor.address: self.vendor_address},
-            "directory": str(self.kept),
-            "keys": {"vendor": {"gpg": [str(self.key)]}},
-        }
-        merged = {"engine": {"policy": True}, "transfer": {"retries": 0}, "signatures": signatures, **pillar}
-        whole = {**pillar_of(self.vendor, self.local, images), **merged}
-        return read_settings(whole, host="unused.example.com")
-
-    def mirror(self, *images: Any, **pillar: Any) -> None:
-        """Mirror images, verified by nobody yet, and write what engines read."""
-        entries = [{"signed_by": ["vendor"], **image} for image in images]
-        plain = [{name: value for name, value in entry.items() if name != "signed_by"} for entry in entries]
-        report = mirror.sync(self.settings(plain, **pillar), directory=str(self.root / "cache"))
-        assert report["summary"]["copied"] == report["summary"]["tags"], report["images"]
-        settings = self.settings(entries, **pillar)
-        listed = signed_images(settings)
-        stands_in = settings.engine.stand_in_for_upstream
-        scopes = policy.wanted_scopes(
-            self.local.address, listed, lambda path: Path(path).read_text(), by_upstream=stands_in
-        )
-        merged, _ = policy.with_scopes(policy.parse_policy("", "policy.json"), scopes, {}, "policy.json")
-        (self.root / "policy.json").write_text(policy.policy_text(merged, ""))
-        (self.root / "registries.d").mkdir()
-        text = policy.lookaside(self.local.address, self.kept_address)
-        (self.root / "registries.d" / "docker_registry.yaml").write_text(text)
-        mirrors = policy.mirrors(self.local.address, True, listed) if stands_in else ""
-        (self.root / "registries.conf").write_text(mirrors)
-
-    def pull(self, name: str, *options: str, tls: str = "--src-tls-verify=false") -> str:
-        """Pull by a name; return why not, empty where it was pulled."""
-        command = [
-            "skopeo",
-            "--policy",
-            str(self.root / "policy.json"),
-            "--registries.d",
-            str(self.root / "registries.d"),
-            "--registries-conf",
-            str(self.root / "registries.conf"),
-            *("copy", *options, tls, "--remove-signatures"),
-            f"docker://{name}",
-            f"dir:{self.root / 'pulled'}",
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert (done.returncode == 0) == (not done.stderr), done.stderr
-        return done.stderr
-
-    def pull_from_mirror(self, reference: str, *options: str, **keywords: str) -> str:
-        """Pull from the mirror by its own name."""
-        return self.pull(f"{self.local.address}/{reference}", *options, **keywords)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,6 @@
-"""The programs by which images get signed: Debian's of later releases, which run here as they are.
+"""The programs by which images get signed, and engines that verify: Debian's of later releases.
+
+They run here as they are, but for skopeo, which is started by the C library of its own release.
 
 They are fetched once with apt, from the servers that this machine's own packages come from, into a
 directory of their own; the system's packages stay as they are.
@@ -17,6 +19,11 @@ from typing import Any
 import pytest
 
 PACKAGES = {"trixie": ("cosign", "oras"), "sid": ("cosign", "oras", "notation")}
+# The engine of Debian 12 is built without sigstore.
+ENGINES = {
+    "trixie": ("skopeo", "libc6", "libgpgme11t64", "libassuan9", "libgpg-error0", "libsqlite3-0"),
+    "sid": ("skopeo", "libc6", "libgpgme45", "libassuan9", "libgpg-error0", "libsqlite3-0"),
+}
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
@@ -104,22 +111,32 @@ class Programs:
 def programs(cache: Path, home: Path) -> Programs:
     """Return the programs, fetched where they are not there yet; skip where they cannot be had."""
     home.mkdir(exist_ok=True)
-    return Programs({suite: _root(suite, cache) for suite in PACKAGES}, home)
+    roots = {suite: _root(f"signing-{suite}", suite, PACKAGES[suite], cache) for suite in PACKAGES}
+    return Programs(roots, home)
 
 
-def _root(suite: str, cache: Path) -> Path:
-    root = cache / f"signing-{suite}"
+def skopeo_of(suite: str, cache: Path) -> tuple[str, ...]:
+    """Return the first words of a later release's skopeo; skip where it cannot be had."""
+    root = _root(f"engine-{suite}", suite, ENGINES[suite], cache)
+    loader = next(iter(root.glob("usr/lib/*/ld-linux*.so.*")), None)
+    if loader is None:
+        pytest.skip("needs the C library of another release for skopeo")
+    return str(loader), "--library-path", str(loader.parent), str(root / "usr/bin/skopeo")
+
+
+def _root(name: str, suite: str, packages: tuple[str, ...], cache: Path) -> Path:
+    root = cache / name
     cache.mkdir(parents=True, exist_ok=True)
-    with (cache / f"signing-{suite}.lock").open("w") as lock:
+    with (cache / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not root.is_dir():
-            _fetch(suite, root)
+            _fetch(suite, packages, root)
     return root
 
 
-def _fetch(suite: str, root: Path) -> None:
+def _fetch(suite: str, packages: tuple[str, ...], root: Path) -> None:
     if shutil.which("apt-get") is None or not Path(KEYRING).exists():
-        pytest.skip("needs cosign, notation and oras, which are fetched on Debian alone")
+        pytest.skip(f"needs {packages[0]} of {suite}, which is fetched on Debian alone")
     work = root.with_name(f"unfinished-{root.name}")
     shutil.rmtree(work, ignore_errors=True)
     for name in ("lists/partial", "cache/archives/partial", "root"):
@@ -130,7 +147,7 @@ def _fetch(suite: str, root: Path) -> None:
         *("-o", f"Dir::State::Lists={work / 'lists'}", "-o", f"Dir::Cache={work / 'cache'}"),
     ]
     _apt("update", options, work)
-    _apt("download", [*options, *PACKAGES[suite]], work)
+    _apt("download", [*options, *packages], work)
     for package in work.glob("*.deb"):
         subprocess.run(["dpkg-deb", "--extract", str(package), str(work / "root")], check=True)
     (work / "root").rename(root)
@@ -147,7 +164,7 @@ def _apt(command: str, options: list[str], directory: Path) -> None:
         check=False,
     )
     if done.returncode:
-        pytest.skip(f"needs cosign, notation and oras, which apt does not get: {done.stderr[-300:]}")
+        pytest.skip(f"needs programs of later releases, which apt does not get: {done.stderr[-300:]}")
 
 
 def _mirrors() -> Iterator[str]:
