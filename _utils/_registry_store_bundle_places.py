@@ -8,12 +8,12 @@ import hashlib
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from _registry_oci_errors import LOCAL, NoSpace, RegistryError
+from _registry_store_bundle_follow import Followers, FollowingHash
 from _registry_store_bundle_format import (
     BLOCK,
     END_OF_TAR,
@@ -25,7 +25,8 @@ from _registry_store_bundle_format import (
 
 CHUNK = 1024 * 1024
 PARTIAL = ".partial-"
-HASHERS = 2
+# Smaller files are not worth a hint; fsync has them all at the end.
+WRITTEN_BACK_FROM = CHUNK
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -49,6 +50,10 @@ class Places(Protocol):
 
     def write(self, digest: str, chunks: Iterable[bytes]) -> None:
         """Write a blob; it is marked when all of it is there."""
+        ...
+
+    def proven(self, digest: str) -> None:
+        """A blob is whole, and right: it will not change."""
         ...
 
     def finish(self, small: Mapping[str, bytes]) -> dict[str, str]:
@@ -76,6 +81,7 @@ class Loose:
         self._directory = directory
         self._members = tuple(members)
         self.sizes = {digest_in(one.name): one.size for one in members if digest_in(one.name)}
+        self._followers = Followers()
 
     def is_marked(self, digest: str) -> bool:
         with failures(self._path(digest)):
@@ -92,14 +98,20 @@ class Loose:
     def write(self, digest: str, chunks: Iterable[bytes]) -> None:
         put_file(self._path(digest), chunks)
 
+    def proven(self, digest: str) -> None:
+        if self.sizes[digest] >= WRITTEN_BACK_FROM:
+            self._followers.write_back_file(self._path(digest))
+
     def finish(self, small: Mapping[str, bytes]) -> dict[str, str]:
         names = dict.fromkeys([*small, *(one.name for one in self._members)])
         for name in names:
-            _flush(self._directory / name)
+            flush(self._directory / name)
+        for directory in {(self._directory / name).parent for name in names}:
+            flush(directory)
         return {name: self._sum(name) for name in names}
 
     def close(self) -> None:
-        pass
+        self._followers.close()
 
     def _sum(self, name: str) -> str:
         """The hash of a file; that of a blob was proven when it came."""
@@ -150,6 +162,8 @@ class Volumes:
         self._directory = directory
         self._files: dict[str, int] = {}
         self._spots: dict[str, list[Spot]] = {}
+        self._hashes: dict[str, FollowingHash] = {}
+        self._followers = Followers()
         for name, members in volumes.items():
             self._begin(name, [*(Member(one, len(small[one])) for one in HEAD), *members], small)
         self.sizes = {digest: sum(spot.size for spot in spots) for digest, spots in self._spots.items()}
@@ -186,37 +200,50 @@ class Volumes:
         for spot in spots:
             self._write(spot.volume, spot.header, spot.header_at)
 
+    def proven(self, digest: str) -> None:
+        for spot in self._spots[digest]:
+            self._hashes[spot.volume].came(spot.end)
+        for volume in {spot.volume for spot in self._spots[digest]}:
+            self._followers.hash(lambda volume=volume: self._follow(volume))  # type: ignore[misc]
+
     def finish(self, small: Mapping[str, bytes]) -> dict[str, str]:
-        # One is hashed while another is flushed.
-        with ThreadPoolExecutor(HASHERS) as pool:
-            return dict(zip(self._files, pool.map(self._end, self._files), strict=True))
+        sums = {name: self._end(name) for name in self._files}
+        flush(self._directory)
+        return sums
 
     def close(self) -> None:
+        self._followers.close()
         for file in self._files.values():
             os.close(file)
         self._files = {}
 
+    def _follow(self, volume: str) -> None:
+        begin, end = self._hashes[volume].follow()
+        self._followers.write_back(self._files[volume], begin, end)
+
     def _end(self, name: str) -> str:
-        file = self._files[name]
         with failures(self._directory / name):
-            os.fsync(file)
-        found = hashlib.sha256()
-        for chunk in _chunks(file, 0, os.fstat(file).st_size):
-            found.update(chunk)
-        return found.hexdigest()
+            found = self._hashes[name].hexdigest()
+            os.fsync(self._files[name])
+            return found
 
     def _begin(self, volume: str, members: Iterable[Member], small: Mapping[str, bytes]) -> None:
         path = self._directory / volume
         with failures(path):
             self._files[volume] = os.open(path, _CREATE, 0o644)
-        offset = 0
+        offset, ends, known = 0, [], []
         for member in members:
             spot = Spot(volume, offset, member.header, member.size)
             if digest := digest_in(member.name):
                 self._spots.setdefault(digest, []).append(spot)
             else:
                 self._write(volume, spot.header + small[member.name], offset)
+                known.append(spot.end)
             offset = spot.end
+            ends.append(offset)
+        self._hashes[volume] = FollowingHash(self._files[volume], ends, self._followers.stopping)
+        for end in known:
+            self._hashes[volume].came(end)
         with failures(path):
             os.ftruncate(self._files[volume], offset + END_OF_TAR)
 
@@ -261,9 +288,14 @@ def failures(path: Path) -> Iterator[None]:
         raise RegistryError(said, side=LOCAL) from failure
 
 
-def _flush(path: Path) -> None:
-    with failures(path), path.open("rb") as file:
-        os.fsync(file.fileno())
+def flush(path: Path) -> None:
+    """Wait until a file, or a directory's names, are on the disk."""
+    with failures(path):
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
 
 
 def _file_chunks(path: Path) -> Iterator[bytes]:

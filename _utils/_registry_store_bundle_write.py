@@ -84,7 +84,7 @@ class BundleWriter:
         for chunk in self._blobs.read(digest):
             found.update(chunk)
         if found.hexdigest() == digest.partition(":")[2]:
-            self._done.add(digest)
+            self._proven(digest)
         else:
             self._blobs.unmark(digest)
 
@@ -99,7 +99,7 @@ class BundleWriter:
             said = f"{self}: blob {blob.digest} has two sizes in manifests"
             raise DigestMismatch(said, side=LOCAL)
         self._blobs.write(blob.digest, _measured(chunks, blob, str(self)))
-        self._done.add(blob.digest)
+        self._proven(blob.digest)
 
     def finish(self) -> dict[str, str]:
         """End what is written: name of each file → its SHA-256.
@@ -130,6 +130,10 @@ class BundleWriter:
         self._blobs.close()
         os.close(self._lock)
 
+    def _proven(self, digest: str) -> None:
+        self._done.add(digest)
+        self._blobs.proven(digest)
+
     def _take(self) -> None:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -154,7 +158,7 @@ class BundleWriter:
         for name, body in self._small.items():
             if digest := digest_in(name):
                 self._blobs.write(digest, [body])
-                self._done.add(digest)
+                self._proven(digest)
             elif "" in members:
                 self.put(name, body)
 
