@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from support.images import static_busybox
+from support.prometheus import exporter_binary
 from support.registries import Distribution, registry_binary
 from support.salt_minion import Minion
 
@@ -23,6 +24,7 @@ REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
 PROBES: dict[str, Callable[[], str | None]] = {
     "docker-distribution": registry_binary,
     "busybox-static": static_busybox,
+    "node-exporter": exporter_binary,
 }
 
 

@@ -3,7 +3,7 @@
 # shellcheck shell=sh disable=SC2086,SC2154 # lists are meant to be split; test/run sets salt_version
 
 # A test whose tool is missing skips and says which.
-debian_functional='busybox-static ca-certificates docker-registry gpg gpg-agent iproute2 nginx-light podman prometheus skopeo'
+debian_functional='busybox-static ca-certificates docker-registry gpg gpg-agent iproute2 nginx-light podman prometheus prometheus-node-exporter skopeo'
 debian_hosts='busybox-static ca-certificates docker-registry iproute2 mmdebstrap systemd-container'
 fedora_packages='busybox ca-certificates docker-distribution gnupg2 nginx python3 skopeo'
 
@@ -179,7 +179,7 @@ install_debian_packages() {
 stop_services_of() {
     for package; do
         case $package in
-            docker-registry | prometheus) stop_service "$package" ;;
+            docker-registry | prometheus | prometheus-node-exporter) stop_service "$package" ;;
             nginx-light) stop_service nginx ;;
             docker.io) stop_service docker.socket && stop_service docker ;;
         esac
