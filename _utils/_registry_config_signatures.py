@@ -12,7 +12,7 @@ from typing import Any
 import _registry_config_validators as check
 from _registry_config_validators import Checker, SettingsError
 from _registry_config_values import SigningKey
-from _registry_oci_names import is_repository
+from _registry_oci_names import is_repository, nearest
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SIGNED_AS = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::\d{1,5})?")
@@ -99,4 +99,5 @@ def refuse_unknown(names: Iterable[str], known: Iterable[str], key: str) -> None
     """
     unknown = [name for name in names if name not in set(known)]
     if unknown:
-        raise SettingsError(f"{key}: names no key of signatures:keys ({', '.join(unknown)})")
+        suggestion = nearest(unknown[0], known)
+        raise SettingsError(f"{key}: names no key of signatures:keys ({', '.join(unknown)}){suggestion}")

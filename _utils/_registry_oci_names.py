@@ -8,8 +8,10 @@ The grammar is that of the distribution-spec and the image-spec:
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
+from collections.abc import Iterable
 
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
@@ -41,6 +43,17 @@ def is_platform(name: str) -> bool:
 def is_pattern(tag: str) -> bool:
     """Whether the tag asks for every name that matches rather than for one."""
     return any(character in tag for character in "*?[")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence: what a name that is none may have meant; empty where nothing is near.
+
+    Args:
+        name: as it was given.
+        known: those that there are.
+    """
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {printable(near[0])}?" if near else ""
 
 
 def hasher(digest: str) -> hashlib._Hash:

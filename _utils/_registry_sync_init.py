@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +13,7 @@ from _registry_http_environment import process_environment
 from _registry_http_retry import Pace, Run
 from _registry_oci_errors import NotFound, RegistryError, Untrusted
 from _registry_oci_manifest import Manifest
-from _registry_oci_names import is_tag
+from _registry_oci_names import is_tag, nearest
 from _registry_oci_reference import HUB, Reference, ReferenceMistake, host_and_port, read_reference
 from _registry_oci_referrers import is_attachment_tag
 from _registry_oci_tags import TagRule, select_tags
@@ -148,12 +147,6 @@ def _chosen(reference: Reference, store: RemoteStore, tags: list[str], newest: i
     if not tags:
         raise NotFound(f"{store} has no tag of {reference.repository}", side=store.side)
     return select_tags(replace(_EVERYTHING, newest=newest), tags)[::-1]
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence that names what somebody may have meant; empty where nothing is like it."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _about_tags(tags: list[str], chosen: list[str], reference: Reference) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 from _registry_config_values import Image
 from _registry_oci_errors import DigestMismatch, NotFound, RegistryError, Unsupported
 from _registry_oci_manifest import NESTING_LIMIT
-from _registry_oci_names import is_pattern
+from _registry_oci_names import is_pattern, nearest
 from _registry_oci_referrers import is_attachment_tag
 from _registry_oci_tags import parse_date, select_recent, select_tags
 from _registry_store_protocol import Store
@@ -44,7 +44,8 @@ def explain_absence(failure: NotFound, tag: Tag, upstream: Store) -> str:
         there = upstream.tags(tag.wanted_by.repository)
     except RegistryError:
         return f"{failure}; it shows no repository of that name"
-    return f"{failure}; it has the repository but no such tag ({_there(there)})"
+    suggestion = nearest(tag.reference, there)
+    return f"{failure}; it has the repository but no such tag ({_there(there)}){suggestion}"
 
 
 def _select(image: Image, stores: Stores, memory: Memory) -> list[str]:

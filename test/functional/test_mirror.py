@@ -181,6 +181,7 @@ def test_one_bad_item_never_ends_the_run(upstream, local):
             {"name": "not/there", "tags": ["1"]},
             {"name": "has/others", "tags": ["1"]},
             {"name": "has/others", "target": "by/pattern", "tags": ["6*"]},
+            {"name": "has/others", "target": "mistyped/tag", "tags": ["77"]},
             {"name": "good/one", "tags": ["1"]},
         ],
     )
@@ -188,6 +189,7 @@ def test_one_bad_item_never_ends_the_run(upstream, local):
     assert statuses(report) == {
         "not/there:1": "failed",
         "has/others:1": "failed",
+        "mistyped/tag:77": "failed",
         "by/pattern:6*": "failed",
         "good/one:1": "copied",
     }
@@ -195,7 +197,8 @@ def test_one_bad_item_never_ends_the_run(upstream, local):
     entry = report["images"]["has/others:1"]
     assert entry["cause"] == "absent"
     assert entry["error"].startswith(f"{side} has no has/others:1")
-    assert "(there: 7, 8)" in entry["error"]
+    assert entry["error"].endswith("(there: 7, 8)")
+    assert report["images"]["mistyped/tag:77"]["error"].endswith("(there: 7, 8); did you mean 7?")
     assert "no tag of has/others that matches 6*" in report["images"]["by/pattern:6*"]["error"]
     assert report["images"]["not/there:1"]["cause"] == "absent"
     assert mirror.return_code(report) == 1

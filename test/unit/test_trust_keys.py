@@ -173,7 +173,8 @@ def test_an_image_has_a_name_in_signatures(pillar, name):
     [
         (
             {"signatures": {"keys": KEYS}, "image_defaults": {"signed_by": ["redhta"]}},
-            "docker_registry:image_defaults:signed_by: names no key of signatures:keys (redhta)",
+            "docker_registry:image_defaults:signed_by: names no key of signatures:keys (redhta); "
+            "did you mean redhat?",
         ),
         (
             {"images": [{"name": "a/b", "signed_by": ["ours"]}]},
