@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.needs("docker-distribution")]
 MINION = "mirror"
 TAGS = ["13.0", "latest"]
 SECONDS_FOR_EVENTS = 30
-# The reactor of README, with a file for what the nodes would do.
+# The reactor of docs/following.md, with a file for what the nodes would do.
 REACTION = """\
 {%- if data['data']['failed'] == 0 and data['data']['landed'] %}
 Nodes are told that their mirror has news:
