@@ -81,7 +81,10 @@ MISTAKES: list[tuple[Any, str]] = [
     (waves(allow_fail="some"), "registry_fleet:waves:0:sites:allow_fail: 'some' is a string; give a number"),
     (waves(allow_unreachable=-1), "registry_fleet:waves:0:sites:allow_unreachable: -1 is a number; give"),
     (waves(soak="a while"), "registry_fleet:waves:0:sites:soak: 'a while' is a string; give seconds"),
-    (waves(pull="openstack-cron"), "registry_fleet:waves:0:sites:pull: 'openstack-cron' is no repository:tag"),
+    (
+        waves(pull="openstack-cron"),
+        "registry_fleet:waves:0:sites:pull: 'openstack-cron' is no repository:tag",
+    ),
     (waves(optional="yes"), "registry_fleet:waves:0:sites:optional: 'yes' is a string; give true or false"),
     (waves(per_parent="4"), "registry_fleet:waves:0:sites:per_parent: '4' is a string; give a whole number"),
     (waves(canary=True), "registry_fleet:waves:0:sites:canary: unknown key; known here: target, batch"),
@@ -97,7 +100,7 @@ def test_each_mistake_is_one_sentence_that_begins_with_its_key(tree: Any, senten
 
 
 def test_a_rollout_needs_waves_and_knows_their_names() -> None:
-    with pytest.raises(FleetError, match="^registry_fleet:waves: is empty; give a list"):
+    with pytest.raises(FleetError, match=r"^registry_fleet:waves: is empty; give a list"):
         read_fleet({}).only("")
-    with pytest.raises(SettingsError, match="none is called 'edges'; there are canary, edge$"):
+    with pytest.raises(SettingsError, match=r"none is called 'edges'; there are canary, edge$"):
         read_fleet({"waves": [CANARY, EDGE]}).only("edges")
