@@ -9,18 +9,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import _registry_fleet_returns as returns
+import _registry_sync_snapshot as snapshots
 from _registry_fleet_returns import Answer, Outcome, Snapshot
 
 OUTPUTTER = "registry_sync"
 DONE, STOPPED, NOT_STARTED, RUNNING = "done", "stopped", "not started", "running"
-
-
-def empty_snapshot() -> dict[str, Any]:
-    """Every key of a snapshot, for a site of which nothing is known."""
-    words = dict.fromkeys(("function", "url", "version", "list", "cause", "error"), "")
-    maps: dict[str, Any] = {key: {} for key in ("tags", "behind", "held", "extra", "counts")}
-    numbers = {"at": 0.0, "seconds": 0.0, "moved": 0, "code": 0}
-    return {**words, **maps, **numbers, "up": False, "running": False, "upstreams": []}
 
 
 def parents_of(sites: Mapping[str, Snapshot], named: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -120,7 +113,7 @@ def fleet_report(
         always there.
     """
     names = sorted(ids)
-    known = {site: _known(site, answers, last_words) for site in names}
+    known = {site: snapshot_of(site, answers, last_words) for site in names}
     above = parents_of(known, parents)
     sites = {
         site: _site(site, known[site], answers.get(site), now, max_age)
@@ -140,10 +133,21 @@ def fleet_report(
     }
 
 
-def _known(site: str, answers: Mapping[str, Answer], last_words: Mapping[str, Any]) -> Snapshot:
-    """A site's snapshot, or what the mine has of a silent one; what is older than a key lacks it."""
+def snapshot_of(site: str, answers: Mapping[str, Answer], last_words: Mapping[str, Any]) -> Snapshot:
+    """A site's snapshot, or what the mine has of a silent one.
+
+    Args:
+        site: its id.
+        answers: id → return of ``registry_sync.last``.
+        last_words: id → snapshot.
+
+    Returns:
+        One with every key: what is older than a key lacks it.
+    """
     value = answers[site].value if site in answers else last_words.get(site)
-    return {**empty_snapshot(), **(value if value and returns.is_snapshot(value) else {})}
+    if returns.is_snapshot(value):
+        return snapshots.from_mine(value)
+    return snapshots.no_snapshot() | {"version": "", "error": ""}
 
 
 def _site(site: str, snapshot: Snapshot, answer: Answer | None, now: float, max_age: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -16,9 +17,9 @@ PULL = "registry_sync.pull"
 APPLY = "state.apply"
 SYNC_ALL = "saltutil.sync_all"
 
-# Salt's own code for a function that a minion does not have.
-# https://github.com/saltstack/salt/blob/v3006.9/salt/defaults/exitcodes.py#L34
-NOT_AVAILABLE = 254
+# Salt has no code of its own for a function that a minion does not know, only words.
+# https://github.com/saltstack/salt/blob/v3006.9/salt/loader/lazy.py (missing_fun_string)
+_NOT_THERE = re.compile(r"'[\w.]+' (?:is not available\.|__virtual__ returned False)")
 OLD_FORMULA = "{} is not there; run saltutil.sync_all first"
 NO_RUN = "no check or sync has ended yet"
 _LONGEST = 200
@@ -79,7 +80,7 @@ def outcome_of(function: str, answer: Answer) -> Outcome:
 
 def is_unavailable(answer: Answer) -> bool:
     """Whether the minion does not know the function."""
-    return answer.code == NOT_AVAILABLE and isinstance(answer.value, str)
+    return isinstance(answer.value, str) and bool(_NOT_THERE.match(answer.value))
 
 
 def is_snapshot(value: Any) -> bool:

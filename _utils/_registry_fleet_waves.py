@@ -64,7 +64,7 @@ Steps = Generator[Action, Any, Any]
 
 
 @dataclass
-class Fleet:
+class Sites:
     """What the rollout knows of the sites: it begins with their snapshots and learns from returns.
 
     Args:
@@ -120,7 +120,7 @@ class Rollout:
     Args:
         waves: what each is.
         sites: wave → ids.
-        fleet: what is known.
+        known: what was learnt of all sites before.
         order: how to go.
         clock: seconds that only ever grow.
         stopping: why it is to end; empty = it is not.
@@ -130,14 +130,14 @@ class Rollout:
         self,
         waves: Sequence[Wave],
         sites: Mapping[str, Sequence[str]],
-        fleet: Fleet,
+        known: Sites,
         order: Order,
         *,
         clock: Callable[[], float],
         stopping: Callable[[], str],
     ) -> None:
         self._waves = waves
-        self.fleet = fleet
+        self.known = known
         self._order = order
         self._clock = clock
         self._stopping = stopping
@@ -207,8 +207,8 @@ class Rollout:
             for site in batch:
                 waiting.remove(site)
             outcomes = yield from self._published(wave, batch)
-            self.fleet.touched.update(batch)
-            self.fleet.outcomes.update(outcomes)
+            self.known.touched.update(batch)
+            self.known.outcomes.update(outcomes)
             progress.outcomes.update(outcomes)
             if not self._order.dry and (error := progress.too_many_failed()):
                 return error
@@ -216,18 +216,18 @@ class Rollout:
 
     def _next(self, waiting: Sequence[str], size: int, per_parent: int) -> list[str]:
         free = self._order.force or self._order.dry
-        ready = [site for site in waiting if free or not self.fleet.obstacle(site)]
-        ready.sort(key=lambda site: reports.tier_of(site, self.fleet.parents))
+        ready = [site for site in waiting if free or not self.known.obstacle(site)]
+        ready.sort(key=lambda site: reports.tier_of(site, self.known.parents))
         if not free:
-            ready = batches.without_descendants(ready, self.fleet.parents)
-        return batches.capped(ready, size, per_parent, self.fleet.upstream)
+            ready = batches.without_descendants(ready, self.known.parents)
+        return batches.capped(ready, size, per_parent, self.known.upstream)
 
     def _hold_back(self, progress: _Progress, waiting: Iterable[str]) -> None:
         """Sites whose parent has not become current count as failed: nothing was asked of them."""
         for site in waiting:
-            if site not in progress.outcomes and (obstacle := self.fleet.obstacle(site)):
+            if site not in progress.outcomes and (obstacle := self.known.obstacle(site)):
                 outcome = Outcome(returns.FAILED, error=f"nothing was done: {obstacle}")
-                self.fleet.outcomes[site] = progress.outcomes[site] = outcome
+                self.known.outcomes[site] = progress.outcomes[site] = outcome
 
     def _published(self, wave: Wave, sites: Sequence[str]) -> Generator[Action, Any, dict[str, Outcome]]:
         answers = yield Publish(self._order.function, tuple(sites), self._order.arguments, wave.name)
@@ -263,7 +263,7 @@ class Rollout:
             return outcomes.get(site) or returns.outcome_of(returns.LAST, answer)
         if answer.value["running"]:
             return None
-        has_run = answer.value["at"] != self.fleet.snapshots[site]["at"]
+        has_run = answer.value["at"] != self.known.snapshots[site]["at"]
         if has_run and (answer.value["function"] == "sync" or self._order.function == returns.APPLY):
             return returns.of_snapshot(answer.value)
         lost = returns.SILENT._replace(error="its minion answers, but has not run what was published")
@@ -294,7 +294,7 @@ class Rollout:
                 # One that is no longer current has failed what the wave is for.
                 status = returns.FAILED if seen.status == returns.BEHIND else seen.status
                 seen = before._replace(status=status, cause=seen.cause, error=error)
-                self.fleet.outcomes[site] = progress.outcomes[site] = seen
+                self.known.outcomes[site] = progress.outcomes[site] = seen
 
 
 def _is_refusal(answer: Answer) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-FORMULA_PARTS = ("_beacons", "_modules", "_output", "_states", "_utils", "docker_registry")
+FORMULA_PARTS = ("_beacons", "_modules", "_output", "_runners", "_states", "_utils", "docker_registry")
 SECONDS_FOR_A_CALL = 600
 
 

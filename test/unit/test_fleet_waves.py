@@ -10,9 +10,9 @@ import pytest
 import _registry_fleet_batches as batches
 import _registry_fleet_returns as returns
 from _registry_fleet_config import Amount, FleetError, Wave
-from _registry_fleet_report import empty_snapshot
 from _registry_fleet_returns import Answer, Outcome
-from _registry_fleet_waves import Fleet, Order, Publish, Rollout, Tell, Wait
+from _registry_fleet_waves import Order, Publish, Rollout, Sites, Tell, Wait
+from _registry_sync_snapshot import no_snapshot
 
 TEN = tuple(f"site-{number:02}" for number in range(10))
 FAILURE = {"cause": "network", "error": "upstream: no answer"}
@@ -26,7 +26,8 @@ def report(status: str = "copied", *, up: bool = True, size: int = 100) -> dict[
 
 
 def snapshot(at: float = 1.0, **keys: Any) -> dict[str, Any]:
-    return {**empty_snapshot(), "at": at, "up": True, "function": "sync", **keys}
+    usual = {"at": at, "up": True, "function": "sync", "code": 0, "error": ""}
+    return {**no_snapshot(), **usual, **keys}
 
 
 Play = Callable[[str, str, int], Any]
@@ -47,9 +48,9 @@ class Stage:
     ) -> None:
         sites = {wave.name: members for wave, members in waves}
         ids = [site for members in sites.values() for site in members]
-        known = {site: snapshot() for site in ids} | dict(snapshots or {})
-        outcomes = {site: returns.of_snapshot(one) for site, one in known.items()}
-        self.fleet = Fleet(known, dict(parents or {}), outcomes)
+        words = {site: snapshot() for site in ids} | dict(snapshots or {})
+        outcomes = {site: returns.of_snapshot(one) for site, one in words.items()}
+        self.known = Sites(words, dict(parents or {}), outcomes)
         self.published: list[tuple[str, tuple[str, ...]]] = []
         self.waited: list[float] = []
         self.told: list[tuple[str, str]] = []
@@ -60,7 +61,7 @@ class Stage:
         self.rollout = Rollout(
             [wave for wave, _ in waves],
             sites,
-            self.fleet,
+            self.known,
             Order(**order),
             clock=lambda: self._now,
             stopping=lambda: "stopped" if len(self.published) >= self._stop_after else "",
@@ -242,7 +243,7 @@ def test_a_job_that_never_ran_is_published_again() -> None:
 
 
 def test_an_old_formula_is_told_in_a_sentence() -> None:
-    answer = Answer("'registry_sync.sync' is not available.", returns.NOT_AVAILABLE)
+    answer = Answer("'registry_sync.sync' is not available.", 1)
     stage = Stage((wave(), ("a",)), play=lambda function, site, count: answer)
     assert stage.waves["sites"]["error"] == (
         "1 of 1 failed: a (registry_sync.sync is not there; run saltutil.sync_all first)"
@@ -289,10 +290,10 @@ def test_a_parent_outside_of_the_rollout_counts_by_its_last_word(code: int, aske
 
 
 def test_a_parent_that_is_silent_before_the_rollout_counts_by_its_last_word() -> None:
-    fleet = Fleet({"a": snapshot(), "b": snapshot()}, {"b": "a"}, {"a": returns.SILENT})
-    assert fleet.obstacle("b") == ""
-    fleet.touched.add("a")
-    assert fleet.obstacle("b") == "a, which it mirrors from, is unreachable"
+    known = Sites({"a": snapshot(), "b": snapshot()}, {"b": "a"}, {"a": returns.SILENT})
+    assert known.obstacle("b") == ""
+    known.touched.add("a")
+    assert known.obstacle("b") == "a, which it mirrors from, is unreachable"
 
 
 def test_per_parent_caps_how_many_of_a_batch_pull_from_one_registry() -> None:
@@ -406,7 +407,7 @@ def test_states_that_were_applied_are_asked_what_they_moved() -> None:
 
     stage = Stage((wave(allow_fail=Amount(1)), ("a", "b")), play=play, function=returns.APPLY)
     assert stage.published == [(returns.APPLY, ("a", "b")), (returns.LAST, ("a",))]
-    assert stage.fleet.outcomes == {
+    assert stage.known.outcomes == {
         "a": Outcome("current", 9, 900),
         "b": Outcome("failed", error="Is there: no"),
     }
