@@ -1,9 +1,9 @@
 """Show what ``registry_sync`` returns as a table; anything else as ``nested`` shows it.
 
 ``check``, ``plan``, ``sync``, ``list``, ``prune``, ``history``, ``verify``, ``collect`` and ``signatures``
-choose it by themselves. It runs where the command was typed: a minion has it after ``saltutil.sync_all``, a
-master after ``salt-run saltutil.sync_output``. Where it is not, Salt shows nested output. ``--out=json``
-gives the plain data.
+choose it by themselves, as the runner ``registry_fleet`` does. It runs where the command was typed: a minion
+has it after ``saltutil.sync_all``, a master after ``salt-run saltutil.sync_all``. Where it is not, Salt shows
+nested output. ``--out=json`` gives the plain data.
 
 Colours follow ``--no-color``, ``--force-color`` and ``color_theme``; the width is that of the
 terminal (or ``COLUMNS``); a pipe or ``--out-file`` gets every name whole, one row a line.
@@ -15,6 +15,7 @@ import sys
 import salt.utils.color
 
 import _registry_collect_table as collect_table
+import _registry_fleet_table as fleet_table
 import _registry_prune_table as prune_table
 import _registry_signatures_table as signatures_table
 import _registry_table as table
@@ -44,6 +45,12 @@ COLORS = {
     "missing": "YELLOW",
     "unreadable": "LIGHT_RED",
     "failed": "LIGHT_RED",
+    "behind": "YELLOW",
+    "unknown": "YELLOW",
+    "unreachable": "LIGHT_RED",
+    "done": "GREEN",
+    "stopped": "LIGHT_RED",
+    "running": "YELLOW",
 }
 
 
@@ -66,6 +73,8 @@ def output(data, **kwargs):
     """
     if not isinstance(data, dict):
         return _nested(data)
+    if fleet_table.is_fleet(data):
+        return _encodable("\n".join(fleet_table.fleet_lines(data, width=_width(), paint=_paint)))
     return _encodable("\n".join(_shown(minion, value) for minion, value in data.items()))
 
 
