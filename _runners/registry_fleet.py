@@ -9,6 +9,7 @@ terminal; ``--out=json`` gives the data.
 """
 
 import contextlib
+import importlib
 import logging
 import sys
 from pathlib import Path
@@ -291,10 +292,9 @@ def _order(fleet, test, apply, force):
 def _page_maker():
     """Who makes the page of a report; None where the formula's page is not on this master."""
     try:
-        import _registry_show_fleet_page
+        return importlib.import_module("_registry_show_fleet_page").fleet_page
     except ImportError:
         return None
-    return _registry_show_fleet_page.fleet_page
 
 
 def _refused(mistake):

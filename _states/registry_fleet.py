@@ -53,7 +53,7 @@ def _mistake(report):
 
 
 def _changes(report):
-    changes = {}
+    changes: dict[str, dict[str, object]] = {}
     for site, moved in report["moves"].items():
         changes.setdefault(report["sites"][site]["wave"], {})[site] = moved
     return changes

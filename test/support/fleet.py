@@ -52,10 +52,6 @@ class Fleet(Master):
         self._strangers = set(strangers)
         super().__init__(directory, checkout, minion_id=self.sites[0], config=config)
         self._minions: dict[str, subprocess.Popen[bytes]] = {}
-        for kind in ("modules", "states", "utils", "output"):
-            link = self.root / "extmods" / kind
-            link.parent.mkdir(exist_ok=True)
-            link.symlink_to(self.root / "states" / f"_{kind}")
         for site in self.sites:
             self._configure_minion(site)
 
@@ -97,11 +93,17 @@ class Fleet(Master):
 
     def run(self, function: str, **named: Any) -> Any:
         """What a runner returns; it runs in this process, with the configuration as it is now."""
-        import salt.config
         import salt.runner
 
-        runner = salt.runner.RunnerClient(salt.config.master_config(self._config_file()))
+        runner = salt.runner.RunnerClient(self.options())
         return runner.cmd(function, [], kwarg=named, print_event=False)
+
+    def options(self) -> dict[str, Any]:
+        """The master's configuration as it is now."""
+        import salt.config
+
+        options: dict[str, Any] = salt.config.master_config(self._config_file())
+        return options
 
     def typed_run(self, *arguments: str) -> Run:
         """Run `salt-run …` as an operator would."""
@@ -144,8 +146,16 @@ class Fleet(Master):
         root.mkdir(exist_ok=True)
         own = {"root_dir": str(root), "user": getpass.getuser(), "id": site}
         if site not in self._strangers:
-            own["extension_modules"] = str(self.root / "extmods")
+            own["extension_modules"] = str(self._formula_below(root))
         (root / "minion").write_text(yaml.safe_dump(self._minion_settings() | own), encoding="utf-8")
+
+    def _formula_below(self, root: Path) -> Path:
+        # Salt puts root_dir before each path that does not lie below it.
+        directory = root / "extmods"
+        directory.mkdir()
+        for kind in ("modules", "states", "utils", "output"):
+            (directory / kind).symlink_to(self.root / "states" / f"_{kind}")
+        return directory
 
     def _spawn(self, site: str) -> subprocess.Popen[bytes]:
         [program, *_] = self._command("salt-minion")

@@ -20,7 +20,9 @@ from _registry_show_prometheus import METRICS
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(
-    path for room in ("_modules", "_states", "_output") for path in (ROOT / room).glob("registry_*.py")
+    path
+    for room in ("_modules", "_runners", "_states", "_output")
+    for path in (ROOT / room).glob("registry_*.py")
 )
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("test/**/*.md")])
 # Files and parts of file names that look like a function.
