@@ -14,6 +14,7 @@ SYNC = "registry_sync.sync"
 CHECK = "registry_sync.check"
 PLAN = "registry_sync.plan"
 PULL = "registry_sync.pull"
+REGISTRY = "registry_sync.registry"
 APPLY = "state.apply"
 SYNC_ALL = "saltutil.sync_all"
 

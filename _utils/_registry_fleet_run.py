@@ -214,8 +214,7 @@ def _first_words(master: Master, ids: Sequence[str], *, new: bool) -> Answers:
     Args:
         master: who asks.
         ids: of all sites.
-        new: bring the formula to those that do not know it, and have those check that never ran: no snapshot
-            says yet where they mirror from.
+        new: bring the formula to those that do not know it.
     """
     if not ids:
         raise FleetError(f"{ROOT}:target: no minion matches")
@@ -225,13 +224,21 @@ def _first_words(master: Master, ids: Sequence[str], *, new: bool) -> Answers:
         master.ask(returns.SYNC_ALL, strangers)
         answers |= master.ask(returns.LAST, strangers)
     beginners = [site for site, answer in answers.items() if _is_beginner(answer)]
-    if new and beginners:
-        answers |= master.ask(returns.LAST, beginners, {"refresh": True})
-    return answers
+    return answers | _addresses(master, beginners, answers)
 
 
 def _is_beginner(answer: Answer) -> bool:
     return returns.is_snapshot(answer.value) and not answer.value["at"]
+
+
+def _addresses(master: Master, beginners: Sequence[str], answers: Answers) -> Answers:
+    """Where those mirror from whose snapshot does not say it yet, since nothing has run there."""
+    found = master.ask(returns.REGISTRY, beginners) if beginners else {}
+    return {
+        site: Answer({**answers[site].value, **{key: answer.value[key] for key in ("url", "upstreams")}})
+        for site, answer in found.items()
+        if isinstance(answer.value, Mapping) and {"url", "upstreams"} <= answer.value.keys()
+    }
 
 
 def _joined(
@@ -338,6 +345,6 @@ def _why(outcome: returns.Outcome) -> str:
 def _sentence(action: Tell) -> str:
     progress = action.progress
     if progress["status"] == reports.RUNNING:
-        return f"{action.wave}: {progress['sites']} sites"
+        return f"{action.wave}: begins ({progress['sites']})"
     error = f", {progress['error']}" if progress["error"] else ""
     return f"{action.wave}: {progress['status']} after {progress['seconds']} s{error}"

@@ -137,7 +137,7 @@ def test_one_command_brings_every_site_up_to_date_in_the_order_of_the_waves(worl
         "site-02": ("region-1", 1),
         "edge-1": ("site-02", 2),
     }
-    wait_for(lambda: world.salt.fleet_events(since)[-1:][0][0] == "done", "no event of the end")
+    wait_for(lambda: "done" in dict(world.salt.fleet_events(since)), "no event of the end")
     events = world.salt.fleet_events(since)
     told = [data["wave"] for kind, data in events if kind == "wave" and data["status"] == "done"]
     assert told == ["region", "canary", "sites", "edge"]

@@ -130,7 +130,7 @@ class Fleet(Master):
 
     def fleet_events(self, since: int) -> list[tuple[str, dict[str, Any]]]:
         """Kind and data of the fleet's events after the first `since` of the bus."""
-        ours = [(tag, data["data"]) for tag, data in self.events()[since:] if "/registry_fleet/" in tag]
+        ours = [(tag, data) for tag, data in self.events()[since:] if "salt/registry_fleet/" in tag]
         return [(tag.rpartition("/")[2], data) for tag, data in ours]
 
     def __exit__(self, *of_an_error: object) -> None:
