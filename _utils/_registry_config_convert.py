@@ -61,7 +61,7 @@ def convert(text: str) -> str:
     what, found = _read(text)
     pillar = _checked(pillar_of(found), found)
     if not pillar.get("images"):
-        reasons = "; ".join(found.notes[:5])
+        reasons = "; ".join([note for note in found.notes if "not carried" in note][:5])
         raise ConvertError(f"has no image that can be carried{': ' if reasons else ''}{reasons}")
     head = [f"From {what}." + (" What differs, or could not be carried over:" if found.notes else "")]
     return commented(head) + commented(f"- {note}" for note in found.notes) + pillar_text(pillar)

@@ -25,6 +25,10 @@ _ITS_OWN = {
 }
 
 
+_KEYS = ("apiVersion", "kind", "mirror", "archiveSize", "storageConfig")
+_MIRROR_KEYS = (*_ITS_OWN, "additionalImages", "blockedImages")
+
+
 def is_oc_mirror(tree: Any) -> bool:
     """Whether a file is an ImageSetConfiguration of a version that is read here."""
     return (
@@ -41,7 +45,8 @@ def read_oc_mirror(tree: Mapping[str, Any]) -> Found:
         tree: of strings: no value was made a number or a date.
     """
     found = Found()
-    mirror = _mapping(tree.get("mirror"))
+    tree = _spelt(tree, _KEYS)
+    mirror = _spelt(_mapping(tree.get("mirror")), _MIRROR_KEYS)
     blocked = [name for _, name, _ in _images(mirror, "blockedImages")]
     for where, name, given in _images(mirror, "additionalImages"):
         _read_image(found, where, name, given, blocked)
@@ -53,9 +58,15 @@ def read_oc_mirror(tree: Mapping[str, Any]) -> Found:
         found.rest["bundle"] = {"volume": f"{size}GiB"}
     if tree.get("storageConfig"):
         found.note("storageConfig", "not carried; what was mirrored is seen in the registry itself")
-    found.note_unknown("mirror", mirror, (*_ITS_OWN, "additionalImages", "blockedImages"))
-    found.note_unknown("", tree, ("apiVersion", "kind", "mirror", "archiveSize", "storageConfig"))
+    found.note_unknown("mirror", mirror, _MIRROR_KEYS)
+    found.note_unknown("", tree, _KEYS)
     return found
+
+
+def _spelt(given: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    """A mapping with its keys as they are documented: a program in Go does not look at their case."""
+    spelling = {key.lower(): key for key in keys}
+    return {spelling.get(str(name).lower(), str(name)): value for name, value in given.items()}
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -148,6 +148,12 @@ def test_oc_mirror_names_without_a_tag_mean_latest_and_digests_stay():
     assert python["tags"][0].startswith("1@sha256:")
 
 
+def test_keys_of_oc_mirror_may_be_in_any_case():
+    text = (FOREIGN / "oc-mirror-v1.yaml").read_text()
+    pillar = yaml.safe_load(convert(text.replace("additionalImages", "additionalimages")))
+    assert image(pillar["docker_registry"], "ubi9/ubi")["tags"] == ["9.4"]
+
+
 def test_what_our_own_check_refuses_is_a_comment_and_the_rest_is_carried():
     text = convert(
         "sync:\n"
