@@ -156,9 +156,9 @@ def bundle(path="", into=""):
 
     Returns:
         A report as that of ``plan``, from the bundle to the local registry, and ``bundle``: what ``export``
-        says of it; ``amiss``, volume → why it is not at hand; ``damaged``, file → what is wrong with it;
-        ``signed_by``. The return code: 0 all of it can be imported, 2 volumes or what it builds on are
-        lacking, 1 it is damaged.
+        says of it; ``amiss``, volume (or ``base``) → why it is not at hand, and how many tags wait for it;
+        ``damaged``, file → what is wrong with it; ``signed_by``. The return code: 0 all of it can be
+        imported, 2 volumes or what it builds on are lacking, 1 it is damaged.
 
     Raises:
         CommandExecutionError: it is no bundle, or a mistake in the pillar.

@@ -51,6 +51,7 @@ def report_lines(report: Mapping[str, Any], *, width: int = 0, paint: Paint = un
         _headline(registry, width, edge, paint),
         _table(rows, layout, paint),
         _failures(failures, registry["error"], width, paint),
+        _waiting(report.get("bundle", {}), width),
         _summary(summary, width, edge, paint),
     ]
     return _spaced(blocks)
@@ -323,6 +324,12 @@ def _failure(failure: Failure, width: int, paint: Paint) -> list[str]:
     if several:
         lines += [line for name in _names_of(failure) for line in prose(name, width, MARGIN * 3, MARGIN * 5)]
     return lines
+
+
+def _waiting(bundle: Mapping[str, Any], width: int) -> list[str]:
+    """What of a bundle is not at hand, and how many tags wait for it."""
+    told = bundle.get("amiss", {}).values()
+    return [line for why in told for line in prose(clean(why), width, MARGIN, MARGIN * 3)]
 
 
 def _names_of(failure: Failure) -> list[str]:

@@ -87,6 +87,7 @@ def _comment(report, verb, test, moved, failed):
     parts = [f"{what} {len(moved)} tags ({size:,.1f} MB), {path}" if moved else f"Nothing is new in {path}"]
     held = report["summary"]["held"]
     parts += [f"{held} held"] if held else []
+    parts += report["bundle"].get("amiss", {}).values()
     parts += [
         f"{key} failed ({image['cause']}: {image['error']})"
         for key, image in list(failed.items())[:_NAMES_SHOWN]

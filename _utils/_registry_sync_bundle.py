@@ -181,7 +181,7 @@ def look(opened: Opened, memory: Memory, began: float, *, force: bool = False) -
     planned = make_plan(comparison, opened.stores)
     tell_what_waits(planned, opened)
     report = report_on(opened.settings, comparison, (), began, planned=planned)
-    report["bundle"] = told(opened)
+    report["bundle"] = told(opened, comparison.tags)
     return report, planned
 
 
@@ -192,15 +192,23 @@ def bundle_code(report: Report) -> int:
     return OUT_OF_DATE if report["summary"]["unreadable"] else UP_TO_DATE
 
 
-def told(opened: Opened) -> dict[str, Any]:
-    """What a report says of a bundle."""
+def told(opened: Opened, tags: Sequence[Tag]) -> dict[str, Any]:
+    """What a report says of a bundle, and of how many tags wait for what is not at hand."""
     files = opened.files
     if files.contents is None:
         return {"path": str(files.path), "id": "", "volumes": {}, "amiss": {}, "damaged": {}, "signed_by": ""}
     about = describe(files.contents, str(files.path), new=False, sums=files.sums)
-    amiss = {name or "directory": str(why) for name, why in files.amiss.items()}
+    amiss = {name or "directory": _with_those_who_wait(why, tags) for name, why in files.amiss.items()}
+    if any(str(files.contents.base) in tag.error for tag in tags if files.contents.base.id):
+        why = NotFound(f"the bundle builds on {files.contents.base}, which is not all here")
+        amiss["base"] = _with_those_who_wait(why, tags, str(files.contents.base))
     damaged = {name or "directory": str(why) for name, why in files.amiss.items() if _is_damage(why)}
     return {**about, "amiss": amiss, "damaged": damaged, "signed_by": opened.signed_by}
+
+
+def _with_those_who_wait(why: RegistryError, tags: Sequence[Tag], sign: str = "") -> str:
+    waiting = sum((sign or str(why)) in tag.error for tag in tags)
+    return f"{why}; {waiting} of {len(tags)} tags wait for it"
 
 
 def check_sums(opened: Opened) -> dict[str, str]:

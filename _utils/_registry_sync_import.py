@@ -120,7 +120,7 @@ def _bring(
     if all(tag.status in ("current", "copied", "held") for tag in comparison.tags):
         unfinished.end()
     report = report_on(settings, comparison, (), began, stats=stats)
-    report["bundle"] = told(opened)
+    report["bundle"] = told(opened, comparison.tags)
     return report
 
 

@@ -16,6 +16,7 @@ from _registry_sync_bundle import bundle_code, inspect
 from _registry_sync_bundle_inventory import take_stock
 from _registry_sync_export import export
 from _registry_sync_import import import_bundle
+from _registry_table import report_lines
 from support.attached import attach, listed, referrer, sign
 from support.hostile import created_at
 from support.images import Layer, docker_image, docker_list, oci_image
@@ -158,6 +159,7 @@ def test_without_its_base_an_increment_says_what_it_builds_on(sites, images, ups
     assert brought["summary"]["failed"] == 1
     assert "the bundle builds on bundle " in brought["images"]["team/app:0.0"]["error"]
     assert "this registry's inventory" in brought["images"]["team/app:0.0"]["error"]
+    assert brought["bundle"]["amiss"]["base"].endswith("which is not all here; 1 of 1 tags wait for it")
 
 
 @pytest.mark.parametrize("harm", [lambda path: path.unlink(), lambda path: path.write_bytes(b"x" * 10**5)])
@@ -174,6 +176,9 @@ def test_a_lost_volume_costs_its_own_images_alone(sites, images, harm):
     assert 0 < len(failed) + len(unread) < len(images)
     assert all(volumes[-1].name in image["error"] for image in (failed | unread).values())
     assert brought["summary"]["copied"] == len(images) - len(failed) - len(unread)
+    waiting = f"; {len(failed) + len(unread)} of {len(images)} tags wait for it"
+    assert brought["bundle"]["amiss"][volumes[-1].name].endswith(waiting)
+    assert waiting in " ".join(" ".join(report_lines(brought)).split())
     volumes[-1].write_bytes(saved)
     assert sites.bring()["summary"]["failed"] == 0
     everything_is_there(sites, images)
