@@ -55,6 +55,11 @@ class Programs:
         assert (done.returncode != 0) == fails, f"{program} {arguments}: {done.stdout}{done.stderr}"
         return done.stdout
 
+    def command(self, suite: str, program: str, *arguments: str) -> list[str]:
+        """Return how somebody else runs a program with this home."""
+        settings = [f"{name}={self._env[name]}" for name in ("HOME", "XDG_CONFIG_HOME", "DOCKER_CONFIG")]
+        return ["env", *settings, str(self._roots[suite] / "usr/bin" / program), *arguments]
+
     def cosign_key(self) -> Path:
         """Return the private key of cosign, made once; the public one lies beside it."""
         key = self.home / "cosign.key"
