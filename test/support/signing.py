@@ -129,6 +129,11 @@ def skopeo_of(suite: str, cache: Path) -> tuple[str, ...]:
     return str(loader), "--library-path", str(loader.parent), str(root / "usr/bin/skopeo")
 
 
+def crane_of(cache: Path) -> str:
+    """Return the path of sid's crane; skip where it cannot be had."""
+    return str(_root("crane-sid", "sid", ("crane",), cache) / "usr/bin/crane")
+
+
 def _root(name: str, suite: str, packages: tuple[str, ...], cache: Path) -> Path:
     root = cache / name
     cache.mkdir(parents=True, exist_ok=True)
