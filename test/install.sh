@@ -25,6 +25,8 @@ host_salt_versions='3006 3007 3008'
 # Another implementation of the protocol, and an object store.
 zuul='zuul-registry>=1.3,<2'
 moto='moto[server]>=5,<6'
+# Verifies keyless signatures; wants newer versions of much that Salt has.
+sigstore='sigstore>=4,<5'
 # The command lines of two OpenStack directors, for the tests of the undercloud: Queens, and one that knows
 # ContainerImagePrepare.
 openstack_queens='python-tripleoclient==9.3.1 tripleo-common==8.7.1'
@@ -82,6 +84,7 @@ make_peers() {
     make_openstack openstack-train $openstack_train || true
     make_once moto "$moto" || true
     make_once zuul-registry "$zuul" || true
+    make_once sigstore "$sigstore" || true
 }
 
 make_openstack() {
