@@ -31,6 +31,7 @@ from _registry_config_values import (
     Engine,
     Image,
     Listing,
+    Page,
     Prune,
     Service,
     Settings,
@@ -125,6 +126,7 @@ def read_settings(
         images=images,
         transfer=Transfer(**tree.get("transfer", {})),
         metrics=tree.get("metrics", ""),
+        page=_page(tree.get("page", "")),
         history=tree.get("history", 500),
         mine=tree.get("mine", True),
         authority=authority,
@@ -167,6 +169,10 @@ def _attachments(own: bool | Mapping[str, Any]) -> Attachments:
     if isinstance(own, bool):
         return Attachments(travel=own)
     return Attachments(exclude=tuple(own.get("exclude", ())), largest=own.get("largest", 0))
+
+
+def _page(own: str | Mapping[str, Any]) -> Page:
+    return Page(path=own) if isinstance(own, str) else Page(**own)
 
 
 def _signatures(own: Mapping[str, Any]) -> Signatures:

@@ -390,6 +390,7 @@ PILLAR: dict[str, Checker] = {
     "firewall": check.one_of("auto", "firewalld", "iptables", "nftables", "none"),
     "undercloud": check.either(check.mapping(_UNDERCLOUD), _RECOGNISE),
     "metrics": check.path,
+    "page": check.either(check.mapping({"path": check.path, "max_age": check.span}), check.path),
     "history": check.number(0, 100_000),
     "mine": check.boolean,
     "schedule": schedule,

@@ -282,6 +282,19 @@ class Attachments:
 
 
 @dataclass(frozen=True)
+class Page:
+    """The page that tells how the mirror stands.
+
+    Args:
+        path: absolute, of the file; empty = none is written.
+        max_age: seconds after which it says itself that it is old; 0 = it never does.
+    """
+
+    path: str = ""
+    max_age: int = 26 * 3600
+
+
+@dataclass(frozen=True)
 class Listing:
     """Images that another file than the pillar lists.
 
@@ -325,6 +338,7 @@ class Settings:
     keys: Mapping[str, SigningKey] = field(default_factory=dict)
     # Absolute path of a file for Prometheus; empty = none is written.
     metrics: str = ""
+    page: Page = field(default_factory=Page)
     # How many ends of runs are remembered; 0 = none.
     history: int = 500
     # Whether the mine gets what is known of the last run, where there is a master.
