@@ -108,6 +108,28 @@ class Graph:
             found.update(dict.fromkeys(level))
         return None if level else list(found)
 
+    def sizes(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], dict[str, int] | None]:
+        """What manifests take with all that is below them.
+
+        Args:
+            pairs: a repository and a digest in it, of each manifest.
+
+        Returns:
+            Of each pair digest → bytes, itself among them; None where that cannot be told.
+        """
+        wanted = list(pairs)
+        self._read(wanted)
+        return {pair: self._sizes_below(*pair) for pair in wanted}
+
+    def _sizes_below(self, repository: str, digest: str) -> dict[str, int] | None:
+        below = self.below(repository, digest)
+        if below is None:
+            return None
+        found: dict[str, int] = {}
+        for name in (digest, *below):
+            found.update(self._edges_in(repository, name).sizes)
+        return found or None
+
     def _edges_in(self, repository: str, digest: str) -> Edges:
         return NOTHING if (repository, digest) in self._absent else self._edges[digest]
 
