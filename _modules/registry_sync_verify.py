@@ -11,6 +11,7 @@ import _registry_state_progress as telling
 import _registry_state_settings as checked
 import _registry_state_storage as storage
 import _registry_sync_ledger as ledger
+import _registry_sync_verify_memory as remembered
 import _registry_sync_verify_run as commands
 from _registry_oci_errors import RegistryError
 from _registry_show_report import verify_code
@@ -99,7 +100,7 @@ def verify(fast=False, repair=None):
         report = commands.verify(
             settings,
             storage.storage_here(settings, __salt__),
-            directory=str(Path(__opts__["cachedir"]) / "registry_sync"),
+            directory=_directory(),
             ledger_directory=ledger.directory_below(__opts__["root_dir"]),
             fast=fast,
             repair=settings.verify.repair if repair is None else repair,
@@ -107,6 +108,7 @@ def verify(fast=False, repair=None):
         )
     except RegistryError as failure:
         raise CommandExecutionError(str(failure)) from None
+    remembered.note_verified(_directory(), report, fast=fast)
     _tell(report)
     if settings.metrics:
         _measure(settings, report, fast)
@@ -131,6 +133,10 @@ def repairs():
         salt '*' registry_sync.repairs
     """
     return _settings().verify.repair
+
+
+def _directory():
+    return str(Path(__opts__["cachedir"]) / "registry_sync")
 
 
 def _settings(listing=None):

@@ -1,4 +1,4 @@
-"""Which files have been hashed and when, so that a run goes on where the one before it was stopped.
+"""Which files have been hashed and when, so that a run goes on where another was stopped; and how it ended.
 
 What is not as it was then (size, time, inode) is hashed anew, and so is what was hashed too long ago. A file
 that is lost or damaged costs one more reading of everything.
@@ -11,14 +11,17 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from _registry_store_disk import BlobFile
 from _registry_sync_ledger import file_name
 
 VERSION = 1
 SAVE_SECONDS = 5.0
+# Of a verification's summary, what is remembered.
+RESULT = ("whole", "broken", "repaired", "lost", "unread", "left")
 
 
 class Hashed:
@@ -89,6 +92,44 @@ class Hashed:
             return {str(digest): str(words) for digest, words in told["hashed"].items()}
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return {}
+
+
+def note_verified(
+    directory: str, report: Mapping[str, Any], *, fast: bool, clock: Callable[[], float] = time.time
+) -> None:
+    """Keep how a verification has ended; where that cannot be written, nothing of it is known later.
+
+    Args:
+        directory: in which runs keep what outlives them.
+        report: of ``verify``.
+        fast: only pointers and sizes were looked at.
+        clock: seconds since 1970.
+    """
+    told = {key: report["summary"][key] for key in RESULT}
+    told |= {"at": round(clock(), 3), "fast": fast, "url": report["registry"]["url"]}
+    file = Path(directory, "verified.json")
+    draft = file.with_suffix(f".{os.getpid()}")
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft.write_text(json.dumps(told), "utf-8")
+        draft.replace(file)
+
+
+def last_verified(directory: str, url: str) -> dict[str, Any] | None:
+    """How the last verification of a registry has ended: ``at``, ``fast`` and the counts; None = not known.
+
+    Args:
+        directory: in which runs keep what outlives them.
+        url: the registry's.
+    """
+    try:
+        told = json.loads(Path(directory, "verified.json").read_text("utf-8"))
+        counts = {key: int(told[key]) for key in RESULT}
+        return (
+            {**counts, "at": float(told["at"]), "fast": told["fast"] is True} if told["url"] == url else None
+        )
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
 
 
 def _words_of(file: BlobFile) -> list[str]:
