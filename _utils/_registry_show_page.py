@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import _registry_show_page_parts as parts
 from _registry_show_page_about import Disk, Extras, Repository, about_section, signatures_section
@@ -109,7 +108,7 @@ def _are(number: int) -> str:
 
 def _site(url: str) -> str:
     """How engines name the registry."""
-    return urlsplit(url).netloc.rpartition("@")[2] or "this registry"
+    return url.partition("://")[2].partition("/")[0].rpartition("@")[2] or "this registry"
 
 
 def _header(snapshot: Mapping[str, Any], site: str, headline: _Headline) -> str:
@@ -148,7 +147,7 @@ def _why(snapshot: Mapping[str, Any]) -> str:
 _BEHIND_COLUMNS = [
     parts.Column("Image"),
     parts.Column("Status"),
-    parts.Column("Since"),
+    parts.Column("Since (UTC)"),
     parts.Column("Have → want"),
     parts.Column("Cause"),
     parts.Column("What to do"),
@@ -194,20 +193,15 @@ def _tags_section(snapshot: Mapping[str, Any], images: Mapping[str, Any]) -> str
     if not names:
         return ""
     signs = any(image["signed_by"] for image in images.values())
-    attached = any(image["attachments"]["here"] for image in images.values())
     columns = [parts.Column("Image"), parts.Column("Status"), parts.Column("Digest here")]
     columns += [parts.Column("Signed by")] if signs else []
-    columns += [parts.Column("Attached", number=True)] if attached else []
 
     def row(name: str) -> Iterator[str]:
-        image = images.get(name, {})
         yield parts.name_cell(name)
         yield parts.status_cell(_status(name, snapshot))
         yield parts.digest_cell(snapshot["tags"].get(name, ""))
         if signs:
-            yield parts.cell(", ".join(image.get("signed_by", ())), "signed by")
-        if attached:
-            yield parts.number_cell(image.get("attachments", {}).get("here", 0), title="attached")
+            yield parts.cell(", ".join(images.get(name, {}).get("signed_by", ())))
 
     caption = f"The {parts.counted(len(names), 'tag')} of the list"
     return parts.section("All tags", parts.table(columns, map(row, names), caption=caption, identity="tags"))
@@ -291,5 +285,5 @@ def _pull_section(snapshot: Mapping[str, Any], site: str) -> str:
     return parts.section(
         "Pull from it",
         f"<pre>podman pull {reference}</pre><pre>docker pull {reference}</pre>",
-        plain if urlsplit(snapshot["url"]).scheme == "http" else "",
+        plain if snapshot["url"].startswith("http://") else "",
     )

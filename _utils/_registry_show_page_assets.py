@@ -24,7 +24,7 @@ STYLE = _packed("""
 *{box-sizing:border-box}
 html{background:var(--paper);color:var(--ink);-webkit-text-size-adjust:100%;
 font:0.9375rem/1.5 -apple-system,"Segoe UI",Roboto,"Noto Sans","Liberation Sans",Helvetica,Arial,sans-serif}
-body{max-width:74rem;margin:0 auto;padding:2.5rem 1.5rem 4rem;overflow-wrap:anywhere;
+body{max-width:74rem;margin:0 auto;padding:2.5rem 1.5rem 4rem;overflow-wrap:break-word;
 font-variant-numeric:tabular-nums}
 h1{font-size:1.875rem;line-height:1.2;font-weight:650;letter-spacing:-.015em;margin:.25rem 0 .5rem;
 text-wrap:balance}
@@ -35,9 +35,10 @@ pre{background:var(--raised);border:1px solid var(--line);border-radius:6px;padd
 margin:.5rem 0;white-space:pre-wrap;user-select:all}
 .site{font-weight:600}.dim,.age,caption{color:var(--dim)}
 .good,.current,.copied,.done{color:var(--good)}.hold,.held,.running{color:var(--hold)}
-.lag,.stale,.behind,.stopped,.missing{color:var(--lag)}.bad,.unreadable,.unreachable,.failed,.down{color:var(--bad)}
+.lag,.stale,.behind,.stopped,.missing{color:var(--lag)}
+.bad,.unreadable,.unreachable,.failed,.down{color:var(--bad)}
 .none,.extra{color:var(--none)}
-.m{font-weight:600}td.current{font-weight:400}td.m,.d,.t time{white-space:nowrap}
+.m{font-weight:600}td.current{font-weight:400}td.m,.d,.t{white-space:nowrap}
 .d{font:.8125rem/1.75 ui-monospace,"SF Mono",Menlo,Consolas,"Liberation Mono",monospace}
 .t .age{display:block}
 .m::before{content:"";box-sizing:border-box;display:inline-block;width:.7em;height:.7em;margin-inline-end:.45em;background:currentColor;
@@ -48,8 +49,8 @@ print-color-adjust:exact;forced-color-adjust:none}
 .unreadable::before,.unreachable::before{clip-path:polygon(50% 0,100% 50%,50% 100%,0 50%)}
 .failed::before,.down::before{clip-path:polygon(0 18%,18% 0,50% 32%,82% 0,100% 18%,68% 50%,
 100% 82%,82% 100%,50% 68%,18% 100%,0 82%,32% 50%)}
-.extra::before{clip-path:polygon(36% 0,64% 0,64% 36%,100% 36%,100% 64%,64% 64%,64% 100%,36% 100%,36% 64%,0 64%,
-0 36%,36% 36%)}
+.extra::before{clip-path:polygon(36% 0,64% 0,64% 36%,100% 36%,100% 64%,64% 64%,64% 100%,
+36% 100%,36% 64%,0 64%,0 36%,36% 36%)}
 .held::before{clip-path:polygon(8% 0,38% 0,38% 100%,8% 100%,8% 0,62% 0,92% 0,92% 100%,62% 100%,62% 0)}
 .old{background:var(--bad);color:var(--paper);font-weight:600;padding:.75rem 1rem;border-radius:6px;
 max-width:none;margin:0 0 1.5rem}
@@ -64,6 +65,7 @@ border-bottom:1px solid var(--line);font-weight:400}
 thead th{font-size:.8125rem;color:var(--dim);vertical-align:bottom;white-space:nowrap}
 tbody th{min-width:12rem}
 td:last-child,th:last-child{padding-inline-end:0}
+tbody th,.rest,p,dd,pre,h1{overflow-wrap:anywhere}
 .n{text-align:end}
 .box{max-height:34rem;overflow:auto;margin:.5rem 0 0;border-bottom:1px solid var(--line)}
 .box table{margin:0}.box thead th{position:sticky;top:0;background:var(--paper)}
@@ -88,13 +90,13 @@ summary{cursor:pointer;margin:.75rem 0 0;width:fit-content}
 .facts{display:grid;grid-template-columns:max-content 1fr;gap:.375rem 2rem;margin:.5rem 0 0}
 .facts dt{color:var(--dim)}.facts dd{margin:0}
 .grid{overflow:auto;max-height:80vh}
-.grid table{width:auto}
+.grid table{width:auto}.grid caption{white-space:nowrap}
 .grid th,.grid td{padding:.125rem .25rem;text-align:center;min-width:1.5rem}
 .grid tbody th{text-align:start;white-space:nowrap;padding-inline-end:.75rem}
 .grid thead th{writing-mode:vertical-rl;text-align:end;vertical-align:bottom;
 white-space:nowrap;max-height:18rem}
+.grid thead th:first-child{writing-mode:horizontal-tb;text-align:start}
 .grid td{font-weight:600}.grid td.good{font-weight:400}
-.grid .past{opacity:1;font-style:italic}
 @media(max-width:44rem){
 body{padding:1.5rem 1rem 3rem}h1{font-size:1.5rem}h2{margin-top:2.5rem}
 .counts{gap:.5rem 1.5rem}.counts dd{font-size:1.5rem}
@@ -108,6 +110,7 @@ body{padding:1.5rem 1rem 3rem}h1{font-size:1.5rem}h2{margin-top:2.5rem}
 .wide .rest{flex:1 0 100%}
 .wide td:empty{display:none}
 .wide td[data-t]::before{content:attr(data-t)" ";color:var(--dim)}
+#tags td:nth-child(4):not(:empty)::before{content:"signed by ";color:var(--dim)}
 .facts{grid-template-columns:1fr;gap:0}.facts dd{margin:0 0 .625rem}
 .bar{width:100%;margin:.25rem 0 0}
 }
@@ -133,20 +136,21 @@ SCRIPT = _packed(r"""
     return Math.round(seconds / 86400) + " days";
   }
 
+  var times = all("time, td.t").map(function (time) {
+    var after = made("span", "", "age"), inside = time.tagName === "TD";
+    if (inside) time.append(after); else time.after(after);
+    return [inside ? Number(time.dataset.v) : Date.parse(time.dateTime) / 1000, after, inside];
+  });
   var old = document.getElementById("old"), title = document.title;
   function age() {
-    all("time").forEach(function (time) {
-      var seconds = (Date.now() - Date.parse(time.dateTime)) / 1000;
-      var after = time.nextSibling;
-      if (!after || after.className !== "age") {
-        after = made("span", "", "age");
-        time.after(after);
-      }
+    times.forEach(function (pair) {
+      var seconds = Date.now() / 1000 - pair[0];
       var words = seconds < 0 ? "in " + span(-seconds) : span(seconds) + " ago";
-      after.textContent = time.closest("td") ? " " + words : " (" + words + ")";
+      pair[1].textContent = pair[2] ? " " + words : " (" + words + ")";
     });
     var seconds = Date.now() / 1000 - Number(old.dataset.at);
-    old.hidden = !(seconds > Number(old.dataset.max));
+    var most = Number(old.dataset.max);
+    old.hidden = !(most && seconds > most);
     if (!old.hidden) {
       var words = "This page is " + span(seconds) + " old: whatever writes it has stopped.";
       if (old.textContent !== words) old.textContent = words;
@@ -218,7 +222,7 @@ SCRIPT = _packed(r"""
       name.scope = "row";
       row.append(name);
       Array.from(site[1]).forEach(function (letter) {
-        row.append(made("td", letter, (grid.kinds[letter] || "none") + (site[2] ? " past" : "")));
+        row.append(made("td", letter, grid.kinds[letter] || "none"));
       });
     });
     var place = document.getElementById("grid");

@@ -50,7 +50,12 @@ def text(value: object, limit: int = LONGEST) -> str:
         value: whatever was sent.
         limit: characters at most; what is longer ends in ``…``.
     """
-    return html.escape(printable(_USERINFO.sub("", str(value)), limit))
+    return html.escape(plain(value, limit))
+
+
+def plain(value: object, limit: int = LONGEST) -> str:
+    """The same for data of the script, which writes it as text."""
+    return printable(_USERINFO.sub("", str(value)), limit)
 
 
 def mark(status: str, word: str = "") -> str:
@@ -111,12 +116,12 @@ def digest_cell(digest: str) -> str:
 
 
 def time_cell(at: float, title: str = "") -> str:
-    """A cell of a point in time."""
-    return f"<td class=t data-v={at:.0f}{_titled(title)}>{moment(at)}" if at else "<td data-v=0>"
+    """A cell of a point in time, in UTC; the script adds how long ago that was."""
+    return f"<td class=t data-v={at:.0f}{_titled(title)}>{clock(at, '')}" if at else "<td data-v=0>"
 
 
 def _titled(title: str) -> str:
-    return f' data-t="{text(title)}"' if title else ""
+    return f" data-t='{text(title)}'" if " " in title else f" data-t={text(title)}" if title else ""
 
 
 def moment(at: float) -> str:
@@ -136,7 +141,7 @@ def clock(at: float, zone: str = " UTC") -> str:
 
 def short(digest: str) -> str:
     """The first digits of a digest, without its algorithm."""
-    return digest.rpartition(":")[2][:DIGITS_OF_A_DIGEST]
+    return plain(digest).rpartition(":")[2][:DIGITS_OF_A_DIGEST]
 
 
 def size(count: float) -> str:

@@ -29,7 +29,9 @@ FLAGS = (
     "--disable-dev-shm-usage",
     "--hide-scrollbars",
 )
-SECONDS_TO_START = 30
+SECONDS_TO_START = 60
+# Of axe, on a busy machine.
+SECONDS_FOR_A_SCRIPT = 300
 # https://www.w3.org/TR/webdriver2/#keyboard-actions
 ENTER, TAB = "\ue007", "\ue004"
 AXE = Path("/tmp/page-axe-root")
@@ -115,8 +117,9 @@ class Browser:
             {"script": "const done = arguments[0]; axe.run().then(done, done);", "args": []},
         )
         return [
-            f"{violation['id']}: {violation['nodes'][0]['html'][:200]}: {violation['nodes'][0]['failureSummary']}"
+            f"{violation['id']}: {node['html'][:200]}: {node['failureSummary']}"
             for violation in found["violations"]
+            for node in violation["nodes"]
         ]
 
     def _log(self, kind: str) -> list[dict[str, Any]]:
@@ -124,7 +127,7 @@ class Browser:
         return entries
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        answer = requests.request(method, f"{self._url}/{path}", json=body, timeout=120)
+        answer = requests.request(method, f"{self._url}/{path}", json=body, timeout=SECONDS_FOR_A_SCRIPT + 30)
         value = answer.json()["value"]
         assert answer.ok, f"{path}: {value}"
         return value
@@ -157,6 +160,7 @@ def _session(url: str, profile: str) -> str:
     options = {"args": [*FLAGS, f"--user-data-dir={profile}"], "perfLoggingPrefs": {"enableNetwork": True}}
     capabilities = {
         "browserName": "chrome",
+        "timeouts": {"script": 1000 * SECONDS_FOR_A_SCRIPT, "pageLoad": 1000 * SECONDS_FOR_A_SCRIPT},
         "goog:chromeOptions": options,
         "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
     }

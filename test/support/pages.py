@@ -10,14 +10,15 @@ from _registry_show_page import Disk, Extras, Repository
 NOW = 1764151392.0
 DAY = 24 * 3600
 STATUSES = ("current", "missing", "stale", "held", "extra", "unreadable", "copied", "failed")
-REPOSITORIES = (
-    "aodh-api aodh-evaluator ceilometer-central cinder-api cinder-scheduler cinder-volume cron glance-api "
-    "gnocchi-api haproxy heat-api heat-engine horizon iscsid keystone mariadb memcached neutron-server "
-    "neutron-l3-agent nova-api nova-compute nova-libvirt nova-scheduler panko-api rabbitmq redis "
-    "swift-account swift-container swift-object swift-proxy-server zaqar ec2-api multipathd octavia-api "
-    "octavia-worker ovn-controller ovn-northd sahara-api sahara-engine manila-api manila-share "
-    "barbican-api barbican-worker tempest"
-).split()
+_IMAGES = """
+aodh-api aodh-evaluator ceilometer-central cinder-api cinder-scheduler cinder-volume cron glance-api
+gnocchi-api haproxy heat-api heat-engine horizon iscsid keystone mariadb memcached neutron-server
+neutron-l3-agent nova-api nova-compute nova-libvirt nova-scheduler panko-api rabbitmq redis
+swift-account swift-container swift-object swift-proxy-server zaqar ec2-api multipathd octavia-api
+octavia-worker ovn-controller ovn-northd sahara-api sahara-engine manila-api manila-share barbican-api
+barbican-worker tempest
+"""
+REPOSITORIES = tuple(_IMAGES.split())
 TAGS = ("13.0", "13.0-38", "latest")
 BEHIND = {
     "rhosp13/openstack-cron:13.0": ("stale", "", "", 2 * 3600),
@@ -39,7 +40,7 @@ BEHIND = {
 
 def digest(seed: str) -> str:
     """A digest in 12 digits."""
-    return hashlib.sha256(seed.encode()).hexdigest()[:12]
+    return hashlib.sha256(seed.encode(errors="replace")).hexdigest()[:12]
 
 
 def names() -> list[str]:
