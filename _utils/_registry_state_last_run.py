@@ -13,6 +13,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
+import _registry_state_page as pages
 import _registry_state_progress as telling
 import _registry_sync_snapshot as snapshots
 from _registry_config_values import Settings
@@ -52,6 +53,7 @@ class LastRun:
         self._keep(
             snapshots.snapshot_of(report, function, code=code, at=time.time(), before=before), settings
         )
+        self._show(function, settings, report)
 
     @contextlib.contextmanager
     def failures(self, function: str, settings: Settings | None = None) -> Iterator[None]:
@@ -84,6 +86,8 @@ class LastRun:
         self._keep(
             snapshots.failed_snapshot(before, function, at=time.time(), cause=cause, error=error), settings
         )
+        if settings:
+            self._show(function, settings, None)
 
     def _keep(self, snapshot: snapshots.Snapshot, settings: Settings | None) -> None:
         kept = settings.history if settings else snapshots.RUNS_KEPT
@@ -94,6 +98,24 @@ class LastRun:
             log.warning("what registry_sync.last reads was not written: %s", failure)
         if settings and settings.mine and telling.has_master(self._opts):
             self._publish(snapshot)
+
+    def _show(self, function: str, settings: Settings, report: Report | None) -> None:
+        """Write the page, where the pillar wants one."""
+        path = settings.page.path
+        if not path or self._opts.get("test"):
+            return
+        try:
+            pages.put_page(
+                path,
+                settings,
+                report,
+                directory=self._directory,
+                minion=self._opts["id"],
+                functions=self._functions,
+                written_by=f"registry_sync.{function}",
+            )
+        except OSError as failure:
+            log.warning("docker_registry:page: not written: %s", failure)
 
     def _publish(self, snapshot: snapshots.Snapshot) -> None:
         """Give the mine the snapshot, of which no other minion may read: it names what this site runs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +45,33 @@ def own_storage(settings: Settings, functions: Mapping[str, Callable[..., Any]])
     return storage_here(settings, functions).path if _configured(settings, functions) else ""
 
 
+def own_certificate(settings: Settings, functions: Mapping[str, Callable[..., Any]]) -> str:
+    """Path of the certificate of a registry that this formula has set up; empty where it has none.
+
+    Args:
+        settings: the registry.
+        functions: Salt's, as ``storage_here`` needs them.
+    """
+    for config in _configs(settings, functions):
+        tls = config["http"].get("tls")
+        return str(tls.get("certificate", "")) if isinstance(tls, Mapping) else ""
+    return ""
+
+
 def _configured(settings: Settings, functions: Mapping[str, Callable[..., Any]]) -> str:
-    """What the configuration says that the formula has written for this port, whatever else it has saved."""
+    """Where the configuration says that the images are, which the formula has written for this port."""
+    return next(map(storage_location, _configs(settings, functions)), "")
+
+
+def _configs(settings: Settings, functions: Mapping[str, Callable[..., Any]]) -> Iterator[Mapping[str, Any]]:
+    """The configuration that the formula has written for this port, whatever else it has saved."""
     for file in functions["registry_backup.saved_state"]().get("files") or ():
         try:
             config = read_config(Path(file).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError):
             continue
         if _serves_at(settings.local.port, config):
-            return storage_location(config)
-    return ""
+            yield config
 
 
 def _serves_at(port: int, config: Mapping[str, Any]) -> bool:
