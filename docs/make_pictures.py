@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draw docs/*.svg anew: what a terminal shows of the mirror, from real runs between two real registries.
 
-    .venv/3007/bin/python docs/make_pictures.py
+    .venv/3008/bin/python docs/make_pictures.py
 
 Needs what the tests need (test/run installs it), and rich. Everything stays on loopback.
 """

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import shutil
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +21,19 @@ from support.registries import Distribution, registry_binary
 from support.salt_minion import Minion
 
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
+
+# Functional tests of a minute or more, by parts of their files' names, the longest first. What is not among
+# them comes later, which costs a run a minute at worst.
+LONG_FILES = (
+    "undercloud",
+    "events",
+    "killed",
+    "_salt",
+    "environments",
+    "formula",
+    "login_tls",
+    "attachments",
+)
 
 # Tools whose presence is more than a name on PATH.
 PROBES: dict[str, Callable[[], str | None]] = {
@@ -37,9 +52,24 @@ def pytest_configure(config: pytest.Config) -> None:
         salt_logging = importlib.import_module("salt._logging")
         salt_logging.shutdown_temp_handler()
     config.addinivalue_line(
-        "markers", "thorough: minutes on a booted host; test/run leaves it to test/run hosts"
+        "markers",
+        "thorough: minutes, for what is told in short elsewhere; left to test/run thorough",
     )
     config.addinivalue_line("markers", "needs(*tools): skip, naming the tool, where one is not installed")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where workers take file after file, have those that take longest come first."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    tests_in = Counter(item.path for item in items)
+    items.sort(key=lambda item: (*_place_in_queue(item.path), -tests_in[item.path], item.path))
+
+
+def _place_in_queue(path: Path) -> tuple[bool, int]:
+    names = [name in path.name for name in LONG_FILES]
+    return "integration" not in path.parts, names.index(True) if any(names) else len(names)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

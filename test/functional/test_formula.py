@@ -61,8 +61,8 @@ def test_the_first_command_ever_may_be_a_plan(tmp_path, checkout, upstream):
         "local": {"host": "127.0.0.1", "port": free_port()},
         "images": IMAGES,
     }
-    answer = Minion(tmp_path, checkout, pillar={"docker_registry": pillar}).apply(
-        "docker_registry", test=True
+    answer = Minion(tmp_path, checkout, pillar={"docker_registry": pillar}).start(
+        "state.apply", "docker_registry", test=True
     )
     ran = states(answer)
     assert answer.retcode == 0

@@ -27,7 +27,7 @@ from support.registry_content import push
 
 REPOSITORY_ROOT = Path(__file__).resolve().parents[2]
 # The Salt that runs the tests, or the one that was asked for, for what one version proves for all.
-SALT = os.environ.get("SALT_VERSION", "3007")
+SALT = os.environ.get("SALT_VERSION", "3008")
 ENVIRONMENTS = salt_environments(REPOSITORY_ROOT) or {SALT: Path(sys.prefix)}
 REPOSITORIES = ("rhosp13/openstack-cron", "rhosp13/openstack-nova-api", "ceph/rhceph")
 PORT = 5001
