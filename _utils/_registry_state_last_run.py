@@ -119,10 +119,11 @@ class LastRun:
 
     def _publish(self, snapshot: snapshots.Snapshot) -> None:
         """Give the mine the snapshot, of which no other minion may read: it names what this site runs."""
+        # test.echo: registry_sync.last itself would set the return code of whoever runs this.
+        what = {"mine_function": "test.echo", "text": snapshot, "allow_tgt": self._opts["id"]}
         try:
-            # test.echo: registry_sync.last itself would set the return code of whoever runs this.
-            self._functions["mine.send"](
-                "registry_sync.last", snapshot, mine_function="test.echo", allow_tgt=self._opts["id"]
-            )
-        except Exception as failure:  # noqa: BLE001 - whatever it is, the run itself was good
+            failure = "" if self._functions["mine.send"]("registry_sync.last", **what) else "no minion runs"
+        except Exception as raised:  # noqa: BLE001 - whatever it is, the run itself was good
+            failure = str(raised)
+        if failure:
             log.warning("docker_registry:mine: not sent: %s", failure)
