@@ -187,11 +187,10 @@ def rollout(
         ids,
     )
     answers = _first_words(master, ids, new=set_up and not order.dry)
-    before = _joined(master, fleet, ids, answers)
     course = Rollout(
         chosen,
         sites,
-        _known(master, fleet, before, answers),
+        _known(master, fleet, ids, answers),
         order,
         clock=time.monotonic,
         stopping=lambda: STOPPED if not order.dry and files.asked_to_stop(master.directory) else "",
@@ -250,11 +249,10 @@ def _joined(
     sites: Mapping[str, Sequence[str]] | None = None,
     waves: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    silent = [site for site in ids if site not in answers]
     waves_of = {site: wave for wave, members in (sites or {}).items() for site in members}
     return reports.fleet_report(
         answers,
-        master.last_words(silent) if silent else {},
+        _words_of_silent(master, ids, answers),
         ids=ids,
         now=time.time(),
         parents=fleet.parents,
@@ -265,15 +263,19 @@ def _joined(
     )
 
 
-def _known(master: Master, fleet: Fleet, report: Mapping[str, Any], answers: Answers) -> Sites:
-    silent = [site for site in report["sites"] if site not in answers]
-    words = master.last_words(silent) if silent else {}
-    snapshots = {site: reports.snapshot_of(site, answers, words) for site in report["sites"]}
+def _known(master: Master, fleet: Fleet, ids: Sequence[str], answers: Answers) -> Sites:
+    words = _words_of_silent(master, ids, answers)
+    snapshots = {site: reports.snapshot_of(site, answers, words) for site in ids}
     outcomes = {
         site: returns.outcome_of(returns.LAST, answers[site]) if site in answers else returns.SILENT
-        for site in report["sites"]
+        for site in ids
     }
     return Sites(snapshots, reports.parents_of(snapshots, fleet.parents), outcomes)
+
+
+def _words_of_silent(master: Master, ids: Sequence[str], answers: Answers) -> dict[str, Any]:
+    silent = [site for site in ids if site not in answers]
+    return master.last_words(silent) if silent else {}
 
 
 class _Driver:
