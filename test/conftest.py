@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from support.browser import axe_script
 from support.images import static_busybox
 from support.prometheus import exporter_binary
 from support.registries import Distribution, registry_binary
@@ -40,6 +41,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "docker-distribution": registry_binary,
     "busybox-static": static_busybox,
     "node-exporter": exporter_binary,
+    "axe-core": axe_script,
 }
 
 

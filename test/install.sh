@@ -3,7 +3,8 @@
 # shellcheck shell=sh disable=SC2086,SC2154 # lists are meant to be split; test/run sets salt_version
 
 # A test whose tool is missing skips and says which.
-debian_functional='busybox-static ca-certificates docker-registry gpg gpg-agent iproute2 nginx-light podman prometheus prometheus-node-exporter skopeo'
+debian_functional='busybox-static ca-certificates chromium chromium-driver docker-registry gpg gpg-agent iproute2 nginx-light
+ podman prometheus prometheus-node-exporter skopeo'
 debian_hosts='busybox-static ca-certificates docker-registry iproute2 mmdebstrap systemd-container'
 fedora_packages='busybox ca-certificates docker-distribution gnupg2 nginx python3 skopeo'
 
@@ -28,6 +29,8 @@ zuul='zuul-registry>=1.3,<2'
 moto='moto[server]>=5,<6'
 # Verifies keyless signatures; wants newer versions of much that Salt has.
 sigstore='sigstore>=4,<5'
+# axe-core, which looks for what keeps people from using a page; of the package only that file is used.
+axe='--no-deps axe-playwright-python==0.1.8'
 # The command lines of two OpenStack directors, for the tests of the undercloud: Queens, and one that knows
 # ContainerImagePrepare.
 openstack_queens='python-tripleoclient==9.3.1 tripleo-common==8.7.1'
@@ -86,6 +89,7 @@ make_peers() {
     make_once moto "$moto" || true
     make_once zuul-registry "$zuul" || true
     make_once sigstore "$sigstore" || true
+    make_once axe $axe || true
 }
 
 make_openstack() {
