@@ -34,7 +34,7 @@ SECONDS_TO_START = 60
 SECONDS_FOR_A_SCRIPT = 300
 # https://www.w3.org/TR/webdriver2/#keyboard-actions
 ENTER, TAB = "\ue007", "\ue004"
-AXE = Path("/tmp/page-axe-root")
+AXE = Path(__file__).resolve().parents[2] / ".venv" / "axe"
 
 
 def axe_script() -> str | None:
@@ -87,6 +87,12 @@ class Browser:
     def devtools(self, command: str, **parameters: Any) -> Any:
         """Send a command of https://chromedevtools.github.io/devtools-protocol/."""
         return self._ask("POST", "goog/cdp/execute", {"cmd": command, "params": parameters})
+
+    def durations(self) -> dict[str, float]:
+        """Seconds of processor time that the page has taken so far, by what for."""
+        self.devtools("Performance.enable", timeDomain="threadTicks")
+        told = self.devtools("Performance.getMetrics")["metrics"]
+        return {each["name"]: each["value"] for each in told if each["name"].endswith("Duration")}
 
     def picture(self, path: Path | str, *, whole: bool = True) -> None:
         """Write what is seen as a PNG; whole = all of the page, however long."""
