@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Draw docs/*.svg anew: what a terminal shows of the mirror, from real runs between two real registries.
+"""Draw the pictures in docs anew: what a terminal and a page show of a mirror, from real runs on loopback.
 
-    .venv/3008/bin/python docs/make_pictures.py
+    .venv/3008/bin/python docs/make_pictures.py           # check.svg, progress.svg and page.png
+    .venv/3008/bin/python docs/make_pictures.py page      # page.png alone
 
-Needs what the tests need (test/run installs it), and rich. Everything stays on loopback.
+Needs what the tests need (test/run installs it), and rich.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent / "test"))
 
+from support.browser import chromium  # noqa: E402
 from support.images import Image, Layer, docker_image  # noqa: E402
 from support.registries import Distribution  # noqa: E402
 from support.registry_content import push  # noqa: E402
@@ -68,13 +70,54 @@ FRAME = """\
 """
 
 
+# Of the page, as a laptop shows it.
+PAGE_WIDTH, PAGE_HEIGHT = 1100, 840
+LAGGING = ("cron", "nova-compute")
+
+
 def main() -> None:
+    """Write the pictures that were asked for."""
+    if "page" not in sys.argv[1:]:
+        draw_terminals()
+    draw_page()
+
+
+def draw_page() -> None:
+    """Fill a registry, let upstream go on, and take a picture of the page that tells of it."""
+    with ExitStack() as running, tempfile.TemporaryDirectory() as place:
+        upstream, local = (
+            running.enter_context(Distribution(Path(place) / name)) for name in ("upstream", "local")
+        )
+        fill(upstream)
+        page = Path(place, "mirror.html")
+        told = pillar(upstream.port, local.port, page=str(page))
+        minion = Minion(Path(place) / "minion", DOCS.parent, pillar=told)
+        minion.sync()
+        for function in ("check", "sync", "check", "check"):
+            minion.call(f"registry_sync.{function}")
+        for name in LAGGING:
+            push(upstream.url, f"rhosp13/openstack-{name}", "latest", image(f"{name} of today", 500))
+        minion.call("registry_sync.check")
+        photograph(page, DOCS / "page.png")
+
+
+def photograph(page: Path, path: Path) -> None:
+    """Write what a browser shows of a page when it is opened."""
+    with chromium() as browser:
+        browser.size(PAGE_WIDTH, PAGE_HEIGHT)
+        browser.open(page.as_uri())
+        browser.picture(path, whole=False)
+    print(path)
+
+
+def draw_terminals() -> None:
     """Start registries and a minion, run what is to be seen, write the pictures."""
     with ExitStack() as running, tempfile.TemporaryDirectory() as place:
         upstream, local, empty = (
             running.enter_context(Distribution(Path(place) / name)) for name in ("upstream", "local", "empty")
         )
-        fill(upstream, local)
+        fill(upstream)
+        fill_behind(local)
         line = running.enter_context(SlowLine(upstream.url, rtt=LINE_SECONDS, rate=LINE_BYTES))
         minion = Minion(Path(place) / "minion", DOCS.parent, pillar=pillar(line.port, local.port))
         minion.sync()
@@ -101,12 +144,17 @@ def one_of(drawn: list[str]) -> str:
     return busy[len(busy) // 2]
 
 
-def fill(upstream: Distribution, local: Distribution) -> None:
+def fill(upstream: Distribution) -> None:
+    """Have upstream lack one tag that is wanted."""
+    for name, size in IMAGES.items():
+        there = TAGS[1:] if name == "iscsid" else TAGS
+        push(upstream.url, f"rhosp13/openstack-{name}", there, image(name, size))
+
+
+def fill_behind(local: Distribution) -> None:
     """Let the local registry lag in every way that there is."""
     for name, size in IMAGES.items():
         repository = f"rhosp13/openstack-{name}"
-        there = TAGS[1:] if name == "iscsid" else TAGS
-        push(upstream.url, repository, there, image(name, size))
         if name == "horizon":
             continue
         push(local.url, repository, TAGS[1:] if name == "cron" else TAGS, image(name, size))
@@ -119,7 +167,7 @@ def image(seed: str, kilobytes: int) -> Image:
     return docker_image([Layer("base", 300_000), Layer(seed, 1000 * kilobytes)])
 
 
-def pillar(upstream: int, local: int) -> dict[str, object]:
+def pillar(upstream: int, local: int, **others: object) -> dict[str, object]:
     """What a site would write."""
     return {
         "docker_registry": {
@@ -127,6 +175,7 @@ def pillar(upstream: int, local: int) -> dict[str, object]:
             "local": {"host": "localhost", "port": local},
             "image_defaults": {"tags": TAGS},
             "images": list(IMAGES),
+            **others,
         }
     }
 
