@@ -164,9 +164,9 @@ def _sites_section(sites: Mapping[str, Site], left_out: Sequence[str]) -> str:
         yield parts.name_cell(name)
         yield parts.status_cell(site["status"])
         if has_waves:
-            yield parts.cell(site["wave"])
+            yield parts.cell(site["wave"], "wave")
         if has_parents:
-            yield parts.cell(site["parent"])
+            yield parts.cell(site["parent"], "from")
         yield parts.number_cell(_count(site["tags"]), title="tags")
         yield _some(_count(site["behind"]), "not in step")
         yield parts.time_cell(site["at"])

@@ -67,8 +67,10 @@ tbody th{min-width:12rem}
 td:last-child,th:last-child{padding-inline-end:0}
 tbody th,.rest,p,dd,pre,h1{overflow-wrap:anywhere}
 .n{text-align:end}
-.box{max-height:34rem;overflow:auto;margin:.5rem 0 0;border-bottom:1px solid var(--line)}
-.box table{margin:0}.box thead th{position:sticky;top:0;background:var(--paper)}
+.box{max-height:34rem;overflow:auto;margin:.5rem 0 0;border:1px solid var(--line);border-radius:6px;
+padding:0 1rem}
+.box table{margin:0}.box caption{padding-top:.5rem}.box tbody tr:last-child>*{border-bottom:0}
+.box thead tr{position:sticky;top:0;background:var(--paper);box-shadow:0 1px var(--line)}
 tbody tr:hover{background:var(--raised)}
 thead button{all:unset;cursor:pointer;color:inherit}
 thead button::after{content:"\\2195";opacity:.55;padding-inline-start:.3em;content:"\\2195"/""}
@@ -101,7 +103,7 @@ white-space:nowrap;max-height:18rem}
 body{padding:1.5rem 1rem 3rem}h1{font-size:1.5rem}h2{margin-top:2.5rem}
 .counts{gap:.5rem 1.5rem}.counts dd{font-size:1.5rem}
 .wide,.wide tbody,.wide caption{display:block}
-.wide thead{display:block;border-bottom:1px solid var(--line);padding-bottom:.25rem}
+.box{padding:0 .625rem}.wide thead{display:block;border-bottom:1px solid var(--line);padding-bottom:.25rem}
 .wide tr{display:flex;flex-wrap:wrap;gap:.125rem .875rem;padding:.5rem 0;border-bottom:1px solid var(--line)}
 .wide thead tr{padding:0;border:0}
 .wide th,.wide td{border:0;padding:0;text-align:start}
