@@ -105,6 +105,15 @@ make_openstack() {
     )
 }
 
+# make_with MINOR NAME PACKAGE…: an environment of Python 3.MINOR, where that is here.
+make_with() {
+    minor=$1
+    shift
+    find_python "sys.version_info[:2] == (3, $minor)" "python3.$minor" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.$minor.*/bin/python3 ||
+        return 1
+    is_made "$@" || make "$@"
+}
+
 make_once() { is_made "$@" || (python=.venv/unit/bin/python && make "$@"); }
 
 is_made() {
@@ -174,13 +183,19 @@ install_debian_packages() {
     case $* in *functional*) command -v dockerd >/dev/null || wanted="$wanted docker.io" ;; esac
     case $* in *hosts*) wanted="$wanted $debian_hosts" ;; esac
     missing=$(for package in $wanted; do debian_has $package || echo $package; done | sort -u)
-    [ -n "$missing" ] || return 0
-    echo "== installing" $missing
-    # A broken third-party source must not stand in the way of what is needed from the others.
-    as_root apt-get update -qq || true
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $missing >/dev/null ||
-        { echo "test/run: apt-get could not install" $missing >&2 && exit 1; }
-    stop_services_of $missing
+    if [ -n "$missing" ]; then
+        echo "== installing" $missing
+        # A broken third-party source must not stand in the way of what is needed from the others.
+        as_root apt-get update -qq || true
+        apt_install $missing || { echo "test/run: apt-get could not install" $missing >&2 && exit 1; }
+        stop_services_of $missing
+    fi
+    # Debian 13 has docker's command in a package of its own, which docker.io only recommends.
+    case $* in *functional*) command -v docker >/dev/null || apt_install docker-cli ;; esac
+}
+
+apt_install() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "$@" >/dev/null
 }
 
 # The services of packages that were just installed would stand in a test's way; what was here before stays as it is.

@@ -16,6 +16,7 @@ import _registry_sync_prune_run as prune_run
 from support import attached
 from support.attached import fallback_tag, referrer, sign, signature
 from support.images import Layer, docker_image, docker_list, oci_image
+from support.killing import KILLS
 from support.pillar import pillar_of, settings_of
 from support.proxy import FaultProxy
 from support.registry_content import push, tags_of
@@ -23,8 +24,6 @@ from support.registry_content import push, tags_of
 pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
 
 NAME = "team/app"
-# Forty were tried when it was written; each run tries some.
-KILLS = int(os.environ.get("KILLS", "4"))
 SYNC = """
 import json, sys
 from _registry_config_read import read_settings

@@ -17,13 +17,12 @@ from _registry_store_bundle_format import SUMS
 from _registry_store_bundle_write import partial_of
 from _registry_sync_copy import WORKERS_NEAR
 from support.images import Layer, docker_image, oci_image
+from support.killing import KILLS
 from support.pillar import pillar_of
 from support.registry_content import digest_of, push
 
 pytestmark = pytest.mark.needs("docker-distribution")
 
-# Twenty of each were tried when it was written; each run tries some.
-KILLS = int(os.environ.get("KILLS", "3"))
 SECONDS_AT_MOST = 120.0
 IMAGES = 12
 ACT = """

@@ -19,12 +19,11 @@ from _registry_sync_collect_apply import collect
 from _registry_sync_collect_window import CollectError, Window, locked, recover, without_pushes
 from support.collecting import SOCKET_URL, CollectedRegistry, pull
 from support.images import Layer, docker_image, docker_list
+from support.killing import KILLS
 from support.registry_content import push
 
 pytestmark = pytest.mark.needs("docker-distribution", "flock")
 
-# Fifty were tried when it was written; each run tries some.
-KILLS = int(os.environ.get("KILLS", "4"))
 BASE = Layer("base", 100_000)
 KEPT = {
     f"kept-{number}": docker_list([docker_image([BASE, Layer(f"kept-{number}", 20_000)])])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import sqlite3
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 
 import bcrypt
 import pytest
 import requests
+import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -255,14 +255,11 @@ def test_a_token_server_may_guard_it(secured, upstream, start_registry, tmp_path
 @pytest.fixture
 def secretive(tmp_path, make_minion):
     """A secured whose minion has a database of secrets, as Salt's sdb reads it."""
-    file = tmp_path / "vault.sqlite"
-    with sqlite3.connect(file) as database:
-        database.execute("CREATE TABLE sdb (key text, value blob)")
-    profile = {"driver": "sqlite3", "database": str(file), "table": "sdb"}
-    secured = SecuredRegistry(tmp_path, make_minion, config={"secrets": profile})
-    for key, value in zip(("user", "password"), LOGIN, strict=True):
-        secured.minion.call("sdb.set", f"sdb://secrets/{key}", value)
-    return secured
+    file = tmp_path / "vault.yaml"
+    file.write_text(yaml.safe_dump(dict(zip(("user", "password"), LOGIN, strict=True))), encoding="utf-8")
+    # One of the two drivers that every Salt has: https://docs.saltproject.io/en/latest/ref/sdb/all/
+    profile = {"driver": "yaml", "files": [str(file)]}
+    return SecuredRegistry(tmp_path, make_minion, config={"secrets": profile})
 
 
 def test_what_stands_in_sdb_is_read_from_there(secretive, start_registry):

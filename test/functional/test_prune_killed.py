@@ -18,13 +18,12 @@ import _registry_sync_commands as mirror
 import _registry_sync_prune_run as prune_run
 from _registry_sync_history import history, rollback
 from support.images import Image, Layer, docker_image, docker_list
+from support.killing import KILLS
 from support.pillar import pillar_of, settings_of
 from support.registry_content import digest_of, push, tags_of
 
 pytestmark = pytest.mark.needs("docker-distribution")
 
-# A hundred were tried when it was written; each run tries some.
-KILLS = int(os.environ.get("KILLS", "6"))
 SECONDS_AT_MOST = 60.0
 RULES = {"after": 0, "untagged": 0, "ceiling": "100%"}
 KEPT = [f"kept-{number}" for number in range(6)]

@@ -15,12 +15,11 @@ import pytest
 from support.damage import paths, states
 from support.hostile import is_whole
 from support.images import Layer
+from support.killing import KILLS
 from support.mirrored import BASE, BOTH, LAYER, ONE, OTHER, Mirrored
 
 pytestmark = pytest.mark.needs("docker-distribution")
 
-# Fifty were tried when it was written; each run tries some.
-KILLS = int(os.environ.get("KILLS", "6"))
 WHOLE = {"team/app:1": "whole", "team/other:latest": "whole"}
 ACT = """
 import json, sys

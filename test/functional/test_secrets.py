@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
-import sqlite3
 import subprocess
 import threading
 import time
@@ -234,10 +234,12 @@ def test_passwords_of_the_pillar_are_in_no_return(world, minion):
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: Salt's states ask the package manager")
 def test_the_doors_own_secrets_are_nowhere_but_where_they_belong(tmp_path, checkout):
     """A password that comes from sdb, so that Salt's own lines on the pillar do not have it."""
-    minion = Minion(tmp_path / "minion", checkout, config=sqlite_profile(tmp_path / "vault.sqlite"))
-    minion.sync()
     user, password = DOOR_LOGIN
-    minion.call("sdb.set", "sdb://vault/door", password)
+    vault = tmp_path / "vault.yaml"
+    vault.write_text(json.dumps({"door": password}), encoding="utf-8")
+    config = {"vault": {"driver": "yaml", "files": [str(vault)]}}
+    minion = Minion(tmp_path / "minion", checkout, config=config)
+    minion.sync()
     directory = tmp_path / "registry"
     minion.set_pillar(
         {
@@ -279,10 +281,3 @@ def test_the_doors_own_secrets_are_nowhere_but_where_they_belong(tmp_path, check
     for path in minion.root.rglob("*"):
         if path.is_file():
             assert found_in(path.read_bytes(), secrets) == [], path
-
-
-def sqlite_profile(file):
-    """Make a database for Salt's sdb, and return the minion's configuration of it."""
-    with sqlite3.connect(file) as database:
-        database.execute("CREATE TABLE sdb (key text, value blob)")
-    return {"vault": {"driver": "sqlite3", "database": str(file), "table": "sdb"}}

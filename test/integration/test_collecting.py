@@ -119,6 +119,7 @@ def wait_until(is_so, seconds=30):
         time.sleep(0.1)
 
 
+@pytest.mark.thorough
 def test_the_program_of_an_image_frees_as_well(boot, vendor, wire):
     with wire.entered():
         push(vendor.server.url, REGISTRY, "2", registry_image())
@@ -133,6 +134,7 @@ def test_the_program_of_an_image_frees_as_well(boot, vendor, wire):
     assert minion.call("registry_sync.check").value["summary"]["current"] == len(vendor.images) - 1
 
 
+@pytest.mark.thorough
 def test_without_systemd_a_kill_is_mended_by_the_guard_too(boot, vendor):
     host = boot("plain", kind=HostWithoutSystemd)
     minion = minion_on(host, vendor.pillar(host.address))

@@ -85,6 +85,7 @@ def test_with_sync_off_nothing_is_copied_and_what_is_there_is_told(served):
     assert "holds 4 repositories, 4 tags" in comment
 
 
+@pytest.mark.thorough
 def test_at_the_end_an_empty_registry_fails_the_run_with_its_address(boot, vendor):
     host = boot("empty")
     answer = minion_on(host, vendor.pillar(host.address, sync=False)).apply("docker_registry")
@@ -136,6 +137,7 @@ def test_clean_puts_back_what_was_here_before_the_formula(boot, vendor):
     assert host.read(CONFIG) == site
 
 
+@pytest.mark.thorough
 def test_names_of_the_site_are_used_and_its_images_purged_where_the_pillar_says(boot, vendor):
     host = boot("lookup")
     unit = "[Service]\nExecStart=/usr/bin/docker-registry serve /srv/site/config.yml\n"
@@ -170,6 +172,7 @@ def test_names_of_the_site_are_used_and_its_images_purged_where_the_pillar_says(
     assert unit in host.read("/etc/systemd/system/site-registry.service")
 
 
+@pytest.mark.thorough
 def test_the_plan_of_a_clean_host_is_the_one_of_a_new_one(served):
     minion, _ = served
     minion.apply("docker_registry.clean")

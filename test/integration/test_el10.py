@@ -102,6 +102,7 @@ def test_another_configuration_restarts_both(story, vendor):
     assert good(story.minion.apply("docker_registry")) == {}
 
 
+@pytest.mark.thorough
 def test_another_image_restarts_both_by_their_quadlets(story, vendor, wire):
     with wire.entered():
         push(vendor.server.url, REGISTRY, "3", registry_image())
@@ -114,6 +115,7 @@ def test_another_image_restarts_both_by_their_quadlets(story, vendor, wire):
     assert good(story.minion.apply("docker_registry")) == {}
 
 
+@pytest.mark.thorough
 def test_a_unit_of_an_older_podman_gives_way_to_the_quadlet(story):
     unit = f"/etc/systemd/system/{SERVICE}.service"
     story.host.write(unit, f"{UNIT_MARK}[Service]\nExecStart=/usr/bin/false\n")
@@ -125,6 +127,7 @@ def test_a_unit_of_an_older_podman_gives_way_to_the_quadlet(story):
     assert story.host.is_active(SERVICE)
 
 
+@pytest.mark.thorough
 def test_everyone_may_push_and_then_nobody_again(story, vendor, wire):
     pillar = vendor.pillar(story.host.address, registry={"image": f"{vendor.address}/{REGISTRY}:3"})
     open_to_all = {**pillar, "registry": {**pillar["registry"], "push": "everyone"}}

@@ -123,6 +123,7 @@ def test_what_a_site_wrote_stays_beside_ours_and_docker_restarts_once(el7, vendo
     assert el7.invocation("docker") == after
 
 
+@pytest.mark.thorough
 def test_a_file_that_names_both_is_not_touched_and_docker_not_restarted(el7, vendor):
     # In another order and another spelling than the formula's.
     ours = (
@@ -150,6 +151,7 @@ def test_docker_pulls_from_the_mirror_after_the_formula_and_not_before(el7, vend
     assert vendor.images["tools/busybox"].digest in host.output("docker", "pull", image)
 
 
+@pytest.mark.thorough
 def test_a_docker_that_does_not_start_fails_the_run(el7, vendor):
     el7.write(SYSCONFIG, "OPTIONS=--no-such-option\n")
     minion = minion_on(el7, vendor.pillar(el7.address))
@@ -157,6 +159,7 @@ def test_a_docker_that_does_not_start_fails_the_run(el7, vendor):
     assert failure.startswith("Docker is running: docker does not start")
 
 
+@pytest.mark.thorough
 def test_a_docker_that_runs_is_not_restarted_to_be_enabled(el7, vendor):
     both = (
         f"INSECURE_REGISTRY='--insecure-registry {el7.address}:5000 --insecure-registry {vendor.address}'\n"
@@ -170,6 +173,7 @@ def test_a_docker_that_runs_is_not_restarted_to_be_enabled(el7, vendor):
     assert el7.invocation("docker") == before
 
 
+@pytest.mark.thorough
 def test_docker_is_not_installed_where_the_pillar_says_no(boot, vendor):
     host = boot("el7")
     become_el7(host)

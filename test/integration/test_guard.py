@@ -201,6 +201,7 @@ GIVEN = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", GIVEN)
 def test_given_what_it_wants_it_is_read_and_left_alone(kind, foreign, vendor):
     foreign.serve(CANNOT_BE_READ[kind][0])
@@ -211,6 +212,7 @@ def test_given_what_it_wants_it_is_read_and_left_alone(kind, foreign, vendor):
     assert foreign.everything() == before
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("says", [[BANNER], []], ids=["another protocol", "nothing"])
 def test_another_program_on_the_port_stays_and_fails_the_run(says, foreign, vendor):
     foreign.occupy(*says)
@@ -260,6 +262,7 @@ NOT_AT_THE_ADDRESS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("how", NOT_AT_THE_ADDRESS)
 def test_one_that_does_not_serve_at_the_address_is_still_one(how, foreign, vendor):
     how(foreign)
@@ -271,6 +274,7 @@ def test_one_that_does_not_serve_at_the_address_is_still_one(how, foreign, vendo
     assert said.endswith("docker_registry:force: true")
 
 
+@pytest.mark.thorough
 def test_force_ends_no_other_program(foreign, vendor):
     foreign.serve(images=False)
     foreign.occupy(BANNER)
@@ -295,6 +299,7 @@ def test_whoever_runs_the_registry_has_the_formula_leave_it_and_tell_the_engines
     assert foreign.everything() == before
 
 
+@pytest.mark.thorough
 def test_an_empty_one_is_configured_as_the_role_did(foreign, vendor):
     foreign.serve(images=False)
     answer = apply(foreign, vendor)
@@ -306,6 +311,7 @@ def test_an_empty_one_is_configured_as_the_role_did(foreign, vendor):
     assert failures(apply(foreign, vendor, "docker_registry.clean")) == []
 
 
+@pytest.mark.thorough
 def test_an_empty_one_of_an_undercloud_is_its_directors(foreign, vendor):
     foreign.serve(images=False)
     before = foreign.everything()

@@ -145,6 +145,7 @@ class TestHost:
         assert mirror.call("registry_service.answers", patience=10, instance="push").value is True
 
 
+@pytest.mark.thorough
 def test_what_the_second_service_does_not_read_does_not_restart_it(boot, vendor):
     host = boot("certified")
     pillar = vendor.pillar(host.address)
@@ -189,6 +190,7 @@ def as_of_the_former_layout(host):
     host.write(PAST, json.dumps(past))
 
 
+@pytest.mark.thorough
 def test_one_service_becomes_two_and_loses_no_image_and_no_upload(boot, vendor, wire):
     host = boot("former")
     pillar = vendor.pillar(host.address)
@@ -214,6 +216,7 @@ def test_one_service_becomes_two_and_loses_no_image_and_no_upload(boot, vendor, 
     assert host.run("test", "-e", DIRECTORY).returncode == 1
 
 
+@pytest.mark.thorough
 def test_everyone_may_push_where_the_pillar_says_and_then_nobody_again(boot, vendor, wire):
     host = boot("open")
     pillar = vendor.pillar(host.address)

@@ -321,6 +321,10 @@ class HostedMinion(Minion):
         super().__init__(host.directory / "minion", checkout, minion_id=host.name, **keywords)
         self.host = host
 
+    def sync(self) -> Answer:
+        """Have the host's Salt copy the formula's modules."""
+        return self.call("saltutil.sync_all")
+
     def call(self, function: str, *arguments: Any, **keywords: Any) -> Answer:
         """Run `salt-call` on the host."""
         done = self.host.run(*self.words(function, *arguments, **keywords))

@@ -13,6 +13,19 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 LIFE = datetime.timedelta(days=2)
+# From Python 3.13 on, contexts are strict by default and want what RFC 5280 does:
+# https://docs.python.org/3/library/ssl.html#ssl.create_default_context
+CA_USAGE = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 @dataclass(frozen=True)
@@ -36,9 +49,9 @@ class Authority:
         self.directory = directory
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _common_name(f"{name} of a test")
-        certificate = _builder(self._name, self._name, self._key.public_key()).add_extension(
-            x509.BasicConstraints(ca=True, path_length=None), critical=True
-        )
+        certificate = _builder(self._name, self._name, self._key.public_key())
+        for extension in (x509.BasicConstraints(ca=True, path_length=None), CA_USAGE):
+            certificate = certificate.add_extension(extension, critical=True)
         # Alone in its directory, as skopeo wants the CAs of a registry.
         self.bundle = directory / "trusted" / f"{name}.crt"
         self.bundle.parent.mkdir(exist_ok=True)
@@ -48,9 +61,10 @@ class Authority:
         """Return a new certificate for servers at `hosts`, and for clients where there are none."""
         key = ec.generate_private_key(ec.SECP256R1())
         usage = ExtendedKeyUsageOID.SERVER_AUTH if hosts else ExtendedKeyUsageOID.CLIENT_AUTH
-        builder = _builder(_common_name(name), self._name, key.public_key()).add_extension(
-            x509.ExtendedKeyUsage([usage]), critical=False
-        )
+        builder = _builder(_common_name(name), self._name, key.public_key())
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        for extension in (x509.ExtendedKeyUsage([usage]), issuer):
+            builder = builder.add_extension(extension, critical=False)
         if hosts:
             names = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
             builder = builder.add_extension(names, critical=False)
@@ -72,6 +86,7 @@ def _builder(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - LIFE)
         .not_valid_after(now + LIFE)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 
 

@@ -39,7 +39,7 @@ class SaltForks:
             subprocess.TimeoutExpired: it did not end in time, and has been killed.
         """
         if self._server is None:
-            self._start()
+            self._start(Path(words[0]).with_name("python"))
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             code = self._ask(words, timeout, out, err)
             return subprocess.CompletedProcess(list(words), code, _text(out), _text(err))
@@ -49,12 +49,13 @@ class SaltForks:
             self._server.communicate()
             shutil.rmtree(Path(self._address).parent)
 
-    def _start(self) -> None:
+    def _start(self, beside: Path) -> None:
+        python = str(beside) if beside.exists() else sys.executable
         self._address = tempfile.mkdtemp(prefix="salt-forks-") + "/socket"
         atexit.register(self._stop)
         # The server reads its end of a pipe, which closes with this process, whatever ends that.
         self._server = subprocess.Popen(
-            [sys.executable, __file__, self._address], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [python, __file__, self._address], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         assert self._server.stdout is not None
         assert self._server.stdout.readline() == b"ready\n", "Salt cannot be imported"
