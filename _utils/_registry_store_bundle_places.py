@@ -283,6 +283,8 @@ def failures(path: Path) -> Iterator[None]:
         yield
     except OSError as failure:
         said = f"{path}: {failure.strerror}"
+        if failure.errno == errno.EFBIG:
+            said += "; with volume= such a blob is cut"
         if failure.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise NoSpace(said, side=LOCAL) from failure
         raise RegistryError(said, side=LOCAL) from failure
