@@ -1,4 +1,4 @@
-"""The pages in a real Chromium: what they ask for, what axe says, by keyboard, without scripts, at any width."""
+"""The pages in a real Chromium: requests, what axe says, the keyboard, no scripts, and any width."""
 
 from __future__ import annotations
 
