@@ -11,6 +11,7 @@ from pathlib import Path
 import _registry_sync_snapshot as snapshots
 
 __virtualname__ = "registry_sync"
+__outputter__ = dict.fromkeys(("last", "runs"), "registry_sync")
 
 
 def __virtual__():  # noqa: N807 - Salt's own name

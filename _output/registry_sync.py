@@ -1,9 +1,9 @@
 """Show what ``registry_sync`` returns as a table; anything else as ``nested`` shows it.
 
-``check``, ``plan``, ``sync``, ``list``, ``prune``, ``history``, ``verify``, ``collect`` and ``signatures``
-choose it by themselves, as the runner ``registry_fleet`` does. It runs where the command was typed: a minion
-has it after ``saltutil.sync_all``, a master after ``salt-run saltutil.sync_all``. Where it is not, Salt shows
-nested output. ``--out=json`` gives the plain data.
+``check``, ``plan``, ``sync``, ``list``, ``prune``, ``history``, ``verify``, ``collect``, ``signatures``,
+``last`` and ``runs`` choose it by themselves, as the runner ``registry_fleet`` does. It runs where the command
+was typed: a minion has it after ``saltutil.sync_all``, a master after ``salt-run saltutil.sync_all``. Where it is
+not, Salt shows nested output. ``--out=json`` gives the plain data.
 
 Colours follow ``--no-color``, ``--force-color`` and ``color_theme``; the width is that of the
 terminal (or ``COLUMNS``); a pipe or ``--out-file`` gets every name whole, one row a line.
@@ -16,6 +16,7 @@ import salt.utils.color
 
 import _registry_collect_table as collect_table
 import _registry_fleet_table as fleet_table
+import _registry_last_table as last_table
 import _registry_prune_table as prune_table
 import _registry_signatures_table as signatures_table
 import _registry_table as table
@@ -99,6 +100,10 @@ def _lines(value):
         return collect_table.collect_lines(value, **show)
     if isinstance(value, dict) and {"side", "images", "summary"} <= value.keys():
         return signatures_table.signature_lines(value, **show)
+    if isinstance(value, dict) and {"at", "behind", "running"} <= value.keys():
+        return last_table.last_lines(value, **show)
+    if _are_runs(value):
+        return last_table.run_lines(value, **show)
     if _is_report(value):
         return table.report_lines(value, **show)
     if _is_listing(value):
@@ -108,6 +113,15 @@ def _lines(value):
 
 def _is_report(value):
     return isinstance(value, dict) and {"registry", "images", "summary"} <= value.keys()
+
+
+def _are_runs(value):
+    keys = {"at", "function", "code", "counts"}
+    return (
+        bool(value)
+        and isinstance(value, list)
+        and all(isinstance(run, dict) and keys <= run.keys() for run in value)
+    )
 
 
 def _is_listing(value):
