@@ -1,9 +1,9 @@
 """Show what ``registry_sync`` returns as a table; anything else as ``nested`` shows it.
 
 ``check``, ``plan``, ``sync``, ``list``, ``prune``, ``history``, ``verify``, ``collect``, ``signatures``,
-``last`` and ``runs`` choose it by themselves, as the runner ``registry_fleet`` does. It runs where the command
-was typed: a minion has it after ``saltutil.sync_all``, a master after ``salt-run saltutil.sync_all``. Where it is
-not, Salt shows nested output. ``--out=json`` gives the plain data.
+``last`` and ``runs`` choose it by themselves, as the runner ``registry_fleet`` does. It runs where the
+command was typed: a minion has it after ``saltutil.sync_all``, a master after ``salt-run saltutil.sync_all``.
+Where it is not, Salt shows nested output. ``--out=json`` gives the plain data.
 
 Colours follow ``--no-color``, ``--force-color`` and ``color_theme``; the width is that of the
 terminal (or ``COLUMNS``); a pipe or ``--out-file`` gets every name whole, one row a line.
