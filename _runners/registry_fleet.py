@@ -276,8 +276,10 @@ def _alone(master, test):
 
 
 def _fleet():
-    pillar = __opts__.get("pillar") or {}
-    return config.read_fleet(__opts__.get(config.ROOT, pillar.get(config.ROOT)))
+    tree = __opts__.get(config.ROOT)
+    if tree is None:
+        tree = (__opts__.get("pillar") or {}).get(config.ROOT)
+    return config.read_fleet(tree)
 
 
 def _order(fleet, test, apply, force):

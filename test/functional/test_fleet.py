@@ -223,7 +223,10 @@ def test_an_orchestration_plans_in_test_mode_and_fails_where_a_wave_does(world: 
     world.push("openstack-cron")
     before = world.used()
     sls = "docker_registry.fleet"
-    [planned] = _highstate(world.salt.run("state.orchestrate", mods=sls, test=True)).values()
+    world.salt.configure_fleet(None)
+    pillar = {"registry_fleet": FLEET}
+    [planned] = _highstate(world.salt.run("state.orchestrate", mods=sls, test=True, pillar=pillar)).values()
+    world.salt.configure_fleet(FLEET)
     assert planned["result"] is None, planned
     assert set(planned["changes"]) == {"region", "canary"}
     assert world.used() == before
