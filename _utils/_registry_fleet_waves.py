@@ -230,22 +230,36 @@ class Rollout:
                 self.known.outcomes[site] = progress.outcomes[site] = outcome
 
     def _published(self, wave: Wave, sites: Sequence[str]) -> Generator[Action, Any, dict[str, Outcome]]:
-        answers = yield Publish(self._order.function, tuple(sites), self._order.arguments, wave.name)
-        outcomes = {
-            site: returns.outcome_of(self._order.function, answer) for site, answer in answers.items()
-        }
-        if self._order.dry:
-            return {site: outcomes.get(site, returns.SILENT) for site in sites}
-        doubtful = [site for site in sites if site not in answers or _is_refusal(answers[site])]
-        if self._order.function == returns.APPLY:
-            doubtful += [site for site in answers if outcomes[site].status == returns.CURRENT]
-        found = yield from self._asked_again(wave, doubtful, outcomes)
+        function = self._order.function
+        answers = yield Publish(function, tuple(sites), self._order.arguments, wave.name)
+        if not self._order.dry and (busy := (yield from self._busy(wave, answers))):
+            again = yield Publish(function, tuple(busy), self._order.arguments, wave.name)
+            answers = {site: answer for site, answer in answers.items() if site not in busy} | again
+        outcomes = {site: returns.outcome_of(function, answer) for site, answer in answers.items()}
+        found: dict[str, Outcome] = {}
+        if not self._order.dry:
+            doubtful = [site for site in sites if site not in answers]
+            if function == returns.APPLY:
+                doubtful += [site for site, seen in outcomes.items() if seen.status == returns.CURRENT]
+            found = yield from self._asked_again(wave, doubtful, outcomes)
         return {site: outcomes.get(site, returns.SILENT) for site in sites} | found
+
+    def _busy(self, wave: Wave, answers: Mapping[str, Answer]) -> Generator[Action, Any, list[str]]:
+        """Who refused since an earlier run goes on there, as a killed rollout leaves it; once that has ended."""
+        asked = [site for site, answer in answers.items() if _is_refusal(answer)]
+        found: dict[str, None] = {}
+        while asked and not self._stopping():
+            said = yield Publish(returns.LAST, tuple(asked), {}, wave.name)
+            asked = [site for site, answer in said.items() if _runs(answer)]
+            found.update(dict.fromkeys(asked))
+            if asked:
+                yield Wait(SECONDS_BETWEEN)
+        return [] if self._stopping() else list(found)
 
     def _asked_again(
         self, wave: Wave, sites: Sequence[str], outcomes: Mapping[str, Outcome]
     ) -> Generator[Action, Any, dict[str, Outcome]]:
-        """Ask those whose return was lost, or who were busy, how their last run ended."""
+        """Ask those whose return was lost how their last run ended, and wait for those where it goes on."""
         found: dict[str, Outcome] = {}
         asked = list(sites)
         while asked and not self._stopping():
@@ -295,6 +309,10 @@ class Rollout:
                 status = returns.FAILED if seen.status == returns.BEHIND else seen.status
                 seen = before._replace(status=status, cause=seen.cause, error=error)
                 self.known.outcomes[site] = progress.outcomes[site] = seen
+
+
+def _runs(answer: Answer) -> bool:
+    return returns.is_snapshot(answer.value) and bool(answer.value["running"])
 
 
 def _is_refusal(answer: Answer) -> bool:

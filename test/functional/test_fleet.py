@@ -147,6 +147,7 @@ def test_one_command_brings_every_site_up_to_date_in_the_order_of_the_waves(worl
 def test_a_second_rollout_moves_nothing(world: World) -> None:
     before = world.used()
     report = world.salt.run("registry_fleet.rollout")
+    print("seconds of each wave that moves nothing:", [wave["seconds"] for wave in report["waves"].values()])
     assert (waves(report), report["moves"], report["retcode"]) == (["done"] * 4, {}, 0)
     assert world.used() == before
 
@@ -282,7 +283,7 @@ def test_stop_with_kill_ends_what_runs_and_a_second_rollout_is_kept_out(slow: Wo
     report = json.loads(rollout.communicate(timeout=120)[0])
     assert rollout.returncode == 1
     assert waves(report) == ["stopped", "not started", "not started", "not started"]
-    assert report["sites"]["site-01"]["status"] == "current"
+    assert set(report["moves"]) <= {"region-1"}
 
 
 def test_stop_lets_what_runs_end_and_publishes_nothing_more(slow: World) -> None:
@@ -306,6 +307,5 @@ def test_a_killed_rollout_leaves_sites_that_finish_and_the_next_one_moves_nothin
     assert matrix["waves"]["region"]["error"] == "the rollout was killed"
     report = slow.salt.run("registry_fleet.rollout")
     assert waves(report) == ["done"] * 4, report["waves"]
-    sent = [request for request in slow.registries["region-1"].access_log() if "PUT" in request]
-    print(f"uploads to the region: {len(sent)}")
     assert statuses(report) == dict.fromkeys(SITES, "current")
+    assert set(report["moves"]) == {"site-01", "site-02", "edge-1"}

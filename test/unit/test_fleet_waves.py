@@ -212,15 +212,30 @@ def test_a_site_that_still_runs_is_waited_for() -> None:
     assert (stage.statuses(), stage.asked()) == (["done"], [("a",)])
 
 
-def test_a_site_that_a_killed_rollout_has_left_busy_is_waited_for() -> None:
+BUSY = Answer("ERROR: another sync into m:5000 runs (pid 7); nothing was done", 1)
+
+
+def test_a_site_that_a_killed_rollout_has_left_busy_is_waited_for_and_then_asked_again() -> None:
     def play(function: str, site: str, count: int) -> Any:
+        if site == "b":
+            return report()
         if function == returns.SYNC:
-            return Answer("ERROR: another sync into m:5000 runs (pid 7); nothing was done", 1)
-        return snapshot(1.0 if count < 2 else 2.0, running=count < 2)
+            return BUSY if count == 0 else report("current", size=0)
+        return snapshot(running=count < 2)
+
+    stage = Stage((wave(), ("a", "b")), play=play)
+    assert stage.waited == [10.0, 10.0]
+    assert stage.asked() == [("a", "b"), ("a",)]
+    assert (stage.statuses(), stage.rollout.moves()) == (["done"], {"b": {"tags": 1, "bytes": 100}})
+
+
+def test_a_site_that_stays_busy_is_a_failure() -> None:
+    def play(function: str, site: str, count: int) -> Any:
+        return BUSY if function == returns.SYNC else snapshot(running=count == 0)
 
     stage = Stage((wave(), ("a",)), play=play)
-    assert stage.waited == [10.0, 10.0]
-    assert stage.statuses() == ["done"]
+    assert stage.asked() == [("a",), ("a",)]
+    assert stage.waves["sites"]["error"].startswith("1 of 1 failed: a (ERROR: another sync into m:5000")
 
 
 def test_a_refusal_that_no_run_explains_is_a_failure_with_its_sentence() -> None:
