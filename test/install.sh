@@ -22,7 +22,8 @@ PyYAML>=6,<7
 python-gnupg>=0.5,<0.6
 rich>=13,<16
 '
-style_packages='ruff>=0.9,<1 mypy>=1.14,<3 types-requests types-PyYAML'
+# setuptools builds the formula's wheel.
+style_packages='ruff>=0.9,<1 mypy>=1.14,<3 types-requests types-PyYAML salt-lint>=0.9,<1 setuptools>=70.1'
 host_salt_versions='3006 3007 3008'
 # Another implementation of the protocol, and an object store.
 zuul='zuul-registry>=1.3,<2'
