@@ -22,4 +22,4 @@ def test_each_check_of_style_is_a_hook_and_each_hook_a_check() -> None:
     (repository,) = configured["repos"]
     hooks = {told_apart(hook["entry"].removeprefix(".venv/unit/bin/")) for hook in repository["hooks"]}
     assert hooks == steps
-    assert len(steps) == 6
+    assert {"ruff check", "mypy", "salt-lint"} <= steps
