@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import shlex
 from pathlib import Path
@@ -39,35 +40,37 @@ def functions_of(path: Path) -> list[Function]:
 FUNCTIONS = [function for path in FILES for function in functions_of(path)]
 
 
-def examples(function: Function) -> list[list[str]]:
-    """The command lines of a docstring, each as its words."""
+def examples(function: Function) -> list[tuple[str, list[str]]]:
+    """The command lines of a docstring that call one of ours: the function, and what it is given."""
     told = (ast.get_docstring(function.node) or "").partition("CLI Example:")[2]
-    lines = told.replace("\\\n", " ").splitlines()
-    return [shlex.split(line) for line in lines if line.strip().partition(" ")[0] in COMMANDS[function.room]]
+    lines = (line.strip() for line in told.replace("\\\n", " ").splitlines())
+    ours = (line for line in lines if line.partition(" ")[0] in COMMANDS[function.room])
+    return [call for line in ours if (call := called(shlex.split(line)))[0]]
 
 
 def called(words: list[str]) -> tuple[str, list[str]]:
-    """The function of a command line, and what it is given."""
-    place = next(index for index, word in enumerate(words) if re.fullmatch(r"registry_\w+\.\w+", word))
-    return words[place], [word for word in words[place + 1 :] if not word.startswith("--")]
+    """The function of a command line, and what it is given up to where the shell takes over."""
+    names = (index for index, word in enumerate(words) if re.fullmatch(r"registry_\w+\.\w+", word))
+    place = next(names, len(words))
+    given = itertools.takewhile(lambda word: word not in (">", "|", "&&"), words[place + 1 :])
+    return "".join(words[place : place + 1]), [word for word in given if not word.startswith("--")]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: f"{function.room} {function.name}")
 def test_a_function_has_an_example_of_itself(function: Function) -> None:
     lines = examples(function)
     assert lines, "no CLI Example"
-    assert {called(words)[0] for words in lines} == {function.name}
+    assert {name for name, _ in lines} == {function.name}
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: f"{function.room} {function.name}")
 def test_an_example_gives_arguments_that_the_function_takes(function: Function) -> None:
     taken = function.node.args
     names = [argument.arg for argument in taken.args]
-    for words in examples(function):
-        _, given = called(words)
+    for _, given in examples(function):
         keywords = {name[1] for word in given if (name := re.match(r"(\w+)=", word))}
         positional = [word for word in given if not re.match(r"\w+=", word)]
-        assert taken.kwarg or keywords <= {*names, *(only.arg for only in taken.kwonlyargs), *OF_SALT}, words
-        assert taken.vararg or len(positional) <= len(names), words
+        assert taken.kwarg or keywords <= {*names, *(only.arg for only in taken.kwonlyargs), *OF_SALT}, given
+        assert taken.vararg or len(positional) <= len(names), given
         required = names[: len(names) - len(taken.defaults)]
-        assert set(required[len(positional) :]) <= keywords, words
+        assert set(required[len(positional) :]) <= keywords, given
