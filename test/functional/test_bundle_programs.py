@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from _registry_sync_export import export
 from _registry_sync_import import import_bundle
 from support.attached import attach, listed, referrer
 from support.images import Layer, docker_image, oci_image
+from support.later_podman import pulled_from
 from support.pillar import settings_of
 from support.registry_content import digest_of, push
 from support.signing import crane_of, programs, skopeo_of
@@ -76,6 +78,14 @@ def test_skopeo_copies_images_out_of_it_byte_for_byte(skopeo, bundle, upstream, 
         assert f"sha256:{hashlib.sha256(body).hexdigest()}" == made[kind].digest
         for blob in made[kind].blobs:
             assert (tmp_path / kind / blob.digest.partition(":")[2]).stat().st_size == blob.size
+
+
+@pytest.mark.needs("unshare", "mount")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a mount namespace")
+def test_podman_of_debian_13_pulls_out_of_it(checkout, bundle, upstream, tmp_path):
+    path, made = bundle
+    name = f"{upstream.address}/team/app:oci"
+    assert pulled_from(path, [name], checkout / ".cache", tmp_path / "podman") == [made["oci"].digest]
 
 
 @pytest.mark.parametrize("kind", ["docker", "oci"])

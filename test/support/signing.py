@@ -24,6 +24,12 @@ ENGINES = {
     "trixie": ("skopeo", "libc6", "libgpgme11t64", "libassuan9", "libgpg-error0", "libsqlite3-0"),
     "sid": ("skopeo", "libc6", "libgpgme45", "libassuan9", "libgpg-error0", "libsqlite3-0"),
 }
+PODMAN = (
+    *("podman", "conmon", "crun", "netavark", "golang-github-containers-common", "libc6", "libgpgme11t64"),
+    *("libassuan9", "libgpg-error0", "libsqlite3-0", "libsubid5", "libseccomp2", "libselinux1"),
+    *("libpcre2-8-0", "libaudit1", "libcap-ng0", "libcrypt1", "libpam0g", "libbsd0", "libmd0", "libacl1"),
+    *("libattr1", "libsemanage2", "libsepol2", "libbz2-1.0"),
+)
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
@@ -127,6 +133,11 @@ def skopeo_of(suite: str, cache: Path) -> tuple[str, ...]:
     if loader is None:
         pytest.skip("needs the C library of another release for skopeo")
     return str(loader), "--library-path", str(loader.parent), str(root / "usr/bin/skopeo")
+
+
+def podman_root(cache: Path) -> Path:
+    """Return where Debian 13's podman lies with all that it needs; skip where it cannot be had."""
+    return _root("podman-trixie", "trixie", PODMAN, cache)
 
 
 def crane_of(cache: Path) -> str:
