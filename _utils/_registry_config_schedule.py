@@ -63,7 +63,7 @@ def _returner(value: Any, key: str) -> Any:
 
 _SECONDS_OF_A_DAY = check.number(0, 86_400)
 _SCHEDULE: dict[str, Checker] = {
-    "function": check.one_of("check", "sync", "prune", "verify", "collect"),
+    "function": check.one_of("check", "sync", "prune", "verify", "collect", "export", "import"),
     "minutes": check.number(1, 100_000),
     "hours": check.number(1, 10_000),
     "days": check.number(1, 1000),

@@ -1,5 +1,5 @@
-# The minion syncs, checks, verifies, prunes or collects by itself, as the pillar's docker_registry:schedule says: one mapping,
-# or a list with one for each function. A job that is in the pillar no more is removed.
+# The minion syncs, checks, verifies, prunes, collects, exports or imports by itself, as the pillar's docker_registry:schedule
+# says: one mapping, or a list with one for each function. A job that is in the pillar no more is removed.
 # The jobs are Salt's own: `salt MINION schedule.list`.
 {%- set schedule = salt['pillar.get']('docker_registry:schedule', {}) %}
 {%- set wanted = {} %}

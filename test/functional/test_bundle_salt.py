@@ -68,5 +68,15 @@ def test_the_table_of_an_export_names_its_images(minion):
     assert minion.call("registry_sync.export", "relative/path").retcode != 0
 
 
+def test_a_schedule_exports_and_imports_the_bundle_of_the_pillar(minion):
+    schedule = [{"function": "export", "cron": "0 6 * * 0"}, {"function": "import", "minutes": 30}]
+    minion.set_pillar({"docker_registry": {"schedule": schedule}})
+    low = minion.call("state.show_low_sls", "docker_registry.schedule").value
+    jobs = [state["function"] for state in low if state["state"] == "schedule"]
+    assert jobs == ["registry_sync.export", "registry_sync.import"]
+    for job in jobs:
+        assert minion.call("sys.argspec", job).value
+
+
 def told(answer, function):
     return [state for key, state in answer.value.items() if key.endswith(f"_|-{function}")]

@@ -16,6 +16,8 @@ def test_each_function_may_have_hours_of_its_own():
             {"function": "prune", "when": ["4:00am"]},
             {"function": "collect", "cron": "0 5 * * 0"},
             {"function": "verify", "days": 1, "splay": 600},
+            {"function": "export", "cron": "0 6 * * 0"},
+            {"function": "import", "minutes": 30},
         ]
     )
     read(schedule={"function": "collect", "days": 7})
