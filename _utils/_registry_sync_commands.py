@@ -125,10 +125,10 @@ def sync(
         planned = make_plan(comparison, stores, unfinished.repositories)
         demand_space(planned.bytes_to_copy, storage)
         unfinished.begin(tag.target for tag, _ in planned.content)
-        note_begin(ledger, comparison.tags, planned)
         keep = backup_with(settings.backup.tags, stores.target, ledger)
         signatures = Publisher(lookaside, planned, stores, memory)
-        signatures.prepare()
+        signatures.prepare(ledger.signatures)
+        note_begin(ledger, comparison.tags, planned)
         memory.save()
 
         def before_overwriting(tag: Tag) -> None:

@@ -105,10 +105,10 @@ def _bring(
     planned = make_plan(comparison, stores, unfinished.repositories)
     demand_space(planned.bytes_to_copy, storage if settings.local.push_socket else "")
     unfinished.begin(tag.target for tag, _ in planned.content)
-    note_begin(ledger, comparison.tags, planned)
     keep = backup_with(settings.backup.tags, stores.target, ledger)
     signatures = Publisher(BundleSignatures(settings, stores.run, opened.files), planned, stores, memory)
-    signatures.prepare()
+    signatures.prepare(ledger.signatures)
+    note_begin(ledger, comparison.tags, planned)
 
     def before_overwriting(tag: Tag) -> None:
         keep(tag)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from _registry_oci_errors import RegistryError
+from _registry_sync_signature_notes import SignatureNotes
 
 DIRECTORY = "/var/lib/docker_registry"
 VERSION = 1
@@ -97,6 +98,7 @@ class Ledger:
         # Manifests that were deleted, of each repository.
         self._gone: dict[str, set[str]] = {}
         self._written_at = 0.0
+        self.signatures = SignatureNotes()
         self.complete = ""
         self.trouble = ""
         self._read()
@@ -263,6 +265,7 @@ class Ledger:
                 repository: {reference: asdict(entry) for reference, entry in entries.items()}
                 for repository, entries in self._entries.items()
             },
+            "signatures": self.signatures.content(),
         }
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -300,6 +303,8 @@ class Ledger:
             raise ValueError("another ledger")
         self._written_at = float(content["written"])
         self.complete = str(content["complete"])
+        # Ledgers of before know nothing of signatures, which then stay.
+        self.signatures.take(content.get("signatures", ()))
         for repository, entries in content["tags"].items():
             for reference, told in entries.items():
                 entry = _entry_of(told)

@@ -55,6 +55,12 @@ class Found:
     kept: int = 0
     error: RegistryError | None = None
 
+    @property
+    def new(self) -> list[tuple[str, bytes]]:
+        """Those that are not here yet: the name of the file and what is to be in it."""
+        numbered = enumerate(self.signatures[self.kept :], self.kept + 1)
+        return [(f"signature-{number}", signature) for number, signature in numbered]
+
 
 class Lookaside:
     """The stores of one run, each asked once for each digest, and the directory that is filled from them.
@@ -109,7 +115,7 @@ class Lookaside:
 
     def directory_of(self, target: str, digest: str) -> Path:
         """Where the signatures of a manifest in a local repository are kept."""
-        return Path(self._signatures.directory, _name(target, digest))
+        return Path(self._signatures.directory, directory_name(target, digest))
 
     def _once(self, image: Image, digest: str) -> _Once:
         directory = self.directory_of(image.target, digest)
@@ -200,7 +206,7 @@ class _Store:
         if self._failure:
             raise self._failure
         what = f"signature-{number} of {repository}@{digest}"
-        url = f"{self._client.endpoint.url}/{_name(repository, digest)}/signature-{number}"
+        url = f"{self._client.endpoint.url}/{directory_name(repository, digest)}/signature-{number}"
         try:
             answer = self._client.ask("GET", url, (), what, limit=LARGEST_SIGNATURE)
         except (NotFound, Stopped):
@@ -243,7 +249,8 @@ def read_kept(directory: Path) -> tuple[bytes, ...]:
     return tuple(kept)
 
 
-def _name(repository: str, digest: str) -> str:
+def directory_name(repository: str, digest: str) -> str:
+    """How a store calls the directory of a manifest's signatures."""
     return f"{repository}@{digest.replace(':', '=', 1)}"
 
 
@@ -265,9 +272,9 @@ def _endpoint(address: str, source: Endpoint) -> Endpoint:
 def _keep(directory: Path, found: Found) -> RegistryError | None:
     """Write what is not here yet, in ascending order: a reader may come at any moment, and stops at a gap."""
     try:
-        for number, signature in enumerate(found.signatures[found.kept :], found.kept + 1):
+        for name, signature in found.new:
             _make_readable(directory)
-            _write(directory, f"signature-{number}", signature)
+            _write(directory, name, signature)
     except OSError as failure:
         kind = NoSpace if failure.errno in FULL_DISK_NUMBERS else RegistryError
         return kind(f"{failure.filename or directory}: cannot be written: {failure.strerror}")

@@ -71,6 +71,8 @@ def _note_what_goes(items: Sequence[Item], ledger: Ledger) -> None:
     for item in items:
         if ":" not in item.reference and item.digest and not item.interrupted:
             ledger.found(item.repository, item.reference, item.digest)
+    going = ((item.repository, item.digest) for item in items if item.digest and not item.stays)
+    ledger.signatures.begin(going)
     ledger.save()
 
 

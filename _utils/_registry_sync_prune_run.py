@@ -17,6 +17,7 @@ from _registry_sync_memory import Memory
 from _registry_sync_prune import DOOMED, PRUNE_STATUSES, PRUNED, Item
 from _registry_sync_prune_apply import Telling, forget
 from _registry_sync_prune_look import PrunePlan, look
+from _registry_sync_prune_signatures import forget_signatures
 from _registry_sync_report import report_registry
 from _registry_sync_stores import open_stores
 
@@ -64,6 +65,9 @@ def prune(
             if not refused:
                 try:
                     forget(planned, stores, ledger, tell, progress)
+                    if ledger.signatures.going:
+                        forget_signatures(settings.signatures.directory, ledger.signatures, stores.target)
+                        ledger.save()
                 except RegistryError as failure:
                     refused = str(failure)
         elif not refused and noting:

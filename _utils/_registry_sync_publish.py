@@ -10,6 +10,7 @@ from _registry_sync_jobs import in_parallel
 from _registry_sync_lookaside import Lookaside
 from _registry_sync_memory import Memory
 from _registry_sync_plan import Plan
+from _registry_sync_signature_notes import SignatureNotes
 from _registry_sync_stores import LOOKUPS_FAR, LOOKUPS_NEAR, Stores
 from _registry_sync_tag import Tag
 
@@ -34,8 +35,11 @@ class Publisher:
         self._memory = memory
         self._roots = {id(tag): root for tag, root in plan.roots}
 
-    def prepare(self) -> None:
+    def prepare(self, notes: SignatureNotes | None = None) -> None:
         """Ask the stores for all signatures, and keep what is new of the tags that are current.
+
+        Args:
+            notes: are told of each file that is, or is going to be, written.
 
         Raises:
             Stopped: the run was asked to stop.
@@ -48,6 +52,10 @@ class Publisher:
             for digest in below
         }
         self._find(list(unique.values()))
+        if notes:
+            for tag, digest in unique.values():
+                new = self._lookaside.find(tag.wanted_by, digest).new
+                notes.writes(tag.target, digest, new)
         for tag, below in zip(tags, digests, strict=True):
             if _is_here(tag):
                 self._publish(tag, below)
