@@ -262,8 +262,9 @@ def _let_attachments_follow(items: Sequence[Item], below: Mapping[str, Collectio
     """A signature goes when its subject goes, and not before; so does what is attached to that in turn."""
     attached = [item for item in items if is_attachment_tag(item.reference)]
     others = [item for item in items if not is_attachment_tag(item.reference)]
-    kept = _stems((item for item in others if item.status != DOOMED), below)
-    _follow(attached, kept, below, KEPT, "its subject is kept")
+    for status, reason in ((KEPT, "its subject is kept"), (WAITING, "its subject waits")):
+        staying = _stems((item for item in others if item.status == status), below)
+        _follow(attached, staying, below, KEPT, reason)
     doomed = _stems((item for item in others if item.status == DOOMED), below)
     _follow([item for item in attached if item.status != KEPT], doomed, below, DOOMED, "its subject goes")
 

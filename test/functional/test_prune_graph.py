@@ -9,6 +9,7 @@ import requests
 
 from support import faults
 from support.images import docker_list, oci_index
+from support.made_signatures import push_bundle
 from support.proxy import FaultProxy
 from support.pruning import REPOSITORY, Mirror, fill, images, simple, statuses
 from support.registries import Distribution
@@ -46,6 +47,20 @@ def test_quay_6650_what_is_attached_to_a_child_of_a_kept_index_stays(site: Mirro
     site.sync(images("1"))
     site.forget(images("1"))
     assert tags_of(site.local.url, REPOSITORY) == ["1", signature]
+
+
+def test_what_is_attached_to_a_child_is_kept_also_where_nothing_goes(site: Mirror) -> None:
+    child = simple("child")
+    referrers = f"sha256-{child.digest.partition(':')[2]}"
+    fill(site, **{"1": docker_list([child]), "2": simple("another")})
+    push(site.upstream.url, REPOSITORY, f"{referrers}.sig", simple("signature"))
+    push_bundle(site.upstream.url, REPOSITORY, child, b"{}")
+    site.sync(images("1", "2"))
+    later = {"after": 3600, "untagged": 3600, "ceiling": "100%"}
+    for wanted, why in ((("1", "2"), "its subject is kept"), (("2",), "its subject waits")):
+        told = site.prune(images(*wanted), prune=later)["images"]
+        for tag in (f"{REPOSITORY}:{referrers}", f"{REPOSITORY}:{referrers}.sig"):
+            assert (told[tag]["status"], told[tag]["reason"]) == ("kept", why)
 
 
 def test_quay_6650_attachments_are_counted_by_no_rule(site: Mirror) -> None:
