@@ -9,6 +9,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
@@ -118,12 +119,20 @@ class LastRun:
             log.warning("docker_registry:page: not written: %s", failure)
 
     def _publish(self, snapshot: snapshots.Snapshot) -> None:
-        """Give the mine the snapshot, of which no other minion may read: it names what this site runs."""
+        """Give the mine the snapshot, which no other minion may read: it names what this site runs."""
+        if not _minion_runs(self._opts):
+            log.debug("docker_registry:mine: not sent: no minion runs")
+            return
         # test.echo: registry_sync.last itself would set the return code of whoever runs this.
         what = {"mine_function": "test.echo", "text": snapshot, "allow_tgt": self._opts["id"]}
         try:
-            failure = "" if self._functions["mine.send"]("registry_sync.last", **what) else "no minion runs"
+            failure = "" if self._functions["mine.send"]("registry_sync.last", **what) else "the bus is down"
         except Exception as raised:  # noqa: BLE001 - whatever it is, the run itself was good
             failure = str(raised)
         if failure:
             log.warning("docker_registry:mine: not sent: %s", failure)
+
+
+def _minion_runs(opts: Mapping[str, Any]) -> bool:
+    """Whether a minion has a bus here, which carries what is for the mine; else it is waited for in vain."""
+    return opts.get("ipc_mode") == "tcp" or any(Path(opts["sock_dir"]).glob("minion_event_*_pull.ipc"))
