@@ -18,7 +18,7 @@ import salt.client
 import salt.utils.event
 import salt.utils.jid
 import salt.utils.minions
-from salt.exceptions import SaltException
+from salt.exceptions import SaltClientError, SaltException, SaltReqTimeoutError
 
 # Modules, not their functions: whatever function stands here is one of registry_fleet to Salt.
 import _registry_fleet_config as config
@@ -33,6 +33,9 @@ from _registry_config_validators import SettingsError
 
 log = logging.getLogger(__name__)
 
+# A job that went out in spite of that is no harm: a second sync is kept out by the first, and waited for.
+_BUSY_MASTER = (SaltClientError, SaltReqTimeoutError)
+_TRIES = 3
 _MISTAKES = (SettingsError, config.FleetError, SaltException, OSError)
 
 
@@ -237,9 +240,21 @@ class _Master:
 
     def ask(self, function, sites, arguments=None, *, began=None, heard=None):
         hooks = {name: hook for name, hook in (("began", began), ("heard", heard)) if hook}
-        return publishing.publish(
-            self._client, function, sites, arguments or {}, timeout=self._timeout, **hooks
-        )
+        for _ in range(_TRIES):
+            try:
+                return publishing.publish(
+                    self._client,
+                    function,
+                    sites,
+                    arguments or {},
+                    timeout=self._timeout,
+                    failures=_BUSY_MASTER,
+                    **hooks,
+                )
+            except _BUSY_MASTER as failure:
+                log.warning("registry_fleet: %s was not published: %s", function, failure)
+                why = failure
+        raise config.FleetError(f"the master takes no jobs: {why}")
 
     def last_words(self, sites):
         mine = __salt__["cache.mine"](list(sites), tgt_type="list")

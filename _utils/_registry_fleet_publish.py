@@ -7,10 +7,13 @@ https://github.com/saltstack/salt/issues/65693
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from _registry_fleet_returns import Answer
+
+log = logging.getLogger(__name__)
 
 Heard = Callable[[str, Answer], None]
 """Takes a site and its return, as soon as it is there."""
@@ -25,6 +28,7 @@ def publish(
     arguments: Mapping[str, Any],
     *,
     timeout: int,
+    failures: tuple[type[Exception], ...] = (),
     began: Began = lambda jid, sites: None,
     heard: Heard = lambda site, answer: None,
 ) -> dict[str, Answer]:
@@ -36,11 +40,16 @@ def publish(
         sites: their ids.
         arguments: by name.
         timeout: seconds of silence after which a minion is asked whether it works.
+        failures: what the client raises where the master is too busy; once the job is out, who has not
+            answered by then counts as silent.
         began: called once the job is out.
         heard: called for each return.
 
     Returns:
         Id → answer; who is not in it was silent.
+
+    Raises:
+        Exception: one of ``failures``, where the job did not go out.
     """
     wanted = tuple(sites)
     stream = client.cmd_iter(
@@ -56,11 +65,14 @@ def publish(
     with contextlib.closing(stream):
         job = next(stream, None) or {}
         began(str(job.get("jid", "")), wanted)
-        for site, answer in _answers(stream):
-            # Salt 3008 adds rows for what minions manage, its Resources.
-            if site in wanted and site not in found:
-                found[site] = answer
-                heard(site, answer)
+        try:
+            for site, answer in _answers(stream):
+                # Salt 3008 adds rows for what minions manage, its Resources.
+                if site in wanted and site not in found:
+                    found[site] = answer
+                    heard(site, answer)
+        except failures as failure:
+            log.warning("%s: lost sight of it: %s", function, failure)
     return found
 
 

@@ -48,7 +48,11 @@ class Master(Protocol):
         began: Callable[[str, tuple[str, ...]], None] | None = None,
         heard: Callable[[str, Answer], None] | None = None,
     ) -> Answers:
-        """Run a function on minions; who is not in the answers was silent."""
+        """Run a function on minions; who is not in the answers was silent.
+
+        Raises:
+            FleetError: it could not be published.
+        """
 
     def last_words(self, sites: Iterable[str]) -> dict[str, Any]:
         """Snapshots that the mine has of sites."""
@@ -320,7 +324,12 @@ class _Driver:
             self._tell("site", what | outcome._asdict())
             self._master.say(f"  {site}: {outcome.status}{_why(outcome)}")
 
-        return self._master.ask(action.function, action.sites, action.arguments, began=began, heard=heard)
+        try:
+            return self._master.ask(action.function, action.sites, action.arguments, began=began, heard=heard)
+        except FleetError as failure:
+            # What was done is worth a report; who was not asked counts as silent.
+            log.error("%s", failure)
+            return {}
 
     def _wait(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
