@@ -98,7 +98,9 @@ class Master:
         roots = {f"{kind}_roots": {"base": [str(self.root / name)]} for kind, name in ROOTS.items()}
         ports = {"publish_port": free_port(), "ret_port": free_port()}
         self._ports = ports
-        return {"interface": LOOPBACK, "auto_accept": True, **ports, **roots}
+        # Five seconds by default, in which a minion on a busy machine does not answer.
+        patience = {"timeout": 60, "gather_job_timeout": 60}
+        return {"interface": LOOPBACK, "auto_accept": True, **patience, **ports, **roots}
 
     def _minion_settings(self) -> dict[str, Any]:
         ports = {"master_port": self._ports["ret_port"], "publish_port": self._ports["publish_port"]}

@@ -69,7 +69,7 @@ class Minion:
     @property
     def loads_from(self) -> Path:
         """Where Salt copies modules to, and loads them from."""
-        return self.root / "cache" / "extmods"
+        return self.root / "var/cache/salt/minion/extmods"
 
     def set_pillar(self, pillar: Mapping[str, Any]) -> None:
         """Replace the pillar."""
