@@ -296,6 +296,10 @@ def flush(path: Path) -> None:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(file)
+        except OSError as failure:
+            # Not every file system has something to do for a directory.
+            if failure.errno != errno.EINVAL:
+                raise
         finally:
             os.close(file)
 

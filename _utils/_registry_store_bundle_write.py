@@ -29,7 +29,7 @@ from _registry_store_bundle_format import (
     is_volume,
     read_contents,
 )
-from _registry_store_bundle_places import Loose, Places, Volumes, failures, put_file
+from _registry_store_bundle_places import Loose, Places, Volumes, failures, flush, put_file
 
 PARTIAL = ".partial"
 _OURS = {"blobs", "docker_registry", LAYOUT, INDEX, SUMS, SIGNATURE}
@@ -61,7 +61,11 @@ class BundleWriter:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._take()
-        self._begin()
+        try:
+            self._begin()
+        except BaseException:
+            os.close(self._lock)
+            raise
 
     def __str__(self) -> str:
         return f"bundle {self.path}"
@@ -117,13 +121,16 @@ class BundleWriter:
         return {**sums, **self._blobs.finish(self._small)}
 
     def put(self, name: str, body: bytes) -> None:
-        """Write a small file, whole or not at all."""
+        """Write a small file, whole or not at all, onto the disk."""
         put_file(self.directory / name, [body])
+        flush(self.directory / name)
 
     def publish(self) -> None:
         """Give the bundle its name."""
+        flush(self.directory)
         with failures(self.path):
             self.directory.rename(self.path)
+        flush(self.path.parent)
 
     def close(self) -> None:
         """Let go of all files."""

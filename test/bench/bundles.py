@@ -34,6 +34,7 @@ from dataset import MB, Content, images_of, overcloud  # noqa: E402
 from lane import run_measured  # noqa: E402
 
 from support.registries import Distribution  # noqa: E402
+from support.salt_minion import Minion  # noqa: E402
 from support.slow_line import SlowLine  # noqa: E402
 
 VOLUME = 4_000_000_000
@@ -63,27 +64,40 @@ class Job:
     oras: str
 
     @property
-    def pillar(self) -> Path:
-        """The file of a pillar that asks for the set."""
+    def pillar(self) -> dict[str, Any]:
+        """A pillar that asks for the set."""
         (host, port), (local, local_port) = self.upstream.split(":"), self.local.split(":")
-        pillar: Mapping[str, Any] = {
+        return {
             "upstream": {"host": host, "port": int(port), "tls": False},
             "local": {"host": local, "port": int(local_port)},
             "signatures": {"directory": str(self.directory / "sigstore")},
             "images": [{"name": name, "tags": list(tags)} for name, tags in self.content.items()],
         }
-        file = self.directory / "pillar.json"
-        file.write_text(json.dumps(pillar), encoding="utf-8")
-        return file
 
 
 def ours(what: str, volume: int) -> Callable[[Job], list[str]]:
     """Ours as a library in a fresh Python."""
 
     def command(job: Job) -> list[str]:
-        script, path = BENCH / "engine_bundles.py", job.directory / f"bundle-{volume}"
-        words = [script, what, job.pillar, path, volume]
+        file, path = job.directory / "pillar.json", job.directory / f"bundle-{volume}"
+        file.write_text(json.dumps(job.pillar), encoding="utf-8")
+        words = [BENCH / "engine_bundles.py", what, file, path, volume]
         return ["env", f"PYTHONPATH={CHECKOUT / '_utils'}", sys.executable, *map(str, words)]
+
+    return command
+
+
+def salt(function: str, *words: str) -> Callable[[Job], list[str]]:
+    """What a user types; a word `PATH` is that of a bundle of its own."""
+
+    def command(job: Job) -> list[str]:
+        minion = Minion(
+            job.directory / f"minion-{function}", CHECKOUT, pillar={"docker_registry": job.pillar}
+        )
+        synced = minion.sync()
+        assert synced.retcode == 0, synced.stderr
+        path = str(job.directory / "by-salt")
+        return minion.command(function, *(path if word == "PATH" else word for word in words))
 
     return command
 
@@ -139,9 +153,12 @@ RACERS: Mapping[str, Callable[[Job], list[str]]] = {
     "push-limit": push_limit,
     "import directory": ours("import", 0),
     "import volume": ours("import", VOLUME),
+    "test.ping": salt("test.ping"),
+    "salt export": salt("registry_sync.export", "PATH", f"volume={VOLUME}"),
+    "salt import": salt("registry_sync.import", "PATH"),
 }
 # What an import reads was exported in the same round; it and its measure fill a registry of their own.
-FILLS = ("push-limit", "import directory", "import volume")
+FILLS = ("push-limit", "import directory", "import volume", "salt import")
 # A shared layer lies in their bundles once a tag or repository: of the shared set that is ten times as much.
 MEANT_FOR_ALONE = ("oras backup", "skopeo sync dir")
 Figures = dict[str, list[dict[str, Any]]]

@@ -96,6 +96,8 @@ def test_a_disk_without_room_for_all_is_told_before_anything_is_written(settings
         ):
             export(settings, str(small / "week-1"))
         assert [path for path in small.rglob("*") if path.is_file()] == []
+        subprocess.run(["mount", "-o", f"remount,size={20 * MIB}", small], check=True)
+        assert export(settings, str(small / "week-1"))["bundle"]["new"] is True
 
 
 def test_an_import_into_a_disk_that_is_full_brings_the_rest_when_there_is_room(
