@@ -105,7 +105,7 @@ def forget(path):
 
 def warnings(of):
     """
-    What a file cannot say although the pillar wants it.
+    What a file cannot say although the pillar wants it, or what is to be known of it.
 
     Args:
         of (str): as in ``text``.
@@ -120,6 +120,8 @@ def warnings(of):
         salt '*' registry_policy.warnings policy
     """
     settings = _settings()
+    if of == "lookaside":
+        return signed.store_warnings(settings)
     if of != "policy" or not settings.engine.policy:
         return []
     return [

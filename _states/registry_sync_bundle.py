@@ -94,6 +94,10 @@ def _comment(report, verb, test, moved, failed):
     ]
     if len(failed) > _NAMES_SHOWN:
         parts.append(f"{len(failed) - _NAMES_SHOWN} more failed")
+    remarks = {
+        key: image for key, image in _with_status(report, "current", "copied").items() if image["error"]
+    }
+    parts += [f"{key}: {image['error']}" for key, image in list(remarks.items())[:_NAMES_SHOWN]]
     return "; ".join(parts)
 
 

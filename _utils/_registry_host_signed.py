@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from _registry_config_values import Image, Settings
 from _registry_host_policy import Signed, image_name, known_name
+from _registry_http_pools import is_loopback
 
 
 def signed_images(settings: Settings) -> tuple[Signed, ...]:
@@ -43,3 +44,14 @@ def store_address(settings: Settings) -> str:
         return ""
     local = replace(settings.local, port=settings.signatures.serve, path="")
     return local.url
+
+
+def store_warnings(settings: Settings) -> list[str]:
+    """What is to be known of a store of ours that speaks plain HTTP over a network."""
+    address = store_address(settings)
+    if not address or settings.local.tls or is_loopback(settings.local.host):
+        return []
+    return [
+        f"{address} is plain HTTP: nobody on the way can forge a signature, but he can hide one, and engines "
+        "then refuse the image"
+    ]

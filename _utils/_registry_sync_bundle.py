@@ -149,7 +149,10 @@ def compare_with(
         )
     lookaside = BundleSignatures(settings, stores.run, opened.files)
     looked = settings.attachments.travel
-    verify_signatures(comparison.tags, settings.keys, stores, memory, lookaside.find, looked=looked)
+    asked = settings.engine.policy
+    verify_signatures(
+        comparison.tags, settings.keys, stores, memory, lookaside.find, looked=looked, engines_ask=asked
+    )
     return comparison
 
 

@@ -168,7 +168,10 @@ def _verify(
     from _registry_sync_signed import verify_signatures
 
     looked = settings.attachments.travel
-    verify_signatures(comparison.tags, settings.keys, stores, memory, lookaside.find, looked=looked)
+    asked = settings.engine.policy
+    verify_signatures(
+        comparison.tags, settings.keys, stores, memory, lookaside.find, looked=looked, engines_ask=asked
+    )
 
 
 def listing(settings: Settings) -> dict[str, dict[str, str]]:

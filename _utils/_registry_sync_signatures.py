@@ -21,7 +21,7 @@ from _registry_sync_inventory import take_inventory
 from _registry_sync_lookaside import Found, Lookaside, read_kept
 from _registry_sync_memory import Memory
 from _registry_sync_select import tags_of_image
-from _registry_sync_signed import IMAGES_AT_ONCE, INDEX_ONLY, wanted_of
+from _registry_sync_signed import BUNDLES_ALONE, IMAGES_AT_ONCE, INDEX_ONLY, wanted_of
 from _registry_sync_stores import Stores, open_stores
 from _registry_sync_tag import Tag
 from _registry_trust_evidence import BUNDLE, Finding
@@ -30,9 +30,6 @@ from _registry_trust_policy import Acceptance, Signers
 
 SIDES = (LOCAL, UPSTREAM)
 ALL_ACCEPTED, UNREADABLE, SOME_REFUSED = 0, 1, 2
-BUNDLES_ALONE = (
-    "cosign 3 bundles travel, but no podman verifies them; sign with --new-bundle-format=false, too"
-)
 
 
 @dataclass(slots=True)

@@ -19,11 +19,12 @@ from _registry_oci_names import is_digest
 from _registry_oci_referrers import Attachment
 from _registry_sync_blobs import Source
 from _registry_sync_compare import chosen
-from _registry_sync_evidence import Gathered, below, gather, node_of
+from _registry_sync_evidence import Gathered, Judgement, below, gather, node_of
 from _registry_sync_lookaside import Found
 from _registry_sync_memory import Memory
 from _registry_sync_stores import Stores
 from _registry_sync_tag import Tag
+from _registry_trust_evidence import BUNDLE
 from _registry_trust_keys import Key, read_keys
 from _registry_trust_policy import Node, Signers, Wanted
 
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 # Their signatures are in memory together, and one process of gpg looks at them.
 IMAGES_AT_ONCE = 64
 COMPARED = ("current", "missing", "stale")
+BUNDLES_ALONE = (
+    "cosign 3 bundles travel, but no podman verifies them; sign with --new-bundle-format=false, too"
+)
 INDEX_ONLY = "the index is signed and not each image in it, for whose own signature engines ask"
 SimpleSignatures = Callable[[Image, str], Found]
 
@@ -44,6 +48,7 @@ def verify_signatures(
     simple: SimpleSignatures,
     *,
     looked: bool = False,
+    engines_ask: bool = False,
 ) -> None:
     """Find out of each tag that the list wants signed whether it is.
 
@@ -55,6 +60,8 @@ def verify_signatures(
         memory: what earlier runs have accepted.
         simple: gives the simple signatures of a manifest.
         looked: the tags have in ``attached`` all that is attached to them.
+        engines_ask: engines are told to refuse what is not signed; where they will what is accepted here,
+            the ``error`` of the tag says so.
 
     Raises:
         BadKey: a key is none.
@@ -65,7 +72,7 @@ def verify_signatures(
     known = read_keys(keys, (name for tag in asked for name in tag.wanted_by.signed_by))
     signers = Signers(known)
     try:
-        verifier = _Verifier(known, signers, stores, memory, simple, looked=looked)
+        verifier = _Verifier(known, signers, stores, memory, simple, looked=looked, engines_ask=engines_ask)
         groups: dict[tuple[object, ...], list[Tag]] = {}
         for tag in asked:
             groups.setdefault((tag.wanted_by.source, tag.wanted_by.repository, tag.upstream), []).append(tag)
@@ -88,6 +95,7 @@ class _Verifier:
         simple: SimpleSignatures,
         *,
         looked: bool,
+        engines_ask: bool,
     ) -> None:
         self._keys = keys
         self._signers = signers
@@ -95,6 +103,7 @@ class _Verifier:
         self._memory = memory
         self._simple = simple
         self._looked = looked
+        self._engines_ask = engines_ask
 
     def verify(self, groups: Sequence[Sequence[Tag]]) -> None:
         """Groups of tags of one digest in one repository each: what is attached to it is read once."""
@@ -127,6 +136,7 @@ class _Verifier:
         names = self._memory.get("signed", tag.upstream, self._terms(tag))
         if names:
             tag.signed_by = tuple(name for name in names.split() if name in self._keys)
+            self._tell_what_engines_lack(tag)
         return bool(tag.signed_by)
 
     def _terms(self, tag: Tag) -> str:
@@ -160,6 +170,10 @@ class _Verifier:
             tag.root = chosen(tag, source.store.manifest(source.repository, tag.source))
         return node_of(tag.root, source)
 
+    def _tell_what_engines_lack(self, tag: Tag) -> None:
+        if self._engines_ask and self._memory.get("bundles", tag.upstream, self._terms(tag)):
+            tag.error = BUNDLES_ALONE
+
     def _judge(self, tag: Tag, gathered: Gathered) -> None:
         signed_by = tag.wanted_by.signed_by
         judgement = gathered.judged(wanted_of(tag), self._signers, signed_by)
@@ -167,6 +181,10 @@ class _Verifier:
         tag.signed_by = acceptance.names
         if acceptance.names:
             self._memory.put(" ".join(acceptance.names), "signed", tag.upstream, self._terms(tag))
+            by_key = {name for name in acceptance.names if self._keys[name].cosign}
+            if by_key and _are_bundles(judgement, by_key):
+                self._memory.put("alone", "bundles", tag.upstream, self._terms(tag))
+            self._tell_what_engines_lack(tag)
             if acceptance.index_only:
                 log.warning("%s: %s", tag.name, INDEX_ONLY)
             return
@@ -177,6 +195,12 @@ class _Verifier:
             f"{source}: {tag.wanted_by.repository}{at}{tag.reference}: {why}",
             side=source.side,
         )
+
+
+def _are_bundles(judgement: Judgement, names: set[str]) -> bool:
+    """Whether all signatures of some keys are of the one kind that no engine reads."""
+    findings = (one for found in judgement.findings.values() for one in found)
+    return {one.kind for one in findings if one.fits and names.intersection(one.names)} == {BUNDLE}
 
 
 def wanted_of(tag: Tag) -> Wanted:

@@ -21,7 +21,7 @@ from support.attached import attach, listed, referrer, sign
 from support.hostile import created_at
 from support.images import Layer, docker_image, docker_list, oci_image
 from support.lookaside import put_signature, serve
-from support.made_signatures import Gpg, make_key, public_pem
+from support.made_signatures import Gpg, bundle, make_key, public_pem, push_bundle, statement
 from support.pillar import settings_of
 from support.registry_content import digest_of, push, tags_of
 
@@ -317,6 +317,18 @@ def test_a_blob_that_is_lost_upstream_keeps_the_bundle_from_being_whole(sites, i
     assert not Path(sites.path()).exists()
     with pytest.raises(RegistryError, match="No such file"):
         sites.bring()
+
+
+def test_an_import_says_that_engines_will_refuse_what_only_a_bundle_of_cosign_signs(sites, images):
+    key, image = make_key(), images["2.0"]
+    push_bundle(sites.upstream.url, "team/app", image, bundle(key, statement(image.digest)))
+    sites.list = [{"name": "team/app", "tags": ["2.0"], "signed_by": ["ours"]}]
+    sites.signatures = {**sites.signatures, "keys": {"ours": {"cosign": [public_pem(key)]}}}
+    sites.export()
+    asked = replace(sites.settings, engine=replace(sites.settings.engine, policy=True))
+    (brought,) = import_bundle(asked, sites.path())["images"].values()
+    assert (brought["status"], brought["signed_by"]) == ("copied", ["ours"])
+    assert brought["error"].startswith("cosign 3 bundles travel, but no podman verifies them")
 
 
 def test_a_list_of_signers_holds_for_what_is_imported(sites, images):

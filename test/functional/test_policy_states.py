@@ -165,6 +165,18 @@ def test_where_signatures_are_is_said_and_taken_back(host: Host) -> None:
     assert not host.lookaside.exists()
 
 
+def test_a_store_that_speaks_plain_http_over_a_network_is_told(host: Host) -> None:
+    assert "Warning" not in host.apply("lookaside")["comment"]
+    elsewhere = {"host": "mirror.example.com", "port": host.port}
+    host.say(local=elsewhere)
+    assert (
+        "Warning: http://mirror.example.com:5001 is plain HTTP: nobody on the way can forge"
+        in (host.apply("lookaside")["comment"])
+    )
+    host.say(local={**elsewhere, "tls": True})
+    assert "Warning" not in host.apply("lookaside")["comment"]
+
+
 def test_a_scope_in_another_file_is_refused_and_nothing_is_written(host: Host) -> None:
     other = host.lookaside.with_name("other.yaml")
     other.parent.mkdir(parents=True)

@@ -42,6 +42,25 @@ def test_an_image_that_cosign_3_has_signed_is_mirrored(site):
     assert accepted(site.sync())
 
 
+def test_that_engines_will_refuse_what_only_a_bundle_signs_is_told_each_time(site):
+    image = site.push(oci_image([Layer("engines refuse", 2000)]))
+    push_bundle(site.upstream.url, site.name, image, bundle(OURS, statement(image.digest)))
+    assert accepted(site.sync())
+    asked = {"policy": True}
+    for _ in range(2):
+        entry = site.check(engine=asked)
+        assert (entry["status"], entry["signed_by"]) == ("current", ["ours"])
+        assert entry["error"].startswith("cosign 3 bundles travel, but no podman verifies them; sign with")
+    assert site.check()["error"] == ""
+
+
+def test_of_what_cosign_2_has_signed_too_nothing_is_told(site):
+    image = site.push(oci_image([Layer("both ways", 2000)]))
+    push_bundle(site.upstream.url, site.name, image, bundle(OURS, statement(image.digest)))
+    site.cosign(image)
+    assert accepted(site.sync(engine={"policy": True}))
+
+
 @pytest.fixture(scope="module")
 def run(checkout, tmp_path_factory):
     return programs(checkout / ".cache", tmp_path_factory.mktemp("home"))

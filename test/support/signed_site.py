@@ -47,12 +47,14 @@ class Site:
         signed_by: Iterable[str] = ("ours",),
         attachments: Any = True,
         stores: dict[str, str] | None = None,
+        engine: dict[str, Any] | None = None,
         **image: Any,
     ) -> Settings:
         """Return settings that want signatures; `image` has further keys of the entry."""
         entry = {"name": self.name, "tags": ["1"], "signed_by": list(signed_by), **image}
         signatures = {"keys": keys, "directory": str(self.directory / "sigstore"), "stores": stores or {}}
         others = {"signatures": signatures, "attachments": attachments, "transfer": {"retries": 1}}
+        others["engine"] = engine or {}
         return settings_of(self.upstream, self.local, [entry], **others)
 
     def run(self, command: Callable[..., dict[str, Any]], **options: Any) -> dict[str, Any]:
