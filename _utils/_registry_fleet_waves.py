@@ -245,7 +245,7 @@ class Rollout:
         return {site: outcomes.get(site, returns.SILENT) for site in sites} | found
 
     def _busy(self, wave: Wave, answers: Mapping[str, Answer]) -> Generator[Action, Any, list[str]]:
-        """Who refused since an earlier run goes on there, as a killed rollout leaves it; once that has ended."""
+        """Sites that refused since an earlier run still went on there, and are free now."""
         asked = [site for site, answer in answers.items() if _is_refusal(answer)]
         found: dict[str, None] = {}
         while asked and not self._stopping():
