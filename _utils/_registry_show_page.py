@@ -251,7 +251,8 @@ def _bar(share: float) -> str:
 def _extras_section(report: Mapping[str, Any], snapshot: Mapping[str, Any]) -> str:
     """What stands here and is not in the list."""
     extra, others = snapshot["extra"], report.get("registry", {}).get("others", [])
-    if not extra and not others:
+    looked = snapshot["function"] != "sync"
+    if not extra and not others and looked:
         return ""
     shown = sorted(extra.items())[:MOST_EXTRAS]
     columns = [parts.Column("Image"), parts.Column("Digest here")]
@@ -261,7 +262,9 @@ def _extras_section(report: Mapping[str, Any], snapshot: Mapping[str, Any]) -> s
     )
     left = len(extra) - len(shown)
     more = f"<p>{left:,} more: <code>registry_sync.check</code></p>" if left else ""
-    return parts.section("Here and not in the list", tags if extra else "", more, _others(others))
+    unknown = "<p>A sync does not look for such tags; <code>registry_sync.check</code> does.</p>"
+    told = tags if extra else "" if looked else unknown
+    return parts.section("Here and not in the list", told, more, _others(others))
 
 
 def _others(names: Sequence[str]) -> str:

@@ -67,7 +67,7 @@ tbody th{min-width:12rem}
 td:last-child,th:last-child{padding-inline-end:0}
 tbody th,.rest,p,dd,pre,h1{overflow-wrap:anywhere}
 .n{text-align:end}
-.box{max-height:34rem;overflow:auto;margin:.5rem 0 0;border:1px solid var(--line);border-radius:6px;
+.box{max-height:33rem;overflow:auto;margin:.5rem 0 0;border:1px solid var(--line);border-radius:6px;
 padding:0 1rem}
 .box table{margin:0}.box caption{padding-top:.5rem}.box tbody tr:last-child>*{border-bottom:0}
 .box thead tr{position:sticky;top:0;background:var(--paper);box-shadow:0 1px var(--line)}

@@ -228,6 +228,12 @@ def test_a_run_that_ended_without_a_report_has_a_page_all_the_same() -> None:
     assert "All tags" in page
 
 
+def test_a_page_of_a_sync_says_that_it_has_not_looked_for_what_is_not_in_the_list() -> None:
+    told = "A sync does not look for such tags"
+    assert told in mirror(function="sync", extra={})
+    assert told not in mirror(function="check", extra={})
+
+
 def test_runs_are_drawn_the_latest_last_and_stand_in_a_table() -> None:
     page = mirror()
     drawn = re.findall(r"<path class=(\w+) d=", page)
