@@ -15,6 +15,8 @@ STEP, WIDTH, HEIGHT, LOWEST = 10, 7, 64, 8
 # Room above a column for the shape that says how it ended.
 HEAD = 12
 
+KEYS = {"at", "function", "code", "seconds", "moved", "counts", "cause", "error"}
+
 Run = Mapping[str, Any]
 
 _COLUMNS = [
@@ -34,7 +36,8 @@ def runs_section(runs: Sequence[Run]) -> str:
     Args:
         runs: the latest first.
     """
-    shown = list(runs[:MOST_RUNS])
+    # A history outlives versions of the formula.
+    shown = [run for run in runs if run.keys() >= KEYS][:MOST_RUNS]
     if not shown:
         return ""
     told = (

@@ -115,7 +115,7 @@ class LastRun:
                 functions=self._functions,
                 written_by=f"registry_sync.{function}",
             )
-        except OSError as failure:
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the run itself was good
             log.warning("docker_registry:page: not written: %s", failure)
 
     def _publish(self, snapshot: snapshots.Snapshot) -> None:

@@ -96,5 +96,9 @@ def _end_of(certificate: str) -> float:
         read = x509.load_pem_x509_certificate(Path(certificate).read_bytes()) if certificate else None
     except (OSError, ValueError):
         return 0.0
-    # The one that knows its zone came with cryptography 42.
-    return read.not_valid_after.replace(tzinfo=timezone.utc).timestamp() if read else 0.0
+    if read is None:
+        return 0.0
+    # cryptography 42 brought the one that knows its zone, and warns of the other.
+    known = getattr(read, "not_valid_after_utc", None)
+    end = known or read.not_valid_after.replace(tzinfo=timezone.utc)
+    return float(end.timestamp())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import stat
@@ -128,6 +129,18 @@ def test_a_page_that_cannot_be_written_is_a_warning_and_the_run_goes_on(
     assert "docker_registry:page: not written: [Errno 2]" in caplog.text
     with pytest.raises(CommandExecutionError, match=r"^/nowhere/at/all/mirror\.html: not written"):
         site.call("page")
+
+
+def test_a_page_that_cannot_be_made_is_a_warning_and_the_run_goes_on(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.call("check")
+    damaged = dict.fromkeys(("at", "function", "code", "seconds", "moved", "counts", "cause", "error"), "")
+    (site.minion.root / "cache/registry_sync/history.jsonl").write_text(json.dumps(damaged) + "\n")
+    with caplog.at_level(logging.WARNING):
+        report = site.call("sync")
+    assert report["summary"]["copied"] == 3
+    assert "docker_registry:page: not written: " in caplog.text
 
 
 def test_a_link_that_leads_elsewhere_is_not_followed(site: Site, tmp_path: Path) -> None:

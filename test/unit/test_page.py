@@ -244,6 +244,12 @@ def test_runs_are_drawn_the_latest_last_and_stand_in_a_table() -> None:
     assert table[1].count("<tr>") == 61
 
 
+def test_a_run_of_which_not_all_is_known_is_left_out() -> None:
+    snapshot = pages.snapshot({})
+    runs = [{"at": 1.0}, *pages.runs(2)]
+    assert "2 runs: 2 failed." in host_page({}, snapshot, runs, Extras(written_at=pages.NOW))
+
+
 def test_a_page_has_no_word_of_what_is_not_known() -> None:
     snapshot = pages.snapshot({})
     page = host_page({}, snapshot, [], Extras(written_at=pages.NOW))
