@@ -142,6 +142,7 @@ class Minion:
             "root_dir": str(self.root),
             "pki_dir": str(self.root / "pki"),
             "cachedir": str(self.root / "cache"),
+            "extension_modules": str(self.loads_from),
             "sock_dir": str(self.root / "run"),
             "log_file": str(self.root / "minion.log"),
             "log_level_logfile": "quiet",
