@@ -97,7 +97,7 @@ def salt(function: str, *words: str) -> Callable[[Job], list[str]]:
         synced = minion.sync()
         assert synced.retcode == 0, synced.stderr
         path = str(job.directory / "by-salt")
-        return minion.command(function, *(path if word == "PATH" else word for word in words))
+        return [*minion.command(function), *(path if word == "PATH" else word for word in words)]
 
     return command
 
