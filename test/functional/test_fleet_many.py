@@ -93,10 +93,13 @@ def test_two_dozen_minions_of_which_three_are_stopped(salt: Fleet) -> None:
     for number, site in enumerate(MANY):
         leave_snapshot(salt.root / ("minion" if site == salt.minion_id else site), number)
     salt.start(*MANY)
+    # Two dozen processes on a machine that has other things to do, too.
+    salt.configure_fleet({"target": "site-*", "timeout": 20})
     began = time.monotonic()
     report = salt.run("registry_fleet.matrix")
     print(f"24 live minions: {time.monotonic() - began:.1f} s")
-    assert (report["summary"]["current"], report["summary"]["behind"]) == (23, 1)
+    errors = {site: entry["error"] for site, entry in report["sites"].items() if entry["error"]}
+    assert (report["summary"]["current"], report["summary"]["behind"]) == (23, 1), errors
     for site in STOPPED:
         salt.stop(site)
     began = time.monotonic()
