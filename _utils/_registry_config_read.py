@@ -46,6 +46,15 @@ from _registry_oci_tags import TagRule
 
 __all__ = ["SettingsError", "known_keys", "read_settings", "read_undercloud"]
 
+# Keys that people look for at the top, and what they stand below.
+_BELOW = {
+    "image_defaults": ("namespace", "prefix", "tags", "platforms", "signed_by"),
+    "upstream": ("host", "tls", "verify", "username", "password", "auth_file", "proxy"),
+    "local": ("port",),
+    "registry": ("install", "push", "storage", "config", "htpasswd", "purge"),
+    "transfer": ("parallel", "retries", "bandwidth", "deadline", "spool"),
+}
+_ELSEWHERE = {name: below for below, names in _BELOW.items() for name in names}
 # Meant for one host and never sent to another; an auth file says itself which host a login is for.
 _CREDENTIALS = ("username", "password", "cert", "key")
 
@@ -91,7 +100,7 @@ def read_settings(
     Raises:
         SettingsError: one sentence naming the first wrong key.
     """
-    tree = check.mapping(PILLAR)({} if pillar is None else pillar, ROOT)
+    tree = check.mapping(PILLAR, _ELSEWHERE)({} if pillar is None else pillar, ROOT)
     around = {"environment": process_environment() if environment is None else environment}
     upstream, signed_as = _common_upstream(tree, around)
     port = UNDERCLOUD_PORT if undercloud else LOCAL_PORT

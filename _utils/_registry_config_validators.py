@@ -19,21 +19,30 @@ class SettingsError(ValueError):
 Checker = Callable[[Any, str], Any]
 
 
-def mapping(table: Mapping[str, Checker]) -> Checker:
-    """A mapping with no other keys than those of a table, each checked by what stands there."""
+def mapping(table: Mapping[str, Checker], elsewhere: Mapping[str, str] | None = None) -> Checker:
+    """A mapping with no other keys than those of a table, each checked by what stands there.
+
+    Args:
+        table: key → checker.
+        elsewhere: key that people look for here → the key below which it stands, for suggestions.
+    """
 
     def check(value: Any, key: str) -> dict[str, Any]:
         if not isinstance(value, Mapping):
             raise SettingsError(f"{key}: {shown(value)}; give a mapping of {', '.join(table)}")
         for name in value:
             if name not in table:
-                raise SettingsError(f"{key}:{name}: unknown key; {_suggestion(str(name), table)}")
+                raise SettingsError(
+                    f"{key}:{name}: unknown key; {_suggestion(str(name), table, elsewhere or {})}"
+                )
         return {name: table[name](entry, f"{key}:{name}") for name, entry in value.items()}
 
     return check
 
 
-def _suggestion(name: str, table: Mapping[str, Checker]) -> str:
+def _suggestion(name: str, table: Mapping[str, Checker], elsewhere: Mapping[str, str]) -> str:
+    if name in elsewhere:
+        return f"did you mean {elsewhere[name]}:{name}?"
     near = difflib.get_close_matches(name, table, n=1)
     return f"did you mean {near[0]}?" if near else f"known here: {', '.join(table)}"
 

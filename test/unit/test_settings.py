@@ -87,6 +87,9 @@ def test_a_deadline_is_seconds(text, seconds):
     ("pillar", "sentence"),
     [
         ({"imagess": []}, "docker_registry:imagess: unknown key; did you mean images?"),
+        ({"tags": ["1"]}, "docker_registry:tags: unknown key; did you mean image_defaults:tags?"),
+        ({"port": 5000}, "docker_registry:port: unknown key; did you mean local:port?"),
+        ({"host": "a.b"}, "docker_registry:host: unknown key; did you mean upstream:host?"),
         ({"upstream": {"hots": "x"}}, "docker_registry:upstream:hots: unknown key; did you mean host?"),
         ([1], "docker_registry: is a list; give a mapping of force, sync,"),
         ({"force": "yes"}, "docker_registry:force: 'yes' is a string; give true or false"),
