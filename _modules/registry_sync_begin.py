@@ -9,8 +9,7 @@ import _registry_sync_init as beginning
 from _registry_oci_reference import ReferenceMistake
 
 __virtualname__ = "registry_sync"
-# The text alone, as it may be put into a file.
-__outputter__ = {"init": "newline_values_only", "convert": "newline_values_only"}
+__outputter__ = {"init": "registry_sync", "convert": "registry_sync"}
 
 
 def __virtual__():  # noqa: N807 - Salt's own name

@@ -1,9 +1,9 @@
 """Show what ``registry_sync`` returns as a table; anything else as ``nested`` shows it.
 
 ``check``, ``plan``, ``sync``, ``list``, ``prune``, ``history``, ``verify``, ``collect``, ``signatures``,
-``last`` and ``runs`` choose it by themselves, as the runner ``registry_fleet`` does. It runs where the
-command was typed: a minion has it after ``saltutil.sync_all``, a master after ``salt-run saltutil.sync_all``.
-Where it is not, Salt shows nested output. ``--out=json`` gives the plain data.
+``last``, ``runs``, ``init`` and ``convert`` choose it by themselves, as the runner ``registry_fleet`` does.
+It runs where the command was typed: a minion has it after ``saltutil.sync_all``, a master after ``salt-run
+saltutil.sync_all``. Where it is not, Salt shows nested output. ``--out=json`` gives the plain data.
 
 Colours follow ``--no-color``, ``--force-color`` and ``color_theme``; the width is that of the
 terminal (or ``COLUMNS``); a pipe or ``--out-file`` gets every name whole, one row a line.
@@ -80,7 +80,7 @@ def output(data, **kwargs):
 
 
 def _shown(minion, value):
-    lines = _lines(value)
+    lines = _pillar_lines(value) or _lines(value)
     if lines is not None:
         return "\n".join(lines if minion == SALT_CALL else [_paint(f"{minion}:", "title"), *lines, ""])
     if isinstance(value, str) and value and "\n" not in value:
@@ -122,6 +122,12 @@ def _are_runs(value):
         and isinstance(value, list)
         and all(isinstance(run, dict) and keys <= run.keys() for run in value)
     )
+
+
+def _pillar_lines(value):
+    """The text of a pillar, to be put into a file as it is; None of anything else."""
+    lines = value.splitlines() if isinstance(value, str) else []
+    return [table.clean(line) for line in lines] if "docker_registry:" in lines else None
 
 
 def _is_listing(value):

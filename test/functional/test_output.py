@@ -93,6 +93,11 @@ def test_a_line_for_nagios_stays_one_line(show: Callable[..., str]) -> None:
     assert show({"local": line}) == line
 
 
+def test_the_text_of_a_pillar_is_shown_as_it_is(show: Callable[..., str]) -> None:
+    text = "# From a file.\ndocker_registry:\n  images:\n    - name: a/b\n      tags: ['1\x1b']"
+    assert show({"local": text}) == text.replace("\x1b", " ")
+
+
 def test_a_report_of_another_version_is_shown_nested(show: Callable[..., str]) -> None:
     text = show({"site-a": {"registry": {"url": "x"}, "images": {}, "summary": {}}})
     assert "url:" in text
