@@ -13,7 +13,7 @@ fedora_packages='busybox ca-certificates docker-distribution gnupg2 nginx python
 pip='pip>=25,<26'
 test_packages='
 pytest>=8.3,<10
-pytest-xdist>=3.6,<4
+pytest-xdist>=3.8,<4
 requests>=2.31,<3
 bcrypt>=4,<6
 cryptography>=42
