@@ -62,6 +62,16 @@ class ProcessList:
         self._thread.join()
 
 
+def helpers_in(directory):
+    """Make a credential helper for the local side, as podman calls it."""
+    directory.mkdir()
+    (directory / "secret").write_text(DOOR_LOGIN[1])
+    secret = f"$(cat {directory}/secret)"
+    says = f"""printf '{{"Username": "{DOOR_LOGIN[0]}", "Secret": "%s"}}' "{secret}" """
+    write_helper(directory, "near", says)
+    return directory
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """Tokens and signed redirects far away; at the local side a door, behind a proxy with a login."""
@@ -89,14 +99,7 @@ def world(tmp_path_factory):
             faults.redirect(lambda r: f"{store.url}{r.path}?X-Amz-Signature={SIGNATURE}"),
             times=None,
         )
-        helpers = directory / "bin"
-        helpers.mkdir()
-        (helpers / "secret").write_text(DOOR_LOGIN[1])
-        write_helper(
-            helpers,
-            "near",
-            f"""printf '{{"Username": "{DOOR_LOGIN[0]}", "Secret": "%s"}}' "$(cat {helpers}/secret)" """,
-        )
+        helpers = helpers_in(directory / "bin")
         auth_file = write_auth_file(
             directory / "auth.json", {line.address: TOKEN_LOGIN}, credHelpers={NAME: "near"}
         )
