@@ -26,8 +26,11 @@ REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
 # Functional tests of a minute or more, by parts of their files' names, the longest first. What is not among
 # them comes later, which costs a run a minute at worst.
 LONG_FILES = (
+    "fleet",
     "undercloud",
     "events",
+    "mine",
+    "wheel",
     "killed",
     "_salt",
     "environments",

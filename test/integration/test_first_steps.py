@@ -80,6 +80,9 @@ class Newcomer:
         return printed
 
 
+pytestmark = pytest.mark.thorough
+
+
 @pytest.fixture(params=["Debian 12", "Debian 13"])
 def newcomer(request, boot, wire, vendor, host_root, host_root_debian13):
     root = host_root if request.param == "Debian 12" else host_root_debian13

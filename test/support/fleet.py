@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from support.salt_master import SECONDS_FOR_A_COMMAND, Master
+from support.salt_master import SECONDS_FOR_A_COMMAND, Master, sockets_below
 
 
 class Run:
@@ -153,7 +153,12 @@ class Fleet(Master):
     def _configure_minion(self, site: str) -> None:
         root = self.root / ("minion" if site == self.minion_id else site)
         root.mkdir(exist_ok=True)
-        own = {"root_dir": str(root), "user": getpass.getuser(), "id": site}
+        own = {
+            "root_dir": str(root),
+            "sock_dir": sockets_below(root),
+            "user": getpass.getuser(),
+            "id": site,
+        }
         if site not in self._strangers:
             own["extension_modules"] = str(self._formula_below(root))
         (root / "minion").write_text(yaml.safe_dump(self._minion_settings() | own), encoding="utf-8")

@@ -29,6 +29,11 @@ class SaltError(Exception):
     """A daemon or a command of Salt did not do what every test takes for granted."""
 
 
+def sockets_below(root: Path) -> str:
+    """Return where a daemon has its sockets: the kernel takes paths of 107 bytes, and Salt's own are long."""
+    return str(root / "s")
+
+
 class Master:
     """A salt-master and a salt-minion below `directory`, from `with` on.
 
@@ -110,7 +115,7 @@ class Master:
     def _configure(self, daemon: str, settings: Mapping[str, Any]) -> None:
         root = self.root / daemon
         root.mkdir()
-        common = {"root_dir": str(root), "user": getpass.getuser()}
+        common = {"root_dir": str(root), "sock_dir": sockets_below(root), "user": getpass.getuser()}
         (self.root / daemon / daemon).write_text(yaml.safe_dump(common | dict(settings)))
 
     def _command(self, program: str, *arguments: str) -> list[str]:
