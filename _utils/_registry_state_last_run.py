@@ -14,7 +14,6 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-import _registry_state_page as pages
 import _registry_state_progress as telling
 import _registry_sync_snapshot as snapshots
 from _registry_config_values import Settings
@@ -106,6 +105,9 @@ class LastRun:
         if not path or self._opts.get("test"):
             return
         try:
+            # What makes pages is more than a check loads for itself.
+            import _registry_state_page as pages
+
             pages.put_page(
                 path,
                 settings,

@@ -10,8 +10,6 @@ from datetime import timezone
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-
 from _registry_config_values import Settings
 from _registry_oci_errors import RegistryError
 from _registry_show_page import Disk, Extras, Repository, host_page
@@ -91,10 +89,13 @@ def _disk(storage: str) -> Disk | None:
 
 
 def _end_of(certificate: str) -> float:
-    """When a certificate ends, in seconds since 1970; 0.0 = there is none."""
+    """When a certificate ends, in seconds since 1970; 0.0 = there is none, or it cannot be told."""
     try:
+        # salt-ssh brings none of Salt's packages to its target.
+        from cryptography import x509
+
         read = x509.load_pem_x509_certificate(Path(certificate).read_bytes()) if certificate else None
-    except (OSError, ValueError):
+    except (ImportError, OSError, ValueError):
         return 0.0
     if read is None:
         return 0.0

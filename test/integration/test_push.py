@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from integration.conftest import minion_on
-from integration.story import changes, failures
+from integration.story import changes, errors, failures
 
 DIRECTORY = "/run/docker_registry"
 SOCKET = f"{DIRECTORY}/5000.sock"
@@ -66,7 +66,7 @@ def asked(client, method, location, body=b""):
 def good(answer):
     """Assert that a run has ended well, with no line of Salt's that says otherwise; return its changes."""
     assert failures(answer) == []
-    assert "[ERROR" not in answer.stderr
+    assert errors(answer) == []
     assert answer.retcode == 0
     return changes(answer)
 
