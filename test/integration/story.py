@@ -61,5 +61,5 @@ def _files(host: Host) -> dict[str, int]:
 
 
 def errors(answer: Answer) -> list[str]:
-    """What Salt logs as errors; its own module for NetworkManager cannot be loaded by 3008, whatever is run."""
+    """What Salt logs as errors; 3008 cannot load its own module for NetworkManager, whatever is run."""
     return [line for line in answer.stderr.splitlines() if "[ERROR" in line and "module.nm_ip" not in line]
