@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from support.salt_master import SECONDS_FOR_A_COMMAND, Master, sockets_below
+from support.salt_master import SECONDS_FOR_A_COMMAND, SOCKETS, Master
 
 
 class Run:
@@ -155,7 +155,7 @@ class Fleet(Master):
         root.mkdir(exist_ok=True)
         own = {
             "root_dir": str(root),
-            "sock_dir": sockets_below(root),
+            "sock_dir": SOCKETS,
             "user": getpass.getuser(),
             "id": site,
         }

@@ -22,16 +22,13 @@ from support.salt_minion import FORMULA_PARTS, salt_call
 
 ROOTS = {"file": "states", "pillar": "pillar"}
 SECONDS_TO_MEET = 180.0
+# Below root_dir. The kernel takes paths of 107 bytes, and Salt's own are long.
+SOCKETS = "/s"
 SECONDS_FOR_A_COMMAND = 180.0
 
 
 class SaltError(Exception):
     """A daemon or a command of Salt did not do what every test takes for granted."""
-
-
-def sockets_below(root: Path) -> str:
-    """Return where a daemon has its sockets: the kernel takes paths of 107 bytes, and Salt's own are long."""
-    return str(root / "s")
 
 
 class Master:
@@ -115,7 +112,7 @@ class Master:
     def _configure(self, daemon: str, settings: Mapping[str, Any]) -> None:
         root = self.root / daemon
         root.mkdir()
-        common = {"root_dir": str(root), "sock_dir": sockets_below(root), "user": getpass.getuser()}
+        common = {"root_dir": str(root), "sock_dir": SOCKETS, "user": getpass.getuser()}
         (self.root / daemon / daemon).write_text(yaml.safe_dump(common | dict(settings)))
 
     def _command(self, program: str, *arguments: str) -> list[str]:
