@@ -174,4 +174,5 @@ def test_the_ledger_is_roots_alone_and_has_no_login(minion):
         "written",
         "complete",
         "tags",
+        "signatures",
     }
