@@ -188,10 +188,10 @@ def test_a_mistake_is_one_sentence_and_nothing_else_runs(tmp_path, checkout):
 def test_two_minions_with_force_get_a_configuration_that_differs_in_nothing_but_the_secret(
     tmp_path, checkout
 ):
-    made = [Minion(tmp_path / name, checkout).caller() for name in "ab"]
-    for caller in made:
-        caller.cmd("saltutil.sync_all")
-    first, second = (caller.cmd("registry_host.service_config", "/nowhere", "/srv") for caller in made)
+    made = [Minion(tmp_path / name, checkout) for name in "ab"]
+    for minion in made:
+        minion.sync()
+    first, second = (minion.call("registry_host.service_config", "/nowhere", "/srv").value for minion in made)
     assert first["http"]["secret"] != second["http"]["secret"]
     assert len(first["http"]["secret"]) == 64
     assert config_lines_changed(yaml.safe_dump(first), second) == 1
