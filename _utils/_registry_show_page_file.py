@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
+
+from _registry_show_file import replace_file
 
 MODE = 0o644
 
@@ -27,15 +27,7 @@ def write_page(path: str, page: str) -> int:
     """
     target = _target(Path(path))
     content = page.encode("utf-8", errors="replace")
-    handle, draft = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            os.fchmod(file.fileno(), MODE)
-        Path(draft).replace(target)
-    except OSError:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    replace_file(target, content, MODE)
     return len(content)
 
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import re
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,6 +17,7 @@ from typing import Any
 
 from _registry_config_values import Settings
 from _registry_oci_names import is_digest
+from _registry_show_file import replace_file
 from _registry_show_report import CAUSES, STATUSES
 
 MODE = 0o644
@@ -289,13 +288,4 @@ def _number(value: float) -> str:
 
 def _replace(path: str, text: str) -> None:
     """Put a whole file in the place of another; the collector reads only names that end in .prom."""
-    directory, name = os.path.split(path)
-    handle, draft = tempfile.mkstemp(prefix=f".{name}.", dir=directory)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            os.fchmod(file.fileno(), MODE)
-        Path(draft).replace(path)
-    except OSError:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    replace_file(Path(path), text.encode(), MODE)
