@@ -75,12 +75,15 @@ def test_a_repair(site):
     print(f"seed {seed}")
     harm(site, moments)
     _, took = killed_after(site, 60)
-    were_killed = 0
-    for _ in range(KILLS):
+    rounds = were_killed = 0
+    while rounds < KILLS or (not were_killed and rounds < KILLS + 8):
+        rounds += 1
         site.damage.age()
         harm(site, moments)
-        was_killed, _ = killed_after(site, moments.uniform(took / 4, took))
+        was_killed, ran = killed_after(site, moments.uniform(0, took))
         were_killed += was_killed
+        # The first one may have been slower than any after it.
+        took = took if was_killed else min(took, ran)
         # What nobody has harmed is as it was.
         config = OTHER.blobs[0]
         for blob in (config, Layer("other", 5000)):
@@ -93,5 +96,5 @@ def test_a_repair(site):
         assert is_whole(site.local, "team/app", BOTH)
         assert is_whole(site.local, "team/other", OTHER)
         assert (states(site.verify()), paths(site.verify())) == (WHOLE, [])
-    print(f"{were_killed} of {KILLS} were killed")
+    print(f"{were_killed} of {rounds} were killed")
     assert were_killed
