@@ -172,7 +172,9 @@ Registry CA is absent:
   registry_tls.absent:
     - require:
       - test: Modules of the formula are loaded
+{%- if jobs %}
 
 Mirror schedule is removed:
   schedule.absent:
-    - names: {{ (jobs or ['docker_registry']) | json }}
+    - names: {{ jobs | json }}
+{%- endif %}

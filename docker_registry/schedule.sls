@@ -34,9 +34,9 @@ include:
     - require:
       - test: Modules of the formula are loaded
 {%- endfor %}
-{%- if unwanted or not wanted %}
+{%- if unwanted %}
 
 Mirror schedule is absent:
   schedule.absent:
-    - names: {{ (unwanted or ['docker_registry']) | json }}
+    - names: {{ unwanted | json }}
 {%- endif %}
