@@ -37,9 +37,10 @@ SPOOLED_SIZE = 512 * MIB
 # the bytes: a large layer that many images need would else keep them all waiting until most bytes have come.
 SPLIT_SHARE = 4
 # On a far line fewer blobs come at a time than there are connections, but for small ones, and a split one
-# counts for two: the fewer bytes of unfinished images are under way, the earlier images stand.
-CONNECTIONS_A_BLOB = 3
-SPLIT_WIDTH = 2
+# counts for three: the fewer bytes of unfinished images are under way, the earlier images stand. Still fewer
+# at a time would leave a line idle on which a connection brings 25 MB/s.
+CONNECTIONS_A_BLOB = 2
+SPLIT_WIDTH = 3
 SMALL_SIZE = MIB
 # Small work that completes an image goes before the next large blob.
 FIRST = (0, 0)

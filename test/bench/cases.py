@@ -13,6 +13,7 @@ import landings
 import storage
 from dataset import Content
 from lane import Bench, Lane, Sample, bytes_sent, lanes, run_measured
+from racers import BEFORE
 
 from support.registries import Distribution
 from support.salt_minion import Minion
@@ -39,6 +40,12 @@ TITLES = {
     "memory-10mb": "layers of 10 MB",
     "memory-200mb": "layers of 200 MB",
     "killed": "1 GB killed at half, run again",
+    "cold-bare": "cold, 528 attachments left out",
+    "cold-signed": "cold, 528 attachments",
+    "idle-bare": "nothing to do, 528 attachments left out",
+    "idle-signed": "nothing to do, 132 signed tags",
+    "idle-bare-far": "nothing to do, 528 attachments left out, far",
+    "idle-signed-far": "nothing to do, 132 signed tags, far",
     "upload": "an undercloud's 44 tags, 1065 MB",
 }
 
@@ -192,6 +199,24 @@ def foreign(bench: Bench) -> None:
             lane.run("foreign", content)
 
 
+def signed(bench: Bench, *, far: bool = False) -> None:
+    """The overcloud set with its signatures and what else is attached, and without: what those cost."""
+    suffix = "-far" if far else ""
+    with bench.upstream("signed") as (upstream, cache):
+        content, everything = dataset.signed(upstream.url, bench.scale, cache)
+        racers = [racer for racer in bench.ours if racer.name != BEFORE]
+        bare = lanes(bench, racers, upstream, content, far=far, pillar={"attachments": False})
+        # Neither of a pair runs while the other one does.
+        for without, with_all in zip(bare, lanes(bench, racers, upstream, content, far=far), strict=True):
+            for kind, lane, wanted in (("bare", without, content), ("signed", with_all, everything)):
+                if f"cold-{kind}" in bench.cases and not far:
+                    lane.run(f"cold-{kind}", wanted)
+                else:
+                    lane.measure(f"cold-{kind}", wanted)
+                if f"idle-{kind}{suffix}" in bench.cases:
+                    lane.run(f"idle-{kind}{suffix}", wanted)
+
+
 PLANS: tuple[tuple[tuple[str, ...], Callable[[Bench], None]], ...] = (
     (("start",), start),
     (("cold", "idle", "delta"), overcloud),
@@ -204,6 +229,8 @@ PLANS: tuple[tuple[tuple[str, ...], Callable[[Bench], None]], ...] = (
     (("memory-10mb",), lambda bench: memory(bench, 10, images=4, layers=8)),
     (("memory-200mb",), lambda bench: memory(bench, 200, images=2, layers=4)),
     (("killed",), killed),
+    (("cold-bare", "cold-signed", "idle-bare", "idle-signed"), signed),
+    (("idle-bare-far", "idle-signed-far"), lambda bench: signed(bench, far=True)),
     (("upload",), upload),
 )
 

@@ -178,6 +178,7 @@ def lanes(
     far: bool = False,
     tags: Mapping[str, Sequence[str]] | None = None,
     transfer: Mapping[str, Any] | None = None,
+    pillar: Mapping[str, Any] | None = None,
 ) -> Iterator[Lane]:
     """Yield each racer in each round, with an empty local registry.
 
@@ -189,6 +190,7 @@ def lanes(
         far: whether a slow line leads to it.
         tags: what to ask for instead of every tag by its name.
         transfer: of our pillar, beside what the command line says.
+        pillar: what else it is to say.
     """
     line = SlowLine(upstream.address, rtt=bench.rtt, rate=bench.rate) if far else nullcontext(upstream)
     with line as way:
@@ -203,6 +205,7 @@ def lanes(
                         blobs=storage.blobs_of(upstream, content) if racer.copies_only else (),
                         directory=scratch,
                         transfer={**bench.transfer, **(transfer or {})},
+                        pillar=pillar or {},
                         formula=bench.formula,
                         before=bench.before,
                         push_socket=str(getattr(local, "socket", "")),

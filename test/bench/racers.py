@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class Job:
         formula: ours alone: the checkout to race.
         before: ours alone: an older checkout to compare it with.
         push_socket: ours alone: where a registry that is read-only to its clients is written to.
+        pillar: ours alone: what else it says.
     """
 
     upstream: str
@@ -54,6 +55,7 @@ class Job:
     formula: Path
     before: Path | None = None
     push_socket: str = ""
+    pillar: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ def pillar(job: Job) -> dict[str, Any]:
         "local": {"host": local_host, "port": int(local_port)},
         "images": [{"name": name, "tags": list(tags)} for name, tags in job.images.items()],
         "transfer": dict(job.transfer),
+        **job.pillar,
     }
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
+import requests
 import yaml
 
 from integration.conftest import salts
@@ -15,6 +17,8 @@ from support.registry_content import push
 pytestmark = pytest.mark.thorough
 
 SITES = ("region", "canary", "site", "edge")
+DATA = "/var/lib/docker-registry"
+SERVICES = ("docker-registry", "docker-registry-push")
 CRON = "rhosp13/openstack-cron"
 FLEET = {
     "waves": [{name: {"target": name}} for name in SITES],
@@ -67,6 +71,30 @@ def waves(report):
     return [wave["status"] for wave in report["waves"].values()]
 
 
+def where(salt, digest):
+    """Which sites have this image under the tag."""
+    held = salt.run("registry_sync.list")
+    return {name for name in SITES if held[name][CRON]["13.0"] == digest}
+
+
+@contextlib.contextmanager
+def nearly_full(host):
+    """Have a host's registry on a disk with half a megabyte left, and then on its own one again."""
+    kilobytes = int(host.output("du", "-sk", DATA).split()[0]) + 512
+    host.output("systemctl", "stop", *SERVICES)
+    host.output("mount", "--bind", DATA, "/mnt")
+    host.output("mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", DATA)
+    host.output("cp", "-a", "/mnt/.", DATA)
+    host.output("systemctl", "start", *SERVICES)
+    try:
+        yield
+    finally:
+        host.output("systemctl", "stop", *SERVICES)
+        host.output("umount", DATA)
+        host.output("umount", "/mnt")
+        host.output("systemctl", "start", *SERVICES)
+
+
 def test_one_command_sets_up_and_fills_a_fleet_that_never_saw_the_formula(fleet):
     salt, _ = fleet
     report, code = salt.runner("registry_fleet.rollout", "apply=True")
@@ -114,13 +142,35 @@ def test_a_canary_that_cannot_pull_leaves_the_later_waves_untouched(fleet, vendo
     salt.configure_fleet(refusing)
     report, code = salt.runner("registry_fleet.rollout")
     assert (waves(report), code) == (["done", "stopped", "not started", "not started"], 1)
-    held = salt.run("registry_sync.list")
-    assert {name: held[name][CRON]["13.0"] == new for name in SITES} == {
-        "region": True,
-        "canary": True,
-        "site": False,
-        "edge": False,
-    }
+    assert where(salt, new) == {"region", "canary"}
     salt.configure_fleet(FLEET)
     report, code = salt.runner("registry_fleet.rollout")
     assert (waves(report), set(report["moves"]), code) == (["done"] * 4, {"site", "edge"}, 0)
+
+
+def test_a_canary_with_a_full_disk_leaves_the_later_waves_untouched(fleet, vendor, wire):
+    salt, hosts = fleet
+    with wire.entered():
+        new = push(vendor.server.url, CRON, "13.0", docker_image([Layer("a large cron", 5_000_000)]))
+    with nearly_full(hosts["canary"]):
+        report, code = salt.runner("registry_fleet.rollout")
+    assert (waves(report), code) == (["done", "stopped", "not started", "not started"], 1)
+    canary = report["sites"]["canary"]
+    assert (canary["status"], canary["cause"]) == ("failed", "space"), canary
+    assert where(salt, new) == {"region"}
+    report, code = salt.runner("registry_fleet.rollout")
+    assert (waves(report), set(report["moves"]), code) == (["done"] * 4, {"canary", "site", "edge"}, 0)
+
+
+def test_a_tag_that_is_gone_above_leaves_the_later_waves_untouched(fleet, vendor, wire):
+    salt, _ = fleet
+    with wire.entered(), requests.Session() as http:
+        there = f"{vendor.server.url}/v2/{CRON}/manifests/"
+        accept = {"Accept": "application/vnd.docker.distribution.manifest.v2+json"}
+        digest = http.head(there + "13.0", headers=accept, timeout=10).headers["Docker-Content-Digest"]
+        assert http.delete(there + digest, timeout=10).status_code == 202
+    report, code = salt.runner("registry_fleet.rollout")
+    assert (waves(report), code) == (["stopped", "not started", "not started", "not started"], 1)
+    assert report["sites"]["region"]["status"] == "failed"
+    # Nobody loses what it has.
+    assert where(salt, digest) == set(SITES)

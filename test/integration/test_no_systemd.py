@@ -1,4 +1,4 @@
-"""A Debian 12 that does not run systemd: init scripts run the registry."""
+"""A Debian 12, and a 13, that do not run systemd: init scripts run the registry."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ pytestmark = pytest.mark.thorough
 SCRIPT = f"/etc/init.d/{PUSH}"
 
 
-@pytest.fixture(scope="module")
-def story(boot_module, vendor):
-    host = boot_module("plain", kind=HostWithoutSystemd)
+@pytest.fixture(scope="module", params=["host_root", "host_root_debian13"], ids=["debian12", "debian13"])
+def story(request, boot_module, vendor):
+    host = boot_module("plain", kind=HostWithoutSystemd, root=request.getfixturevalue(request.param))
     return live(minion_on(host, vendor.pillar(host.address)))
 
 
