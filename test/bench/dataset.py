@@ -62,29 +62,42 @@ def overcloud(url: str, scale: float, cache: Path) -> Content:
     return _made(url, list(_overcloud_builds(scale)), cache, push_again=True)
 
 
-def signed(url: str, scale: float, cache: Path) -> tuple[Content, Content]:
-    """Push the overcloud set with eight attachments an image, as it and with the tags of those that have one.
+def signed(
+    url: str, scale: float, cache: Path, kinds: Iterable[str], referrers: int
+) -> tuple[Content, Content]:
+    """Push the overcloud set with something attached to each image.
 
-    Three are tagged as cosign does, five are listed under the fallback tag of the image. With 66 images that
-    makes 528, and each of the 132 tags is signed.
+    Args:
+        url: of the registry.
+        scale: of sizes.
+        cache: the file that says what its storage has.
+        kinds: of what is tagged as cosign does: `sig` and so on.
+        referrers: how many are listed under the fallback tag.
+
+    Returns:
+        The set, and the same with the tags of what is attached, but for the lists: mirrors make their own.
     """
     content = overcloud(url, scale, cache)
     everything = {name: dict(tags) for name, tags in content.items()}
     mark = cache.with_name("attached")
     for name, tags in content.items():
         for image in set(tags.values()):
-            of_cosign = {
-                f"{fallback_tag(image.digest)}.{kind}": signature(image, kind)
-                for kind in ("sig", "att", "sbom")
-            }
-            everything[name].update(of_cosign)
-            if mark.exists():
-                continue
-            for of_kind, attached in of_cosign.items():
-                push(url, name, of_kind, attached)
-            attach(url, name, image, *(referrer(image, f"{image.digest} {number}") for number in range(5)))
+            tag = fallback_tag(image.digest)
+            tagged = {f"{tag}.{kind}": signature(image, kind) for kind in kinds}
+            everything[name].update(tagged)
+            if not mark.exists():
+                _attach(url, name, image, tagged, referrers)
     mark.touch()
     return content, everything
+
+
+def _attach(url: str, name: str, image: Image, tagged: Mapping[str, Image], referrers: int) -> None:
+    for tag, attached in tagged.items():
+        push(url, name, tag, attached)
+    if referrers:
+        attach(
+            url, name, image, *(referrer(image, f"{image.digest} {number}") for number in range(referrers))
+        )
 
 
 def images_of(url: str, name: str, images: int, layers: int, size: int, cache: Path) -> Content:

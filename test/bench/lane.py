@@ -21,7 +21,7 @@ from dataset import Content
 from landings import Landings
 from racers import Job, Racer
 
-from support.images import DOCKER_MANIFEST
+from support.images import DOCKER_MANIFEST, OCI_MANIFEST
 from support.registries import Distribution
 from support.slow_line import SlowLine
 from support.traffic import LoggedRequest, read_access_log
@@ -244,7 +244,7 @@ def count_wrong_tags(registry: Distribution, content: Content, *, any_digest: bo
         def is_wrong(wanted: tuple[str, str, str]) -> bool:
             repository, tag, digest = wanted
             url = f"{registry.url}/v2/{repository}/manifests/{tag}"
-            head = http.head(url, headers={"Accept": DOCKER_MANIFEST})
+            head = http.head(url, headers={"Accept": f"{DOCKER_MANIFEST}, {OCI_MANIFEST}"})
             found = head.headers.get("Docker-Content-Digest")
             return not found if any_digest else found != digest
 

@@ -111,13 +111,13 @@ def _wanted_times(samples: Sequence[Sample]) -> Iterator[Row]:
     yield from _at_most(f"{TITLES['many-tags']}: seconds", statistics.median(many) if many else None, 27)
     foreign = ratio_between(samples, ("foreign", ENGINE), ("no-foreign", ENGINE))
     yield from _at_most(f"{TITLES['foreign']}: with / without", foreign, 1.03)
-    signed = ratio_between(samples, ("cold-signed", ENGINE), ("cold-bare", ENGINE))
-    yield from _at_most(f"{TITLES['cold-signed']}: with / without", signed, 1.25)
+    signed = ratio_between(samples, ("attached-cold", ENGINE), ("bare-cold", ENGINE))
+    yield from _at_most(f"{TITLES['attached-cold']}: with / without", signed, 1.25)
     for suffix, limit in (("", 0.1), ("-far", 0.3)):
-        with_all, without = (_good(samples, f"idle-{kind}{suffix}", ENGINE) for kind in ("signed", "bare"))
+        with_all, without = (_good(samples, f"{kind}{suffix}", ENGINE) for kind in ("signed", "bare"))
         more = [one.seconds - other.seconds for one, other in zip(with_all, without, strict=False)]
         seconds = statistics.median(more) if more else None
-        yield from _at_most(f"{TITLES[f'idle-signed{suffix}']}: seconds more", seconds, limit)
+        yield from _at_most(f"{TITLES[f'signed{suffix}']}: seconds more", seconds, limit)
 
 
 def _wanted_bytes(samples: Sequence[Sample]) -> Iterator[Row]:
