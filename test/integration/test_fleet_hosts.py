@@ -82,16 +82,15 @@ def nearly_full(host):
     """Have a host's registry on a disk with half a megabyte left, and then on its own one again."""
     kilobytes = int(host.output("du", "-sk", DATA).split()[0]) + 512
     host.output("systemctl", "stop", *SERVICES)
-    host.output("mount", "--bind", DATA, "/mnt")
+    host.output("cp", "-a", DATA, "/root/data")
     host.output("mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", DATA)
-    host.output("cp", "-a", "/mnt/.", DATA)
+    host.output("sh", "-c", f"chown --reference=/root/data {DATA} && cp -a /root/data/. {DATA}")
     host.output("systemctl", "start", *SERVICES)
     try:
         yield
     finally:
         host.output("systemctl", "stop", *SERVICES)
         host.output("umount", DATA)
-        host.output("umount", "/mnt")
         host.output("systemctl", "start", *SERVICES)
 
 
