@@ -16,7 +16,9 @@ SCRIPT = f"/etc/init.d/{PUSH}"
 
 @pytest.fixture(scope="module", params=["host_root", "host_root_debian13"], ids=["debian12", "debian13"])
 def story(request, boot_module, vendor):
-    host = boot_module("plain", kind=HostWithoutSystemd, root=request.getfixturevalue(request.param))
+    # A module's hosts stand side by side.
+    name = request.param.replace("host_root", "plain").replace("_", "-")
+    host = boot_module(name, kind=HostWithoutSystemd, root=request.getfixturevalue(request.param))
     return live(minion_on(host, vendor.pillar(host.address)))
 
 
