@@ -16,6 +16,15 @@ import _registry_show_page_parts as parts
 # What needs attention most comes first.
 SITES = ("failed", "unreachable", "unknown", "behind", "current")
 CURRENT, UNKNOWN, NOT_LISTED = "current", "unknown", "not listed"
+WHAT_TO_DO = {
+    "failed": "salt SITE registry_sync.last names its tags with their causes; its own page says what to do.",
+    "unreachable": "Its minion does not answer: salt SITE test.ping. Its mirror may be well.",
+    UNKNOWN: "Nothing has run there, or too long ago: salt SITE saltutil.sync_all, then registry_sync.check.",
+    "behind": "salt-run registry_fleet.rollout for all, salt SITE registry_sync.sync for one.",
+}
+# Of an image: it is on no list of that site.
+EXTRA = "extra"
+NO_LAG = (CURRENT, "held", EXTRA)
 LETTERS = {
     CURRENT: ".",
     "stale": "s",
@@ -55,7 +64,7 @@ def fleet_page(report: Mapping[str, Any], written_at: float, max_age: float) -> 
             _header(report, status, word, sentence, written_at),
             _waves_section(report["waves"]),
             _sites_section(sites, report["left_out"]),
-            _images_section(report["images"], len(sites)),
+            _images_section(report["images"]),
             _grid_section(sites),
             _about_section(sites, written_at, max_age),
         ),
@@ -177,7 +186,18 @@ def _sites_section(sites: Mapping[str, Site], left_out: Sequence[str]) -> str:
     table = parts.table(columns, rows, caption="All sites, the worst first", identity="sites")
     names = ", ".join(map(parts.text, left_out))
     outside = f"<p>In no wave, and left out of rollouts: {names}.</p>" if left_out else ""
-    return parts.section("Sites", table, outside)
+    return parts.section("Sites", _what_to_do(sites), table, outside)
+
+
+def _what_to_do(sites: Mapping[str, Site]) -> str:
+    """About each status that a site has and should not have."""
+    there = {site["status"] for site in sites.values()}
+    told = "".join(
+        f"<dt>{parts.mark(status)}<dd>{parts.text(words)}"
+        for status, words in WHAT_TO_DO.items()
+        if status in there
+    )
+    return f'<dl class="facts">{told}</dl>' if told else ""
 
 
 def _severity(site: Site) -> int:
@@ -186,9 +206,20 @@ def _severity(site: Site) -> int:
 
 def _why_cell(site: Site) -> str:
     cause = f"<b>{parts.text(site['cause'])}</b> " if site["cause"] else ""
-    known = "last known; " if site["last_known"] else ""
-    why = f"{known}{cause}{parts.text(site['error'])}"
+    known = "last known" if site["last_known"] else ""
+    told = [known, f"{cause}{parts.text(site['error'])}", "" if site["status"] == CURRENT else _lags(site)]
+    why = "; ".join(filter(None, told))
     return parts.rest_cell(why) if why else "<td>"
+
+
+def _lags(site: Site) -> str:
+    """How many tags have which status, and since when the first of them has."""
+    entries = [site["behind"][name] for name in _listed(site["behind"])]
+    if not entries:
+        return ""
+    counts = Counter(entry["status"] for entry in entries)
+    told = ", ".join(f"{count:,} {parts.text(status)}" for status, count in counts.most_common())
+    return f"{told} since {parts.moment(min(entry['since'] for entry in entries))}"
 
 
 _IMAGE_COLUMNS = [
@@ -199,15 +230,19 @@ _IMAGE_COLUMNS = [
 ]
 
 
-def _images_section(images: Mapping[str, Any], sites: int) -> str:
+def _images_section(images: Mapping[str, Any]) -> str:
     if not images:
         return ""
 
     def order(pair: tuple[str, Mapping[str, Any]]) -> tuple[int, str]:
-        return -sum(_out_of_step(pair[1]).values()), pair[0]
+        lags = (count for status, count in pair[1]["statuses"].items() if status not in NO_LAG)
+        return -sum(lags), pair[0]
 
-    rows = (_image_row(name, image, sites) for name, image in sorted(images.items(), key=order))
-    caption = f"{parts.counted(len(images), 'tag')}; those that lag at most sites first"
+    rows = (_image_row(name, image) for name, image in sorted(images.items(), key=order))
+    caption = (
+        f"{parts.counted(len(images), 'tag')}, each with how many of the sites that want it have it; "
+        "those that lag at most sites first"
+    )
     return parts.section("Images", parts.table(_IMAGE_COLUMNS, rows, caption=caption, identity="images"))
 
 
@@ -215,10 +250,11 @@ def _out_of_step(image: Mapping[str, Any]) -> dict[str, int]:
     return {status: count for status, count in image["statuses"].items() if status != CURRENT}
 
 
-def _image_row(name: str, image: Mapping[str, Any], sites: int) -> Iterator[str]:
+def _image_row(name: str, image: Mapping[str, Any]) -> Iterator[str]:
     here = image["statuses"].get(CURRENT, 0)
+    wanted = sum(count for status, count in image["statuses"].items() if status != EXTRA)
     yield parts.name_cell(name)
-    yield parts.number_cell(here, f"{here:,} of {sites:,}")
+    yield parts.number_cell(here, f"{here:,} of {wanted:,}") if wanted else "<td data-v=0>"
     lags = ", ".join(f"{count:,} {status}" for status, count in sorted(_out_of_step(image).items()))
     yield parts.cell(lags)
     yield _digests_cell(image["digests"], drift=image["drift"])

@@ -32,6 +32,7 @@ WHAT_TO_DO = {
     "signature": "Nobody of signed_by has signed it. Do not use it before that is explained.",
     "internal": "This is a defect. Report it with the minion's log.",
 }
+DOWN = "Look at its service and its log on its own host, then run registry_sync.check."
 
 
 def host_page(
@@ -122,7 +123,7 @@ def _header(snapshot: Mapping[str, Any], site: str, headline: _Headline) -> str:
         f'<header><p class="site">{parts.text(site)}</p>'
         f"<h1>{parts.text(headline.sentence)}</h1>"
         f"<p>{parts.mark(headline.status, headline.word)}{_when(snapshot)}</p>"
-        f"{_why(snapshot)}{parts.counters(figures) if snapshot['at'] else ''}</header>"
+        f"{_why(snapshot)}{_advice(snapshot)}{parts.counters(figures) if snapshot['at'] else ''}</header>"
     )
 
 
@@ -138,10 +139,24 @@ def _when(snapshot: Mapping[str, Any]) -> str:
 
 def _why(snapshot: Mapping[str, Any]) -> str:
     """The first failure, where it is not that of one tag, which the table below has."""
-    if not snapshot["error"] or any(entry["error"] for entry in snapshot["behind"].values()):
+    if not snapshot["error"] or _has_errors(snapshot):
         return ""
     cause = f"<b>{parts.text(snapshot['cause'])}</b> " if snapshot["cause"] else ""
     return f'<p class="why">{cause}{parts.text(snapshot["error"])}</p>'
+
+
+def _advice(snapshot: Mapping[str, Any]) -> str:
+    """What to do about a run that failed as a whole; about a tag the table below says it."""
+    if snapshot["url"] and not snapshot["up"]:
+        return f"<p>{DOWN}</p>"
+    if not snapshot["cause"] or snapshot["code"] != FAILED or _has_errors(snapshot):
+        return ""
+    advice = WHAT_TO_DO.get(snapshot["cause"], "")
+    return f"<p>{advice}</p>" if advice else ""
+
+
+def _has_errors(snapshot: Mapping[str, Any]) -> bool:
+    return any(entry["error"] for entry in snapshot["behind"].values())
 
 
 _BEHIND_COLUMNS = [
