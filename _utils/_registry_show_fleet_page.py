@@ -16,11 +16,14 @@ import _registry_show_page_parts as parts
 # What needs attention most comes first.
 SITES = ("failed", "unreachable", "unknown", "behind", "current")
 CURRENT, UNKNOWN, NOT_LISTED = "current", "unknown", "not listed"
+# As markup.
 WHAT_TO_DO = {
-    "failed": "salt SITE registry_sync.last names its tags with their causes; its own page says what to do.",
-    "unreachable": "Its minion does not answer: salt SITE test.ping. Its mirror may be well.",
-    UNKNOWN: "Nothing has run there, or too long ago: salt SITE saltutil.sync_all, then registry_sync.check.",
-    "behind": "salt-run registry_fleet.rollout for all, salt SITE registry_sync.sync for one.",
+    "failed": "<code>salt SITE registry_sync.last</code> names its tags with their causes.",
+    "unreachable": "Its minion does not answer: <code>salt SITE test.ping</code>. Its mirror may be well.",
+    UNKNOWN: "Nothing has run there, or too long ago: <code>salt SITE saltutil.sync_all</code>, then "
+    "<code>registry_sync.check</code>.",
+    "behind": "<code>salt-run registry_fleet.rollout</code> brings all up to date, "
+    "<code>salt SITE registry_sync.sync</code> one.",
 }
 # Of an image: it is on no list of that site.
 EXTRA = "extra"
@@ -193,9 +196,7 @@ def _what_to_do(sites: Mapping[str, Site]) -> str:
     """About each status that a site has and should not have."""
     there = {site["status"] for site in sites.values()}
     told = "".join(
-        f"<dt>{parts.mark(status)}<dd>{parts.text(words)}"
-        for status, words in WHAT_TO_DO.items()
-        if status in there
+        f"<dt>{parts.mark(status)}<dd>{words}" for status, words in WHAT_TO_DO.items() if status in there
     )
     return f'<dl class="facts">{told}</dl>' if told else ""
 

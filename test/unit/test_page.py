@@ -14,7 +14,8 @@ import pytest
 
 import _registry_show_page_parts as parts
 from _registry_config_read import SettingsError, read_settings
-from _registry_show_fleet_page import fleet_page
+from _registry_show_fleet_page import SITES, fleet_page
+from _registry_show_fleet_page import WHAT_TO_DO as SITE_TO_DO
 from _registry_show_page import WHAT_TO_DO, Extras, host_page
 from _registry_show_page_file import write_page
 from _registry_show_page_runs import outcome
@@ -278,6 +279,48 @@ def test_a_fleet_names_its_silent_sites_its_stopped_wave_and_its_drift() -> None
     assert re.search(r"openstack-cron:13\.0.*rest\">[0-9a-f]{12} at 195, [0-9a-f]{12} at 5", page)
     headings = re.findall(r"<h2>(.*?)</h2>", page)
     assert headings == ["Waves", "Sites", "Images", "Sites by images", "About this page"]
+
+
+def test_a_fleet_says_since_when_a_site_lags_and_what_to_do_about_each_status_that_is_there() -> None:
+    page = fleet()
+    row = re.search(r"<tr><th scope=row>site-110\.edge.*", page)
+    assert row is not None
+    since = parts.moment(pages.NOW - 3 * pages.DAY)
+    assert row[0].endswith(f"<td class=rest>1 stale, 1 missing since {since}")
+    told = re.findall(r'<dt><span class="m (\w+)">\w+</span><dd>', page)
+    assert told == ["failed", "unreachable", "behind"]
+    assert not re.search("<dt><span[^>]*>[^<]*</span><dd>", fleet(fleet_pages.fleet(2)))
+
+
+def test_a_tag_that_is_on_no_list_does_not_count_as_one_that_lags() -> None:
+    report = fleet_pages.fleet()
+    report["images"]["a/unlisted:1"] = {"statuses": {"extra": 200}, "digests": {}, "drift": False}
+    report["images"]["b/of-some:1"] = {"statuses": {"current": 3, "extra": 1}, "digests": {}, "drift": False}
+    images = fleet(report).partition("<h2>Images</h2>")[2]
+    assert re.findall(r"<th scope=row>([^<]*)", images)[:4] == [
+        "rhosp13/openstack-cron:13.0",
+        "rhosp13/openstack-horizon:latest",
+        "rhosp13/openstack-iscsid:13.0",
+        "a/unlisted:1",
+    ]
+    assert re.search(r"b/of-some:1<td class=n data-v=3>3 of 3", images)
+
+
+def test_there_is_something_to_do_about_each_status_of_a_site() -> None:
+    assert {*SITE_TO_DO, "current"} == set(SITES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "advice"),
+    [
+        ({"up": False, "error": "no route"}, "Look at its service and its log on its own host"),
+        ({"behind": {}, "code": 1, "cause": "space", "error": "full"}, WHAT_TO_DO["space"]),
+    ],
+)
+def test_a_run_that_failed_as_a_whole_says_what_to_do(changes: Any, advice: str) -> None:
+    header = mirror(**changes).partition("</header>")[0]
+    assert f"<p>{advice}" in header
+    assert "<p>" not in mirror().partition("</header>")[0].partition("<h1>")[2].replace("<p><span", "")
 
 
 def test_the_grid_has_the_sites_that_lag_and_the_rest_as_a_letter_a_cell() -> None:
