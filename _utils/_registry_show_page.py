@@ -273,13 +273,14 @@ def _extras_section(report: Mapping[str, Any], snapshot: Mapping[str, Any]) -> s
     columns = [parts.Column("Image"), parts.Column("Digest here")]
     rows = ((parts.name_cell(name), parts.digest_cell(digest)) for name, digest in shown)
     tags = parts.table(
-        columns, rows, caption=f"{parts.counted(len(extra), 'tag')}, of repositories that it names"
+        columns, rows, caption=f"{parts.counted(len(extra), 'tag')}, of repositories that the list names"
     )
     left = len(extra) - len(shown)
     more = f"<p>{left:,} more: <code>registry_sync.check</code></p>" if left else ""
     unknown = "<p>A sync does not look for such tags; <code>registry_sync.check</code> does.</p>"
     told = tags if extra else "" if looked else unknown
-    return parts.section("Here and not in the list", told, more, _others(others))
+    stays = "<p class=dim>It stays; <code>registry_sync.prune</code> says what could go.</p>"
+    return parts.section("Here and not in the list", told, more, _others(others), stays if extra else "")
 
 
 def _others(names: Sequence[str]) -> str:
@@ -288,7 +289,7 @@ def _others(names: Sequence[str]) -> str:
     shown = ", ".join(parts.text(name) for name in sorted(names)[:MOST_EXTRAS])
     left = f" and {len(names) - MOST_EXTRAS:,} more" if len(names) > MOST_EXTRAS else ""
     count = parts.counted(len(names), "repository", "repositories")
-    return f"<p>{count} that it does not name: {shown}{left}.</p>"
+    return f"<p>{count} that the list does not name: {shown}{left}.</p>"
 
 
 def _pull_section(snapshot: Mapping[str, Any], site: str) -> str:

@@ -40,7 +40,7 @@ margin:.5rem 0;white-space:pre-wrap;user-select:all}
 .none,.extra{color:var(--none)}
 .m{font-weight:600}td.current{font-weight:400}td.m,.d,.t{white-space:nowrap}
 .d{font:.8125rem/1.75 ui-monospace,"SF Mono",Menlo,Consolas,"Liberation Mono",monospace}
-.t .age{display:block}
+.t .age{display:block}.d.rest{white-space:normal}
 .m::before{content:"";box-sizing:border-box;display:inline-block;width:.7em;height:.7em;margin-inline-end:.45em;background:currentColor;
 print-color-adjust:exact;forced-color-adjust:none}
 .current::before,.copied::before,.done::before{border-radius:50%}
