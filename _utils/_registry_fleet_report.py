@@ -179,8 +179,9 @@ def _images(known: Mapping[str, Snapshot]) -> dict[str, Any]:
             status = _cell(name, behind, held, extra, tags)
             statuses.setdefault(name, Counter())[status] += 1
     return {
-        name: {"statuses": dict(statuses[name]), "digests": found, "drift": len(found) > 1}
-        for name, found in ((name, digests.get(name, {})) for name in sorted(statuses))
+        # What no site's list has is not of the mirror, and may differ.
+        name: {"statuses": dict(found), "digests": at, "drift": len(at) > 1 and found.keys() != {"extra"}}
+        for name, found, at in ((name, statuses[name], digests.get(name, {})) for name in sorted(statuses))
     }
 
 

@@ -134,6 +134,7 @@ def test_axe_finds_nothing(
     assert browser.violations() == []
 
 
+@pytest.mark.needs("axe-core")
 def test_axe_finds_what_is_wrong(browser: Browser, tmp_path: Path) -> None:
     show(browser, mirror().replace('<html lang="en">', "<html>"), tmp_path)
     assert [words.partition(":")[0] for words in browser.violations()] == ["html-has-lang"]

@@ -87,6 +87,13 @@ def test_a_silent_site_has_its_last_word_with_its_age_or_none() -> None:
     assert report["images"][CRON]["statuses"] == {"current": 2}
 
 
+def test_what_is_on_no_list_may_differ() -> None:
+    report = joined({"a": snapshot(extra={"x:1": OLD}), "b": snapshot(extra={"x:1": NEW})})
+    assert not report["images"]["x:1"]["drift"]
+    wanted = joined({"a": snapshot(extra={"x:1": OLD}), "b": snapshot(tags={"x:1": NEW})})
+    assert wanted["images"]["x:1"]["drift"]
+
+
 def test_two_digests_under_one_tag_are_drift() -> None:
     report = joined(
         {
