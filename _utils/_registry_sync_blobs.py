@@ -98,7 +98,6 @@ class BlobCopier:
         blob: Descriptor,
         sources: Sequence[Source],
         mount_from: str = "",
-        on_read: Callable[[], None] = lambda: None,
     ) -> Copied:
         """Copy one blob; what one source cannot give is asked of the next.
 
@@ -107,14 +106,13 @@ class BlobCopier:
             blob: digest and size in bytes.
             sources: where it can be read, the first choice first.
             mount_from: a repository of the target that has it.
-            on_read: is called when no more of it is to come from the source, though it is still being sent.
 
         Raises:
             RegistryError: the target cannot take it, or why the first source could not give it.
         """
         first_failure: RegistryError | None = None
         with self._tracker(repository, blob) as progress:
-            for reading in self._readings(sources, blob, progress, on_read):
+            for reading in self._readings(sources, blob, progress):
                 try:
                     return self._copy_from(reading, repository, blob, mount_from)
                 except Stopped:
@@ -173,7 +171,6 @@ class BlobCopier:
         sources: Sequence[Source],
         blob: Descriptor,
         progress: BlobProgress,
-        on_read: Callable[[], None],
     ) -> Iterator[Reading]:
         """The ways to read a blob, one after the other; without the spool where that is of no help."""
         for source in sources:
@@ -182,7 +179,7 @@ class BlobCopier:
             download = _Download(source, blob, attempts, self._run, progress.received if is_far else None)
             file = self._spool.open(blob) if is_far and blob.size >= self._spool_from else None
             if file:
-                spooled = _Spooled(download, file, self._spool, progress, on_read)
+                spooled = _Spooled(download, file, self._spool, progress)
                 yield spooled
                 if not isinstance(spooled.failure, SpoolError):
                     continue
@@ -303,14 +300,12 @@ class _Spooled:
         file: SpoolFile,
         spool: Spool,
         progress: BlobProgress,
-        on_read: Callable[[], None],
     ) -> None:
         self.failure: RegistryError | None = None
         self._download = download
         self._file = file
         self._spool = spool
         self._progress = progress
-        self._on_read = on_read
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._come = 0
@@ -401,7 +396,6 @@ class _Spooled:
         with self._changed:
             self._whole = True
             self._changed.notify_all()
-        self._on_read()
 
     def _came(self, size: int) -> None:
         # Waking whoever sends for each chunk costs more than sending it.

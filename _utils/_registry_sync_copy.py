@@ -36,12 +36,6 @@ SPOOLED_SIZE = 512 * MIB
 # On a far line a blob comes over several connections if it is larger than this part of each worker's share of
 # the bytes: a large layer that many images need would else keep them all waiting until most bytes have come.
 SPLIT_SHARE = 4
-# On a far line fewer blobs come at a time than there are connections, but for small ones, and a split one
-# counts for three: the fewer bytes of unfinished images are under way, the earlier images stand. Still fewer
-# at a time would leave a line idle on which a connection brings 25 MB/s.
-CONNECTIONS_A_BLOB = 2
-SPLIT_WIDTH = 3
-SMALL_SIZE = MIB
 # Small work that completes an image goes before the next large blob.
 FIRST = (0, 0)
 
@@ -112,8 +106,7 @@ def execute(
     graph = _Graph(plan, stores, copier, progress, before_overwriting, put_here)
     progress.start(len(graph.tags), len(plan.to_copy), plan.bytes_to_copy)
     try:
-        room = max(1, transfer.parallel // CONNECTIONS_A_BLOB)
-        run_jobs(graph.jobs, workers, stores.run.stopping, room=room)
+        run_jobs(graph.jobs, workers, stores.run.stopping)
     except BaseException:
         stores.run.stop()
         raise
@@ -189,19 +182,10 @@ class _Graph:
         first: Job | None = None
         for target in missing.sources:
             if first is None and not missing.mount_from:
-                job = first = self._copying_job(placement, target, turn)
+                job = first = Job(partial(placement.place, target), turn)
             else:
                 job = Job(partial(placement.place, target), FIRST, after=[first] if first else [])
             self._blobs[target, missing.blob.digest, missing.blob.size] = self._add(job)
-
-    def _copying_job(self, placement: _Placement, target: str, turn: tuple[int, int]) -> Job:
-        job = Job(lambda: placement.place(target, job.narrow), turn, width=self._width(placement.size))
-        return job
-
-    def _width(self, size: int) -> int:
-        if not self._stores.far or size < SMALL_SIZE:
-            return 0
-        return SPLIT_WIDTH if self._stores.is_split(size) else 1
 
     def _placement(self, missing: MissingBlob) -> _Placement:
         return _Placement(missing, self._stores, self._copier, self.stats)
@@ -283,19 +267,14 @@ class _Placement:
         self._stats = stats
         self._placed_at = missing.mount_from
 
-    @property
-    def size(self) -> int:
-        """Bytes of the blob."""
-        return self._missing.blob.size
-
-    def place(self, repository: str, on_read: Callable[[], None] = lambda: None) -> None:
+    def place(self, repository: str) -> None:
         """Mount the blob from where it already is, else copy it."""
-        self.copy(repository, self._placed_at, on_read)
+        self.copy(repository, self._placed_at)
 
-    def copy(self, repository: str, mount_from: str = "", on_read: Callable[[], None] = lambda: None) -> None:
+    def copy(self, repository: str, mount_from: str = "") -> None:
         """Copy the blob from where it is nearest."""
         blob = self._missing.blob
-        copied = self._copier.copy(repository, blob, self._sources(repository), mount_from, on_read)
+        copied = self._copier.copy(repository, blob, self._sources(repository), mount_from)
         if copied.written is not Written.MOUNTED:
             self._placed_at = repository
         self._stats.add(copied)

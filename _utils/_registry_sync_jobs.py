@@ -32,7 +32,6 @@ class Job:
         urgency: of the jobs that could start, the one with the smallest starts first.
         needs: jobs that must have succeeded before.
         after: jobs that must have ended before, however.
-        width: of the room that ``run_jobs`` has, how much this one takes while it runs.
     """
 
     def __init__(
@@ -42,21 +41,13 @@ class Job:
         *,
         needs: Iterable[Job] = (),
         after: Iterable[Job] = (),
-        width: int = 0,
     ) -> None:
         self.work = work
-        self.width = width
-        self.on_narrowed: Callable[[], None] = lambda: None
         self.urgency = urgency
         self.needs = tuple(needs)
         self.after = tuple(after)
         self.error: Exception | None = None
         self.ended = False
-
-    def narrow(self) -> None:
-        """Take as little room as any: for the work to call once what is left of it needs no more."""
-        self.width = min(self.width, 1)
-        self.on_narrowed()
 
     def run(self) -> None:
         """Do the work unless what it needs has failed; keeps the error."""
@@ -70,18 +61,15 @@ class Job:
         self.ended = True
 
 
-def run_jobs(
-    jobs: Sequence[Job], workers: int, stopping: threading.Event | None = None, *, room: int = 0
-) -> None:
+def run_jobs(jobs: Sequence[Job], workers: int, stopping: threading.Event | None = None) -> None:
     """Run all jobs and return when the last has ended; what failed stands in the jobs.
 
     Args:
         jobs: every job of the graph, in any order; the graph has no circle.
         workers: threads at most.
-        room: what the widths of all that run may add up to; one that is wider runs alone. 0 = any.
         stopping: once it is set, jobs that have not ended a moment later are left behind as stopped.
     """
-    pool = _Pool(jobs, room)
+    pool = _Pool(jobs)
     try:
         for number in range(min(workers, len(jobs))):
             _start(pool, number)
@@ -105,17 +93,14 @@ def _start(pool: _Pool, number: int) -> None:
 
 
 class _Pool:
-    def __init__(self, jobs: Sequence[Job], room: int) -> None:
+    def __init__(self, jobs: Sequence[Job]) -> None:
         self._left = len(jobs)
-        self._room = room
         self._changed = threading.Condition()
         self._order = itertools.count()
         self._ready: list[tuple[tuple[int, int], int, Job]] = []
         self._waiting: dict[Job, int] = {}
         self._followers: dict[Job, list[Job]] = {}
-        self._running: set[Job] = set()
         for job in jobs:
-            job.on_narrowed = self._wake
             before = {*job.needs, *job.after}
             self._waiting[job] = len(before)
             for other in before:
@@ -145,25 +130,12 @@ class _Pool:
 
     def _next(self) -> Job | None:
         with self._changed:
-            while self._left and not (self._ready and self._may_start(self._ready[0][2])):
+            while self._left and not self._ready:
                 self._changed.wait()
-            if not self._left:
-                return None
-            job = heapq.heappop(self._ready)[2]
-            self._running.add(job)
-            return job
-
-    def _may_start(self, job: Job) -> bool:
-        taken = sum(other.width for other in self._running)
-        return not (self._room and job.width and taken) or taken + job.width <= self._room
-
-    def _wake(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
+            return heapq.heappop(self._ready)[2] if self._left else None
 
     def _ended(self, job: Job) -> None:
         with self._changed:
-            self._running.discard(job)
             if not self._left:
                 return
             self._left -= 1

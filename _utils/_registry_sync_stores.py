@@ -13,7 +13,6 @@ from _registry_oci_manifest import Descriptor
 from _registry_store_protocol import Store
 from _registry_store_read_ahead import ReadAhead
 from _registry_store_remote import RemoteStore
-from _registry_store_remote_read import SPLIT_SIZE
 from _registry_sync_jobs import in_parallel
 from _registry_sync_listings import Listings
 
@@ -49,7 +48,6 @@ class Stores:
         self._connected: set[Hashable] = set()
         self._healths: dict[int, Health] = {}
         self._ahead: ReadAhead[Any] | None = None
-        self._split_from = 0
 
     @property
     def far(self) -> bool:
@@ -148,14 +146,9 @@ class Stores:
         """Have far sources read large blobs over several connections at a time."""
         readers = min(workers, READERS_AHEAD)
         self._ahead = ReadAhead(threads=readers, places=readers)
-        self._split_from = max(larger_than, SPLIT_SIZE)
         for source in self._reachable():
             if isinstance(source, RemoteStore) and source.distance > FAR_SECONDS:
                 source.read_ahead(self._ahead, larger_than)
-
-    def is_split(self, size: int) -> bool:
-        """Whether a blob of so many bytes comes over several connections."""
-        return self.far and size >= self._split_from
 
     def close(self) -> None:
         """End threads, and cancel what a lost answer has left open."""

@@ -45,41 +45,5 @@ def test_jobs_run_side_by_side():
     assert [job.error for job in jobs] == [None] * 3
 
 
-def test_only_what_there_is_room_for_runs_and_all_that_takes_none():
-    small_ran, may_end = threading.Event(), threading.Event()
-    early = []
-
-    def take_room():
-        early.append(may_end.is_set())
-        assert may_end.wait(10)
-
-    jobs = [Job(take_room, (1, turn), width=2) for turn in range(4)]
-    small = Job(small_ran.set, (0, 0), needs=[Job(lambda: None, (0, 0))])
-    threading.Timer(0.3, may_end.set).start()
-    run_jobs([*jobs, *small.needs, small], workers=9, room=5)
-    assert small_ran.is_set()
-    assert [job.error for job in jobs] == [None] * 4
-    assert early.count(False) == 2
-
-
-def test_a_job_that_needs_no_more_room_lets_the_next_begin_before_it_ends():
-    next_ran = threading.Event()
-
-    def narrow():
-        first.narrow()
-        assert next_ran.wait(10)
-
-    first = Job(narrow, (1, 0), width=2)
-    second = Job(next_ran.set, (1, 1), width=2)
-    run_jobs([first, second], workers=2, room=3)
-    assert [first.error, second.error] == [None, None]
-
-
-def test_a_job_wider_than_all_the_room_runs_alone():
-    done = []
-    run_jobs([Job(lambda: done.append(1), width=9), Job(lambda: done.append(2), width=1)], 2, room=2)
-    assert sorted(done) == [1, 2]
-
-
 def test_results_come_in_the_order_of_the_items():
     assert in_parallel(lambda number: number * 2, list(range(50)), 4) == [n * 2 for n in range(50)]
