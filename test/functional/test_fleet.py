@@ -29,6 +29,8 @@ WAVES = [
     {"edge": {"target": "edge-*"}},
 ]
 FLEET = {"target": "I@docker_registry:*", "waves": WAVES, "retries": 0, "timeout": 5}
+# Seconds for which silence is waited for once more; other tests of a master have a minute for busy machines.
+GATHER = 15
 
 
 class World:
@@ -82,7 +84,8 @@ def world(
     vendor = start_module_registry()
     registries = {site: start_module_registry() for site in SITES}
     directory = tmp_path_factory.mktemp("fleet")
-    with Fleet(directory, checkout, SITES, strangers=["edge-1"]) as salt:
+    config = {"gather_job_timeout": GATHER}
+    with Fleet(directory, checkout, SITES, strangers=["edge-1"], config=config) as salt:
         salt.configure_fleet(FLEET)
         world = World(salt, vendor, registries)
         salt.set_pillars(world.pillars())
