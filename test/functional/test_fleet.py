@@ -300,6 +300,7 @@ def test_stop_lets_what_runs_end_and_publishes_nothing_more(slow: World) -> None
     assert (set(report["moves"]), rollout.returncode) == ({"region-1"}, 1)
 
 
+@pytest.mark.thorough
 def test_a_killed_rollout_leaves_sites_that_finish_and_the_next_one_moves_nothing_there(slow: World) -> None:
     since = len(slow.salt.events())
     rollout = slow.salt.begin("registry_fleet.rollout")

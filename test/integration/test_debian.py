@@ -113,6 +113,7 @@ def test_clean_takes_away_what_was_set_up_and_keeps_the_images(served):
     assert (failures(again), changes(again)) == ([], {})
 
 
+@pytest.mark.thorough
 def test_clean_puts_back_what_was_here_before_the_formula(boot, vendor):
     host = boot("before")
     host.output("apt-get", "install", "-qq", SERVICE)

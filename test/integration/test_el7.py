@@ -197,6 +197,7 @@ def test_an_undercloud_serves_on_its_own_port(boot, vendor):
     assert comment == f"http://{host.address}:8787 serves 4 repositories, 4 tags"
 
 
+@pytest.mark.thorough
 def test_clean_takes_our_registries_alone_out_of_dockers_file(el7, vendor):
     text = el7.read(SYSCONFIG) + 'INSECURE_REGISTRY="--insecure-registry site.example.com:5000"\n'
     el7.write(SYSCONFIG, text)
