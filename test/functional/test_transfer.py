@@ -279,8 +279,8 @@ def test_a_cap_on_bandwidth_is_kept(line, local):
     report = mirror.sync(settings_of(line, local, LIST, transfer={"bandwidth": "10MB"}))
     seconds = time.monotonic() - began
     assert_arrived(report, local)
-    # That it is not left unused is for the bench: on a busy machine it is for other reasons.
-    assert seconds / (IMAGE.total_size / 10e6) > 0.95
+    # Bytes that are counted twice take twice as long; how near to one it comes is for the bench.
+    assert 0.95 < seconds / (IMAGE.total_size / 10e6) < 1.9
 
 
 def test_a_deadline_ends_the_run(line, local):
