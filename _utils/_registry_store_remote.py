@@ -54,6 +54,10 @@ class Files(Protocol):
         """Set a file aside that has not the bytes of its blob; whether there was one."""
         ...
 
+    def lacks_manifest(self, repository: str, reference: str) -> bool:
+        """Whether a tag or digest is there whose manifest's file has no bytes."""
+        ...
+
 
 class RemoteStore:
     """One registry: read as its clients see it, written to where it takes that.
@@ -157,7 +161,13 @@ class RemoteStore:
         """
         url = self._client.url(f"{repository}/manifests/{reference}")
         what = _named(repository, reference)
-        answer = self._client.ask("HEAD", url, pull_scope(repository), what, ACCEPT)
+        try:
+            answer = self._client.ask("HEAD", url, pull_scope(repository), what, ACCEPT)
+        except Unreachable as failure:
+            # Where a full disk or a crash has left an empty file, docker-distribution answers 500.
+            if self.files and self.files.lacks_manifest(repository, reference):
+                raise self._client.error(NotFound, f"has no bytes of the manifest of {what}") from failure
+            raise
         digest = answer.headers.get("Docker-Content-Digest", "")
         if not is_digest(digest):
             # The header is optional in the spec; the body is what it would name.
@@ -311,10 +321,25 @@ class RemoteStore:
             other = stored if is_digest(stored) else "something else"
             said = f"stored {what} as {other} instead of {manifest.digest}"
             raise self._push_client.error(DigestMismatch, said)
-        if self.files and not self.files.holds(stored):
-            # It believes to have it, and has written a link alone; as a blob it takes it.
+        self._demand_bytes(repository, stored, manifest)
+
+    def _demand_bytes(self, repository: str, digest: str, manifest: Manifest) -> None:
+        """See that a stored manifest has bytes: docker-distribution says 201 also where its file is empty.
+
+        A full disk leaves such files. They are written anew where they are this host's, and told elsewhere.
+        """
+        if self.files:
             blob = Descriptor(manifest.digest, manifest.size)
-            self._writer.write(repository, blob, [manifest.body])
+            if self.files.make_room(blob) or not self.files.holds(digest):
+                # It believes to have it, and has written a link alone; as a blob it takes it.
+                self._writer.write(repository, blob, [manifest.body])
+            return
+        try:
+            self.resolve(repository, digest)
+        except (NotFound, Unreachable) as failure:
+            said = f"took manifest {digest} of {repository} and does not give it"
+            how = "registry_sync.verify on its host mends that"
+            raise self._client.error(DigestMismatch, f"{said} ({failure}); {how}") from failure
 
     def delete(self, repository: str, reference: str) -> None:
         """Forget a tag, or a manifest by its digest (end-9).

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from _registry_oci_errors import LOCAL, RegistryError
 from _registry_oci_manifest import Descriptor
-from _registry_oci_names import hasher
+from _registry_oci_names import hasher, is_digest
 from _registry_store_disk import BLOCK, DiskStore
 
 DIRECTORY = ".registry_sync/quarantine"
@@ -100,6 +100,11 @@ class OwnFiles:
     def holds(self, digest: str) -> bool:
         """Whether the file of a blob or manifest has bytes, whatever a cache says."""
         return self._disk.holds(digest)
+
+    def lacks_manifest(self, repository: str, reference: str) -> bool:
+        """Whether a tag or digest is there whose manifest's file has no bytes."""
+        digest = reference if is_digest(reference) else self._disk.tag_link(repository, reference).digest
+        return bool(digest) and not self._disk.holds(digest)
 
     def make_room(self, blob: Descriptor) -> bool:
         """Set a file aside that has not the bytes of its blob: the registry would keep it.

@@ -100,23 +100,28 @@ def test_a_disk_without_room_for_all_is_told_before_anything_is_written(settings
         assert export(settings, str(small / "week-1"))["bundle"]["new"] is True
 
 
+@pytest.mark.parametrize("where", ["on this host", "elsewhere"])
 def test_an_import_into_a_disk_that_is_full_brings_the_rest_when_there_is_room(
-    settings, start_registry, tmp_path
+    settings, start_registry, tmp_path, where
 ):
+    """Elsewhere docker-distribution may be left with an empty manifest; what it does not give is not copied."""
     export(settings, str(tmp_path / "week-1"))
     with disk(tmp_path / "disk", 5 * MIB) as small:
         far = start_registry(directory=small)
+        storage = str(far.data) if where == "on this host" else ""
         transfer = replace(settings.transfer, retries=2)
         there = replace(settings, local=replace(settings.local, port=far.port), transfer=transfer)
-        report = import_bundle(there, str(tmp_path / "week-1"))
+        report = import_bundle(there, str(tmp_path / "week-1"), storage=storage)
         failed = [image for image in report["images"].values() if image["status"] == "failed"]
         assert report["summary"]["copied"] + len(failed) == len(IMAGES)
         assert {image["cause"] for image in failed} == {"space"}
         subprocess.run(["mount", "-o", f"remount,size={50 * MIB}", small], check=True)
-        report = import_bundle(there, str(tmp_path / "week-1"))
-        assert report["summary"]["copied"] == len(failed)
+        report = import_bundle(there, str(tmp_path / "week-1"), storage=storage)
         for tag, image in IMAGES.items():
-            assert digest_of(far.url, "team/app", tag) == image.digest
+            entry = report["images"][f"team/app:{tag}"]
+            if where == "on this host" or entry["cause"] != "digest":
+                assert entry["status"] in ("copied", "current"), entry
+                assert digest_of(far.url, "team/app", tag) == image.digest
         far.stop()
 
 

@@ -132,3 +132,30 @@ def test_a_manifest_that_the_registry_believes_to_have_is_written(lossy, tmp_pat
     assert entry["status"] == "copied"
     assert file.stat().st_size > 0
     pull_whole(lossy.local.url, lossy.old, "1", tmp_path / "pulled")
+
+
+def empty_manifest(lossy, tmp_path, tag_stays):
+    """What a full disk leaves of a manifest: docker-distribution makes its file, then has no room."""
+    damage = Damage(lossy.local.data)
+    file = damage.empty(damage.data(standing(lossy.local, lossy.old, "1")))
+    if not tag_stays:
+        damage.link(lossy.old, "tags", "1").parents[1].rename(tmp_path / "tag")
+    return file
+
+
+@pytest.mark.parametrize("tag_stays", [False, True], ids=["tag gone", "tag there"])
+def test_on_the_registrys_own_host_an_empty_manifest_is_written_anew(lossy, tmp_path, tag_stays):
+    file = empty_manifest(lossy, tmp_path, tag_stays)
+    entry = lossy.sync([{"name": lossy.old, "tags": ["1"]}], str(lossy.local.data))[f"{lossy.old}:1"]
+    assert (entry["status"], entry["error"]) == ("copied", "")
+    assert file.stat().st_size > 0
+    pull_whole(lossy.local.url, lossy.old, "1", tmp_path / "pulled")
+
+
+def test_an_empty_manifest_of_a_registry_elsewhere_is_told_whatever_it_answers_to_a_put(lossy, tmp_path):
+    empty_manifest(lossy, tmp_path, tag_stays=False)
+    entry = lossy.sync([{"name": lossy.old, "tags": ["1"]}])[f"{lossy.old}:1"]
+    assert (entry["status"], entry["cause"]) == ("failed", "digest")
+    assert entry["error"].startswith(f"local {lossy.local.address} took manifest sha256:")
+    assert "registry_sync.verify" in entry["error"]
+    assert lossy.sync([{"name": lossy.old, "tags": ["1"]}])[f"{lossy.old}:1"]["status"] == "failed"
