@@ -104,7 +104,7 @@ def test_a_disk_without_room_for_all_is_told_before_anything_is_written(settings
 def test_an_import_into_a_disk_that_is_full_brings_the_rest_when_there_is_room(
     settings, start_registry, tmp_path, where
 ):
-    """Elsewhere docker-distribution may be left with an empty manifest; what it does not give is not copied."""
+    """Elsewhere docker-distribution may be left with an empty manifest, which is told."""
     export(settings, str(tmp_path / "week-1"))
     with disk(tmp_path / "disk", 5 * MIB) as small:
         far = start_registry(directory=small)
