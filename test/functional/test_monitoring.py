@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -19,7 +20,7 @@ from support.registries import Distribution, free_port
 from support.registry_content import push
 from support.salt_minion import Minion
 
-pytestmark = pytest.mark.needs("docker-distribution", "prometheus", "node-exporter")
+pytestmark = pytest.mark.needs("docker-distribution", "prometheus", "promtool", "node-exporter")
 
 FILE = "docker_registry.prom"
 DAYS = 86_400
@@ -41,6 +42,14 @@ WANTED = {
 @pytest.fixture(scope="module")
 def monitoring(checkout: Path) -> Path:
     return checkout / "docs" / "monitoring"
+
+
+@pytest.mark.parametrize(
+    "words", [["check", "rules", "registry_sync.rules.yml"], ["test", "rules", "registry_sync.tests.yml"]]
+)
+def test_promtool_passes_the_rules_and_their_tests(monitoring: Path, words: list[str]) -> None:
+    done = subprocess.run(["promtool", *words], cwd=monitoring, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
