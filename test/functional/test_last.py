@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,14 @@ FIRST = docker_image([Layer("first", 40_000)])
 SECOND = docker_image([Layer("second", 40_000)])
 SLOW = docker_image([Layer("slow", 4_000_000)])
 NAME = "a/b:1"
+# What has been loaded of ours once Salt's loader has a function.
+LOADED = """
+import sys, salt.config, salt.loader
+opts = salt.config.minion_config(sys.argv[1])
+functions = salt.loader.minion_mods(opts, utils=salt.loader.utils(opts))
+functions[sys.argv[2]]
+print(*sorted(name for name in sys.modules if name.startswith("_registry_")))
+"""
 
 
 class Site:
@@ -35,7 +44,7 @@ class Site:
         self.minion = minion
         self.cache = minion.root / "cache" / "registry_sync"
         self.set_pillar()
-        assert "modules.registry_sync_fleet" in self._caller.cmd("saltutil.sync_all")["modules"]
+        assert "modules.registry_sync_actions" in self._caller.cmd("saltutil.sync_all")["modules"]
         self.set_pillar()
 
     def set_pillar(self, *names: str, **others: Any) -> None:
@@ -207,3 +216,19 @@ def test_it_tells_whether_a_sync_runs(site: Site) -> None:
         stdout, _ = sync.communicate(timeout=60)
     assert json.loads(stdout)["local"]["summary"]["copied"] == 1
     assert site.last["running"] is False
+
+
+@pytest.mark.parametrize(
+    ("function", "needless"),
+    [
+        ("registry_sync.last", "_registry_sync_commands"),
+        ("registry_sync.check", "_registry_store_bundle_read"),
+    ],
+)
+def test_a_function_loads_no_more_than_it_needs(site: Site, function: str, needless: str) -> None:
+    """A master asks every site of a fleet for ``last`` at once, each in a process that has loaded nothing."""
+    words = [sys.executable, "-c", LOADED, str(site.minion.config_dir / "minion"), function]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    loaded = done.stdout.splitlines()[-1].split()
+    assert "_registry_show_report" in loaded
+    assert needless not in loaded

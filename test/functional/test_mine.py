@@ -39,7 +39,7 @@ class Centre(Master):
 @pytest.fixture(scope="module")
 def centre(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
     with Centre(tmp_path_factory.mktemp("centre"), checkout, minion_id=MINION) as centre:
-        assert "modules.registry_sync_fleet" in centre.salt("saltutil.sync_all")["modules"]
+        assert "modules.registry_sync_actions" in centre.salt("saltutil.sync_all")["modules"]
         yield centre
 
 
