@@ -55,7 +55,7 @@ class Files(Protocol):
         ...
 
     def lacks_manifest(self, repository: str, reference: str) -> bool:
-        """Whether a tag or digest is there whose manifest's file has no bytes."""
+        """Whether a tag or digest is there whose link or manifest has no bytes."""
         ...
 
 
@@ -166,7 +166,7 @@ class RemoteStore:
         except Unreachable as failure:
             # Where a full disk or a crash has left an empty file, docker-distribution answers 500.
             if self.files and self.files.lacks_manifest(repository, reference):
-                raise self._client.error(NotFound, f"has no bytes of the manifest of {what}") from failure
+                raise self._client.error(NotFound, f"has an empty file for {what}") from failure
             raise
         digest = answer.headers.get("Docker-Content-Digest", "")
         if not is_digest(digest):

@@ -102,9 +102,15 @@ class OwnFiles:
         return self._disk.holds(digest)
 
     def lacks_manifest(self, repository: str, reference: str) -> bool:
-        """Whether a tag or digest is there whose manifest's file has no bytes."""
-        digest = reference if is_digest(reference) else self._disk.tag_link(repository, reference).digest
-        return bool(digest) and not self._disk.holds(digest)
+        """Whether a tag or digest is there whose link or manifest has no bytes."""
+        digest = reference
+        if not is_digest(reference):
+            link = self._disk.tag_link(repository, reference)
+            if not link.digest:
+                is_there = bool(link.mtime)
+                return is_there
+            digest = link.digest
+        return not self._disk.revision_link(repository, digest).digest or not self._disk.holds(digest)
 
     def make_room(self, blob: Descriptor) -> bool:
         """Set a file aside that has not the bytes of its blob: the registry would keep it.

@@ -152,6 +152,17 @@ def test_on_the_registrys_own_host_an_empty_manifest_is_written_anew(lossy, tmp_
     pull_whole(lossy.local.url, lossy.old, "1", tmp_path / "pulled")
 
 
+@pytest.mark.parametrize("kind", ["tags", "revisions"])
+def test_on_the_registrys_own_host_an_empty_link_is_written_anew(lossy, tmp_path, kind):
+    damage = Damage(lossy.local.data)
+    name = "1" if kind == "tags" else standing(lossy.local, lossy.old, "1")
+    link = damage.empty(damage.link(lossy.old, kind, name))
+    entry = lossy.sync([{"name": lossy.old, "tags": ["1"]}], str(lossy.local.data))[f"{lossy.old}:1"]
+    assert (entry["status"], entry["error"]) == ("copied", "")
+    assert link.stat().st_size > 0
+    pull_whole(lossy.local.url, lossy.old, "1", tmp_path / "pulled")
+
+
 def test_an_empty_manifest_of_a_registry_elsewhere_is_told_whatever_it_answers_to_a_put(lossy, tmp_path):
     empty_manifest(lossy, tmp_path, tag_stays=False)
     entry = lossy.sync([{"name": lossy.old, "tags": ["1"]}])[f"{lossy.old}:1"]
