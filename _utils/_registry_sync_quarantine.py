@@ -107,8 +107,8 @@ class OwnFiles:
         if not is_digest(reference):
             link = self._disk.tag_link(repository, reference)
             if not link.digest:
-                is_there = bool(link.mtime)
-                return is_there
+                # Where there is no file the tag is not there, which is no loss.
+                return bool(link.mtime)
             digest = link.digest
         return not self._disk.revision_link(repository, digest).digest or not self._disk.holds(digest)
 
