@@ -3,44 +3,34 @@
 from __future__ import annotations
 
 import json
-import threading
 
 import pytest
 
 import _registry_sync_commands as mirror
 from support import attached
-from support.attached import fallback_tag, refer, referrer, sign, signature
+from support.attached import (
+    CHILDREN,
+    IMAGE,
+    LIST,
+    NAME,
+    counts,
+    digests_listed,
+    entry_of,
+    fallback_tag,
+    refer,
+    referrer,
+    settings_for,
+    sign,
+    signature,
+)
 from support.faults import answer
-from support.images import Layer, docker_image, docker_list, oci_image, oci_index
+from support.images import Layer, docker_list, oci_image, oci_index
 from support.pillar import settings_of
 from support.proxy import FaultProxy
 from support.referrers_api import ReferrersApi
 from support.registry_content import digest_of, push, tags_of
 
 pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
-
-NAME = "some/where"
-IMAGE = oci_image([Layer("attached-to")])
-CHILDREN = [docker_image([Layer(name)], architecture=name) for name in ("amd64", "arm64")]
-LIST = docker_list(CHILDREN)
-
-
-def of(upstream, local, **others):
-    return settings_of(upstream, local, [{"name": NAME, "tags": ["1"]}], **others)
-
-
-def entry_of(report, name=f"{NAME}:1"):
-    entry = report["images"][name]
-    assert entry["error"] == ""
-    return entry["status"], entry["attachments"]
-
-
-def counts(here=0, lacking=0, skipped=0):
-    return {"here": here, "lacking": lacking, "skipped": skipped}
-
-
-def digests_listed(server, digest):
-    return [entry["digest"] for entry in attached.listed(server.url, NAME, digest)]
 
 
 @pytest.fixture
@@ -57,8 +47,8 @@ def signed(upstream):
 
 
 def test_signatures_and_referrers_of_list_children_and_attachments_travel_byte_for_byte(signed, local):
-    assert entry_of(mirror.check(of(signed, local))) == ("missing", counts(lacking=7))
-    assert entry_of(mirror.sync(of(signed, local))) == ("copied", counts(here=7))
+    assert entry_of(mirror.check(settings_for(signed, local))) == ("missing", counts(lacking=7))
+    assert entry_of(mirror.sync(settings_for(signed, local))) == ("copied", counts(here=7))
     for name in tags_of(signed.url, NAME):
         here, there = (attached.manifest(server.url, NAME, name) for server in (local, signed))
         if name == "1" or name.endswith(".sig"):
@@ -68,7 +58,7 @@ def test_signatures_and_referrers_of_list_children_and_attachments_travel_byte_f
                 json.loads(there)["manifests"], key=str
             )
     assert tags_of(local.url, NAME) == tags_of(signed.url, NAME)
-    report = mirror.check(of(signed, local))
+    report = mirror.check(settings_for(signed, local))
     assert entry_of(report) == ("current", counts(here=7))
     assert report["summary"]["attachments"] == counts(here=7)
     assert report["summary"]["extra"] == 0
@@ -77,34 +67,35 @@ def test_signatures_and_referrers_of_list_children_and_attachments_travel_byte_f
 
 def test_a_tag_that_lacks_an_attachment_is_stale_until_it_has_it(upstream, local):
     push(upstream.url, NAME, "1", IMAGE)
-    mirror.sync(of(upstream, local))
+    mirror.sync(settings_for(upstream, local))
     sign(upstream.url, NAME, IMAGE, "one")
-    report = mirror.check(of(upstream, local))
+    report = mirror.check(settings_for(upstream, local))
     assert entry_of(report) == ("stale", counts(lacking=1))
     assert mirror.return_code(report) == 2
-    planned = mirror.plan(of(upstream, local))
+    planned = mirror.plan(settings_for(upstream, local))
     assert planned["summary"]["blobs"] == 2
     assert 0 < planned["summary"]["bytes"] < 1000
     with FaultProxy(local.url) as near:
-        assert entry_of(mirror.sync(of(upstream, near))) == ("copied", counts(here=1))
+        assert entry_of(mirror.sync(settings_for(upstream, near))) == ("copied", counts(here=1))
         put = [request.path for request in near.requests("PUT manifests")]
     assert put == [f"/v2/{NAME}/manifests/{fallback_tag(IMAGE.digest)}.sig"]
-    assert entry_of(mirror.check(of(upstream, local))) == ("current", counts(here=1))
+    assert entry_of(mirror.check(settings_for(upstream, local))) == ("current", counts(here=1))
 
 
 def test_a_second_signature_and_a_second_referrer_are_noticed(upstream, local, tmp_path):
     push(upstream.url, NAME, "1", IMAGE)
     sign(upstream.url, NAME, IMAGE, "one")
     attached.attach(upstream.url, NAME, IMAGE, referrer(IMAGE, "one"))
-    mirror.sync(of(upstream, local), directory=str(tmp_path))
+    mirror.sync(settings_for(upstream, local), directory=str(tmp_path))
     sign(upstream.url, NAME, IMAGE, "one", "two")
     attached.attach(upstream.url, NAME, IMAGE, referrer(IMAGE, "two"))
     for directory in ("", str(tmp_path)):
-        assert entry_of(mirror.check(of(upstream, local), directory=directory)) == (
+        assert entry_of(mirror.check(settings_for(upstream, local), directory=directory)) == (
             "stale",
             counts(here=1, lacking=2),
         )
-    assert entry_of(mirror.sync(of(upstream, local), directory=str(tmp_path))) == ("copied", counts(here=3))
+    report = mirror.sync(settings_for(upstream, local), directory=str(tmp_path))
+    assert entry_of(report) == ("copied", counts(here=3))
     tag = f"{fallback_tag(IMAGE.digest)}.sig"
     assert attached.manifest(local.url, NAME, tag) == signature(IMAGE, "one", "two").manifest
 
@@ -124,9 +115,9 @@ def test_nothing_attached_costs_one_list_a_repository_and_one_question_a_registr
 
 
 def test_nothing_travels_where_the_pillar_says_so(signed, local):
-    settings = of(signed, local, attachments=False)
+    settings = settings_for(signed, local, attachments=False)
     with FaultProxy(signed.url) as far:
-        assert entry_of(mirror.sync(of(far, local, attachments=False))) == ("copied", counts())
+        assert entry_of(mirror.sync(settings_for(far, local, attachments=False))) == ("copied", counts())
         assert far.count("GET tags") == 0
     assert tags_of(local.url, NAME) == ["1"]
     assert entry_of(mirror.check(settings)) == ("current", counts())
@@ -138,11 +129,11 @@ def test_what_the_pillar_leaves_out_stays_behind_and_is_counted(upstream, local)
     scan = referrer(IMAGE, "scan", "application/vnd.example.scan+json")
     attached.attach(upstream.url, NAME, IMAGE, small, large, scan)
     rule = {"exclude": ["application/vnd.example.scan*"], "largest": "1KB"}
-    settings = of(upstream, local, attachments=rule)
+    settings = settings_for(upstream, local, attachments=rule)
     assert entry_of(mirror.sync(settings)) == ("copied", counts(here=1, skipped=2))
     assert digests_listed(local, IMAGE.digest) == [small.digest]
     assert entry_of(mirror.check(settings)) == ("current", counts(here=1, skipped=2))
-    assert entry_of(mirror.check(of(upstream, local))) == ("stale", counts(here=1, lacking=2))
+    assert entry_of(mirror.check(settings_for(upstream, local))) == ("stale", counts(here=1, lacking=2))
 
 
 @pytest.mark.parametrize("filters", [True, False], ids=["filters", "ignores-filters"])
@@ -154,7 +145,7 @@ def test_a_registry_with_the_api_is_asked_page_by_page(upstream, local, filters)
         scan = referrer(LIST, "scan", "application/vnd.example.scan+json")
         refer(far.url, NAME, *many, scan, referrer(CHILDREN[0], "child"))
         rule = {"exclude": ["application/vnd.example.scan*"]}
-        settings = of(far, local, attachments=rule)
+        settings = settings_for(far, local, attachments=rule)
         assert entry_of(mirror.sync(settings)) == ("copied", counts(here=6, skipped=1))
         assert digests_listed(local, LIST.digest) == sorted(one.digest for one in many)
         assert entry_of(mirror.check(settings)) == ("current", counts(here=6, skipped=1))
@@ -163,10 +154,10 @@ def test_a_registry_with_the_api_is_asked_page_by_page(upstream, local, filters)
 def test_a_local_registry_with_the_api_gets_manifests_and_no_lists(signed, local):
     with FaultProxy(local.url) as near:
         api = ReferrersApi(near)
-        assert entry_of(mirror.sync(of(signed, near))) == ("copied", counts(here=7))
+        assert entry_of(mirror.sync(settings_for(signed, near))) == ("copied", counts(here=7))
         assert [name for name in tags_of(local.url, NAME) if "." not in name] == ["1"]
         assert sorted(len(entries) for entries in api.known.values()) == [1, 1, 2]
-        assert entry_of(mirror.check(of(signed, near))) == ("current", counts(here=7))
+        assert entry_of(mirror.check(settings_for(signed, near))) == ("current", counts(here=7))
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 406, 501])
@@ -175,7 +166,8 @@ def test_a_registry_that_knows_no_api_is_read_by_tags_whatever_it_says(upstream,
     attached.attach(upstream.url, NAME, IMAGE, referrer(IMAGE, "one"))
     with FaultProxy(upstream.url) as far:
         far.on("GET", "/referrers/", answer(status), times=None)
-        assert entry_of(mirror.sync(of(far, local, transfer={"retries": 0}))) == ("copied", counts(here=1))
+        report = mirror.sync(settings_for(far, local, transfer={"retries": 0}))
+        assert entry_of(report) == ("copied", counts(here=1))
         assert len([one for one in far.requests() if "/referrers/" in one.path]) <= 2
 
 
@@ -184,7 +176,7 @@ def test_an_answer_that_is_no_list_of_referrers_means_that_there_is_no_api(upstr
     attached.attach(upstream.url, NAME, IMAGE, referrer(IMAGE, "one"))
     with FaultProxy(upstream.url) as far:
         far.on("GET", "/referrers/", answer(200, b"<html>", {"Content-Type": "text/html"}), times=None)
-        assert entry_of(mirror.sync(of(far, local))) == ("copied", counts(here=1))
+        assert entry_of(mirror.sync(settings_for(far, local))) == ("copied", counts(here=1))
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 500])
@@ -216,72 +208,26 @@ def test_names_are_asked_for_where_the_list_of_tags_is_long(upstream, local):
                 answer(200, body, {**headers, "Link": f'<{following}>; rel="next"'}),
                 times=None,
             )
-        assert entry_of(mirror.sync(of(far, local))) == ("copied", counts(here=1))
+        assert entry_of(mirror.sync(settings_for(far, local))) == ("copied", counts(here=1))
         assert far.count("GET tags") == 10
-
-
-@pytest.mark.parametrize(
-    "stands_there", [LIST, oci_index([CHILDREN[0]]), IMAGE], ids=["gitlab", "other-index", "cosign-copy"]
-)
-def test_what_stands_under_the_tag_of_a_list_and_is_none_is_ignored(upstream, local, stands_there):
-    subject = IMAGE if stands_there is IMAGE else LIST
-    push(upstream.url, NAME, "1", subject)
-    push(upstream.url, NAME, fallback_tag(subject.digest), stands_there)
-    report = mirror.sync(of(upstream, local))
-    assert entry_of(report) == ("copied", counts())
-    assert tags_of(local.url, NAME) == ["1"]
-    assert mirror.return_code(mirror.check(of(upstream, local))) == 0
-
-
-@pytest.mark.parametrize(
-    ("status", "body"),
-    [
-        (200, b"<html>"),
-        (200, b'{"schemaVersion": 2, "manifests": [{"digest": "x"}]}'),
-        (200, b'{"schemaVersion": 1}'),
-    ],
-    ids=["html", "bad-digest", "schema1"],
-)
-def test_a_list_that_cannot_be_read_is_ignored(upstream, local, status, body):
-    push(upstream.url, NAME, "1", IMAGE)
-    attached.attach(upstream.url, NAME, IMAGE, referrer(IMAGE, "one"))
-    with FaultProxy(upstream.url) as far:
-        kind = {"Content-Type": "application/vnd.oci.image.index.v1+json"}
-        far.on(None, f"/manifests/{fallback_tag(IMAGE.digest)}", answer(200, body, kind), times=None)
-        assert entry_of(mirror.sync(of(far, local))) == ("copied", counts())
-
-
-def test_a_list_is_hearsay_and_each_manifest_says_what_it_is_about(upstream, local):
-    push(upstream.url, NAME, "1", IMAGE)
-    mine, other = referrer(IMAGE, "mine"), referrer(LIST, "of another")
-    push(upstream.url, NAME, "other", LIST)
-    refer(upstream.url, NAME, mine, other)
-    # As Debian's cosign 3.1.1 writes it.
-    lies = {"artifactType": attached.EMPTY}
-    entries = [{**attached.entry(one), **lies} for one in (mine, other)]
-    for entry in entries:
-        del entry["annotations"]
-    attached.push_list(upstream.url, NAME, IMAGE.digest, entries)
-    assert entry_of(mirror.sync(of(upstream, local))) == ("copied", counts(here=1))
-    assert attached.listed(local.url, NAME, IMAGE.digest) == [attached.entry(mine)]
 
 
 def test_the_sites_own_referrers_and_signatures_stay(upstream, local):
     push(upstream.url, NAME, "1", IMAGE)
-    mirror.sync(of(upstream, local))
+    mirror.sync(settings_for(upstream, local))
     own, theirs = referrer(IMAGE, "own"), referrer(IMAGE, "theirs")
     attached.attach(local.url, NAME, IMAGE, own)
     tag = sign(local.url, NAME, IMAGE, "own")
     attached.attach(upstream.url, NAME, IMAGE, theirs)
     sign(upstream.url, NAME, IMAGE, "theirs")
-    assert entry_of(mirror.sync(of(upstream, local))) == ("copied", counts(here=2))
+    assert entry_of(mirror.sync(settings_for(upstream, local))) == ("copied", counts(here=2))
     assert digests_listed(local, IMAGE.digest) == sorted([own.digest, theirs.digest])
     layers = json.loads(attached.manifest(local.url, NAME, tag))["layers"]
     assert [layer["annotations"]["dev.cosignproject.cosign/signature"] for layer in layers] == [
         "theirs",
         "own",
     ]
-    report = mirror.check(of(upstream, local))
+    report = mirror.check(settings_for(upstream, local))
     assert entry_of(report) == ("current", counts(here=2))
     assert report["summary"]["extra"] == 0
 
@@ -290,67 +236,15 @@ def test_a_signature_that_upstream_replaces_is_replaced_here(upstream, local, tm
     push(upstream.url, NAME, "1", IMAGE)
     sign(upstream.url, NAME, IMAGE, "first")
     notes = {"ledger_directory": str(tmp_path)}
-    mirror.sync(of(upstream, local), **notes)
+    mirror.sync(settings_for(upstream, local), **notes)
     tag = sign(upstream.url, NAME, IMAGE, "second")
-    mirror.sync(of(upstream, local), **notes)
+    mirror.sync(settings_for(upstream, local), **notes)
     assert attached.manifest(local.url, NAME, tag) == signature(IMAGE, "second").manifest
-
-
-def test_something_else_under_the_tag_of_the_local_list_is_left_alone(upstream, local):
-    push(upstream.url, NAME, "1", IMAGE)
-    push(local.url, NAME, fallback_tag(IMAGE.digest), IMAGE)
-    attached.attach(upstream.url, NAME, IMAGE, referrer(IMAGE, "one"))
-    entry = mirror.sync(of(upstream, local))["images"][f"{NAME}:1"]
-    assert (entry["status"], entry["cause"]) == ("failed", "unsupported")
-    assert "is no list of referrers" in entry["error"]
-    assert digest_of(local.url, NAME, fallback_tag(IMAGE.digest)) == IMAGE.digest
-    assert digest_of(local.url, NAME, "1") is None
-
-
-def test_fifty_referrers_and_a_foreign_one_in_the_middle_are_all_listed(upstream, local):
-    push(upstream.url, NAME, "1", IMAGE)
-    many = [referrer(IMAGE, str(number)) for number in range(50)]
-    attached.attach(upstream.url, NAME, IMAGE, *many)
-    push(local.url, NAME, "own", IMAGE)
-    foreign = referrer(IMAGE, "foreign")
-    refer(local.url, NAME, foreign)
-    tag = fallback_tag(IMAGE.digest)
-    intrusions = iter([True, True])
-
-    def overwrite(request, pass_on):
-        """Another client has read the list before us, and writes it after us."""
-        response = pass_on(request)
-        if next(intrusions, False):
-            attached.push_list(local.url, NAME, IMAGE.digest, [attached.entry(foreign)])
-        return response
-
-    with FaultProxy(local.url) as near:
-        near.on("PUT", f"/manifests/{tag}$", overwrite, times=None)
-        settings = of(upstream, near, transfer={"parallel": 16})
-        assert entry_of(mirror.sync(settings)) == ("copied", counts(here=50))
-    assert digests_listed(local, IMAGE.digest) == sorted(one.digest for one in (*many, foreign))
-
-
-def test_who_goes_on_overwriting_the_list_is_told_and_the_tag_does_not_stand(upstream, local):
-    push(upstream.url, NAME, "1", IMAGE)
-    attached.attach(upstream.url, NAME, IMAGE, referrer(IMAGE, "one"))
-
-    def forget(request, pass_on):
-        response = pass_on(request)
-        attached.push_list(local.url, NAME, IMAGE.digest, [])
-        return response
-
-    with FaultProxy(local.url) as near:
-        near.on("PUT", f"/manifests/{fallback_tag(IMAGE.digest)}$", forget, times=None)
-        entry = mirror.sync(of(upstream, near))["images"][f"{NAME}:1"]
-    assert entry["status"] == "failed"
-    assert "others go on writing" in entry["error"]
-    assert digest_of(local.url, NAME, "1") is None
 
 
 def test_the_tag_is_the_last_thing_that_is_written(signed, local):
     with FaultProxy(local.url) as near:
-        mirror.sync(of(signed, near))
+        mirror.sync(settings_for(signed, near))
         put = [request.path.rpartition("/")[2] for request in near.requests("PUT manifests")]
     assert put[-1] == "1"
     assert put.index(LIST.digest) < min(
@@ -396,7 +290,7 @@ def test_what_is_attached_to_nothing_that_is_wanted_is_extra(upstream, local):
     push(local.url, NAME, "1", IMAGE)
     orphan = sign(local.url, NAME, CHILDREN[0], "of nothing here")
     sign(local.url, NAME, IMAGE, "the site's own")
-    report = mirror.check(of(upstream, local))
+    report = mirror.check(settings_for(upstream, local))
     assert [name for name, entry in report["images"].items() if entry["status"] == "extra"] == [
         f"{NAME}:{orphan}"
     ]
@@ -404,9 +298,9 @@ def test_what_is_attached_to_nothing_that_is_wanted_is_extra(upstream, local):
 
 def test_the_sites_own_signature_of_a_child_is_no_extra(upstream, local):
     push(upstream.url, NAME, "1", LIST)
-    mirror.sync(of(upstream, local))
+    mirror.sync(settings_for(upstream, local))
     sign(local.url, NAME, CHILDREN[0], "the site's own")
-    assert mirror.check(of(upstream, local))["summary"]["extra"] == 0
+    assert mirror.check(settings_for(upstream, local))["summary"]["extra"] == 0
 
 
 def test_a_referrer_that_is_listed_and_gone_is_none(upstream, local):
@@ -415,7 +309,7 @@ def test_a_referrer_that_is_listed_and_gone_is_none(upstream, local):
     attached.attach(upstream.url, NAME, IMAGE, there, gone)
     with FaultProxy(upstream.url) as far:
         far.on(None, f"/manifests/{gone.digest}", answer(404), times=None)
-        assert entry_of(mirror.sync(of(far, local))) == ("copied", counts(here=1))
+        assert entry_of(mirror.sync(settings_for(far, local))) == ("copied", counts(here=1))
 
 
 def test_tags_that_share_what_is_attached_get_it_once(upstream, local):
@@ -442,49 +336,5 @@ def test_an_index_of_files_that_refers_to_an_image_travels_with_its_children(ups
     }
     index = type(files)(files.media_type, json.dumps(document).encode(), (), files.children)
     attached.attach(upstream.url, NAME, IMAGE, index)
-    assert entry_of(mirror.sync(of(upstream, local))) == ("copied", counts(here=1))
+    assert entry_of(mirror.sync(settings_for(upstream, local))) == ("copied", counts(here=1))
     assert attached.listed(local.url, NAME, IMAGE.digest) == [attached.entry(index)]
-
-
-def test_many_at_once_lose_nothing(upstream, local):
-    """Two mirrors with lists of their own fill one registry at the same time."""
-    push(upstream.url, NAME, ["1", "2"], IMAGE)
-    attached.attach(upstream.url, NAME, IMAGE, *(referrer(IMAGE, str(number)) for number in range(20)))
-    tags = ["1", "2"]
-    reports = {}
-
-    def run(tag):
-        reports[tag] = mirror.sync(settings_of(upstream, local, [{"name": NAME, "tags": [tag]}]))
-
-    threads = [threading.Thread(target=run, args=(tag,)) for tag in tags]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [entry_of(reports[tag], f"{NAME}:{tag}") for tag in tags] == [("copied", counts(here=20))] * 2
-    assert len(digests_listed(local, IMAGE.digest)) == 20
-
-
-def test_a_list_that_names_what_cannot_be_derived_keeps_it_as_it_is(upstream, local):
-    push(upstream.url, NAME, "1", IMAGE)
-    mirror.sync(of(upstream, local))
-    odd = oci_image([Layer("odd")])
-    push(local.url, NAME, odd.digest, odd)
-    told = {"mediaType": odd.media_type, "digest": odd.digest, "size": len(odd.manifest), "x": "y"}
-    attached.push_list(local.url, NAME, IMAGE.digest, [told])
-    attached.attach(upstream.url, NAME, IMAGE, one := referrer(IMAGE, "one"))
-    assert entry_of(mirror.sync(of(upstream, local))) == ("copied", counts(here=1))
-    expected = sorted([told, attached.entry(one)], key=lambda entry: entry["digest"])
-    assert attached.listed(local.url, NAME, IMAGE.digest) == expected
-
-
-def test_the_list_has_the_same_bytes_each_run(upstream, local, start_registry):
-    push(upstream.url, NAME, "1", IMAGE)
-    many = [referrer(IMAGE, str(number)) for number in range(4)]
-    attached.attach(upstream.url, NAME, IMAGE, *many)
-    other = start_registry()
-    mirror.sync(of(upstream, local))
-    attached.push_list(upstream.url, NAME, IMAGE.digest, [attached.entry(one) for one in reversed(many)])
-    mirror.sync(of(upstream, other))
-    tag = fallback_tag(IMAGE.digest)
-    assert attached.manifest(local.url, NAME, tag) == attached.manifest(other.url, NAME, tag) != b""

@@ -9,11 +9,39 @@ from typing import Any
 import requests
 
 from support.hostile import artifact
-from support.images import OCI_INDEX, Bytes, Image
+from support.images import OCI_INDEX, Bytes, Image, Layer, docker_image, docker_list, oci_image
+from support.pillar import settings_of
 from support.registry_content import push, push_manifest
 
 SIGNATURE = "application/vnd.dev.cosign.simplesigning.v1+json"
 EMPTY = "application/vnd.oci.empty.v1+json"
+# What is attached to, and where.
+NAME = "some/where"
+IMAGE = oci_image([Layer("attached-to")])
+CHILDREN = [docker_image([Layer(name)], architecture=name) for name in ("amd64", "arm64")]
+LIST = docker_list(CHILDREN)
+
+
+def settings_for(upstream: Any, local: Any, **others: Any) -> Any:
+    """Return the settings that mirror tag 1 of `NAME`."""
+    return settings_of(upstream, local, [{"name": NAME, "tags": ["1"]}], **others)
+
+
+def entry_of(report: Any, name: str = f"{NAME}:1") -> tuple[str, dict[str, int]]:
+    """Return how an image stands, and how many attachments it has; there must be no error."""
+    entry = report["images"][name]
+    assert entry["error"] == ""
+    return entry["status"], entry["attachments"]
+
+
+def counts(here: int = 0, lacking: int = 0, skipped: int = 0) -> dict[str, int]:
+    """Return attachments as a report counts them."""
+    return {"here": here, "lacking": lacking, "skipped": skipped}
+
+
+def digests_listed(server: Any, digest: str) -> list[str]:
+    """Return what a server lists as referring to a digest."""
+    return [entry["digest"] for entry in listed(server.url, NAME, digest)]
 
 
 def fallback_tag(digest: str) -> str:

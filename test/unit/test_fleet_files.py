@@ -75,5 +75,5 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert files.read_state(str(tmp_path))["job"] == {"sites": ["a"]}
     assert (tmp_path / "rollout.json").stat().st_mode & 0o777 == 0o660
     with pytest.raises(OSError, match="no-such"):
-        files.write_file(str(tmp_path / "no-such" / "page.html"), "x")
+        files.write_state(str(tmp_path / "no-such"), {}, "")
     assert [path.name for path in tmp_path.iterdir()] == ["rollout.json"]
