@@ -103,11 +103,9 @@ def read_settings(
     tree = check.mapping(PILLAR, _ELSEWHERE)({} if pillar is None else pillar, ROOT)
     around = {"environment": process_environment() if environment is None else environment}
     upstream, signed_as = _common_upstream(tree, around)
-    port = UNDERCLOUD_PORT if undercloud else LOCAL_PORT
-    usual = {"host": host, "port": port, "tls": False}
     authority = _authority(tree)
-    trust = {"tls": True, "verify": authority} if authority else {}
-    local = Endpoint("local", **{**around, **usual, **trust, **tree.get("local", {})})
+    port = UNDERCLOUD_PORT if undercloud else LOCAL_PORT
+    local = _local(tree, authority, around, host=host, port=port)
     keys = signing.signing_keys(tree.get("signatures", {}).get("keys", {}), f"{ROOT}:signatures:keys")
     defaults = {**IMAGE_DEFAULTS, "signed_as": signed_as, **tree.get("image_defaults", {})}
     signing.refuse_unknown(defaults["signed_by"], keys, f"{ROOT}:image_defaults:signed_by")
@@ -144,6 +142,15 @@ def read_settings(
         prefix=defaults["prefix"],
         tags=_tag_rule(defaults["tags"]),
     )
+
+
+def _local(
+    tree: Mapping[str, Any], authority: str, around: Mapping[str, Any], *, host: str, port: int
+) -> Endpoint:
+    """The registry that is filled; with an authority of this host's own it has TLS."""
+    usual = {"host": host, "port": port, "tls": False}
+    trust = {"tls": True, "verify": authority} if authority else {}
+    return Endpoint("local", **{**around, **usual, **trust, **tree.get("local", {})})
 
 
 def _common_upstream(tree: Mapping[str, Any], around: Mapping[str, Any]) -> tuple[Endpoint, str]:

@@ -10,17 +10,17 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from _registry_fleet_config import FleetError
+from _registry_show_file import give, replace_file
 
 STATE = "rollout.json"
 STOP = "stop"
 _LOCK = "lock"
+_MODE = 0o660
 
 
 @contextlib.contextmanager
@@ -71,7 +71,7 @@ def is_running(directory: str) -> bool:
 
 def ask_to_stop(directory: str, owner: str) -> None:
     """Have the rollout that runs publish nothing more."""
-    write_file(str(Path(directory, STOP)), "", mode=0o660, owner=owner)
+    replace_file(Path(directory, STOP), b"", _MODE, owner=owner)
 
 
 def asked_to_stop(directory: str) -> bool:
@@ -81,7 +81,7 @@ def asked_to_stop(directory: str) -> bool:
 
 def write_state(directory: str, state: Mapping[str, Any], owner: str) -> None:
     """Keep how far the rollout is, for ``stop`` and for reports to come."""
-    write_file(str(Path(directory, STATE)), json.dumps(state), mode=0o660, owner=owner)
+    replace_file(Path(directory, STATE), json.dumps(state).encode(), _MODE, owner=owner)
 
 
 def read_state(directory: str) -> dict[str, Any]:
@@ -94,46 +94,14 @@ def read_state(directory: str) -> dict[str, Any]:
     return nothing | found if isinstance(found, dict) else nothing
 
 
-def write_file(path: str, text: str, *, mode: int = 0o644, owner: str = "") -> None:
-    """Put a whole file in the place of another.
-
-    Args:
-        path: the file; its directory exists.
-        text: what is to be in it.
-        mode: its permissions.
-        owner: whose it becomes where we are root; empty = ours.
-
-    Raises:
-        OSError: it cannot be written; the old one is as it was.
-    """
-    directory, name = os.path.split(path)
-    descriptor, draft = tempfile.mkstemp(prefix=f".{name}.", dir=directory)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            os.fchmod(file.fileno(), mode)
-        _give(draft, owner)
-        Path(draft).replace(path)
-    except OSError:
-        Path(draft).unlink(missing_ok=True)
-        raise
-
-
 @contextlib.contextmanager
 def _lock_file(directory: str, owner: str) -> Iterator[int]:
     Path(directory).mkdir(mode=0o770, parents=True, exist_ok=True)
-    _give(directory, owner)
+    give(directory, owner)
     file = Path(directory, _LOCK)
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o660)
     try:
-        _give(str(file), owner)
+        give(str(file), owner)
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _give(path: str, owner: str) -> None:
-    if owner and os.geteuid() == 0:
-        # A user that does not exist is the master's own trouble.
-        with contextlib.suppress(LookupError):
-            shutil.chown(path, owner)

@@ -6,11 +6,12 @@ https://github.com/prometheus/node_exporter#textfile-collector
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-import _registry_fleet_files as files
 from _registry_fleet_report import DONE, NOT_STARTED, RUNNING, STOPPED
 from _registry_fleet_returns import STATUSES
+from _registry_show_file import replace_file
 
 SITES = "registry_fleet_sites"
 DRIFT = "registry_fleet_drifting_images"
@@ -47,7 +48,7 @@ def write_fleet_metrics(path: str, report: Mapping[str, Any], now: float) -> Non
     Raises:
         OSError: the file cannot be written; the old one is as it was.
     """
-    files.write_file(path, "".join(_text(report, now)))
+    replace_file(Path(path), "".join(_text(report, now)).encode())
 
 
 def _text(report: Mapping[str, Any], now: float) -> Iterator[str]:

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import _registry_fleet_batches as batches
@@ -16,6 +17,7 @@ import _registry_fleet_returns as returns
 from _registry_fleet_config import ROOT, Fleet, FleetError, Wave
 from _registry_fleet_returns import Answer
 from _registry_fleet_waves import Action, Order, Publish, Rollout, Sites, Tell, Wait
+from _registry_show_file import replace_file
 
 log = logging.getLogger(__name__)
 
@@ -112,9 +114,9 @@ def write_page(path: str, report: Mapping[str, Any], max_age: int, page_of: Call
     """
     if page_of is None:
         raise FleetError("the formula on this master makes no page; run salt-run saltutil.sync_all")
-    text = page_of(report, time.time(), max_age)
-    files.write_file(path, text)
-    return len(text.encode())
+    content = page_of(report, time.time(), max_age).encode()
+    replace_file(Path(path), content)
+    return len(content)
 
 
 def keep(fleet: Fleet, report: Mapping[str, Any], page_of: Callable[..., str] | None) -> None:

@@ -6,8 +6,6 @@ from pathlib import Path
 
 from _registry_show_file import replace_file
 
-MODE = 0o644
-
 
 def write_page(path: str, page: str) -> int:
     """Put a page in the place of an older one, readable for everybody.
@@ -27,7 +25,7 @@ def write_page(path: str, page: str) -> int:
     """
     target = _target(Path(path))
     content = page.encode("utf-8", errors="replace")
-    replace_file(target, content, MODE)
+    replace_file(target, content)
     return len(content)
 
 

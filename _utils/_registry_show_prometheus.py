@@ -20,7 +20,6 @@ from _registry_oci_names import is_digest
 from _registry_show_file import replace_file
 from _registry_show_report import CAUSES, STATUSES
 
-MODE = 0o644
 # Of a tag that no image of the list asks for.
 NO_UPSTREAM = "none"
 
@@ -288,4 +287,4 @@ def _number(value: float) -> str:
 
 def _replace(path: str, text: str) -> None:
     """Put a whole file in the place of another; the collector reads only names that end in .prom."""
-    replace_file(Path(path), text.encode(), MODE)
+    replace_file(Path(path), text.encode())
