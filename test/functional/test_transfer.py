@@ -185,7 +185,7 @@ def test_a_spooled_blob_arrives_and_leaves_nothing(line, local, tmp_path):
 @pytest.mark.usefixtures("spooling", "far")
 def test_an_upstream_that_goes_away_in_the_middle_costs_what_was_under_way(line, local, tmp_path):
     settings = settings_of(line, local, LIST, transfer={"retries": 0})
-    line.on("GET", BLOB, faults.reset(), times=None, skip=10)
+    line.on("GET", BLOB, faults.reset_from(15 * MIB), times=None)
     report = mirror.sync(settings, directory=str(tmp_path))
     assert report["images"]["large/image:1"]["cause"] == "network"
     assert not leftovers(local)

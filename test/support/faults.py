@@ -89,6 +89,18 @@ def reset() -> Action:
     return act
 
 
+def reset_from(offset: int) -> Action:
+    """Reset the connection of a request for a range that begins at `offset` bytes or later; others pass."""
+
+    def act(request: Request, pass_on: PassOn) -> Response:
+        begin = (request.header("Range") or "bytes=0-").partition("=")[2].partition("-")[0]
+        if int(begin) >= offset:
+            raise CutError
+        return pass_on(request)
+
+    return act
+
+
 def cut_after(size: int) -> Action:
     """Reset the connection after `size` bytes of the response's body."""
     return _on_response(lambda response: replace(response, body=_cut(response.body, size)))
