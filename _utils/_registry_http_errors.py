@@ -15,6 +15,7 @@ from _registry_oci_errors import (
     NotFound,
     RateLimited,
     RegistryError,
+    ServerFailed,
     Unauthorized,
     Unreachable,
     Unsupported,
@@ -69,7 +70,8 @@ def _meaning(
     if status == 507 or any(_is_full_disk(error) for error in errors):
         return NoSpace(f"{registry} has no space left")
     if status >= 500 or status == 408:
-        return Unreachable(f"{registry} answered {status} for {what}{said}", wait)
+        kind = ServerFailed if status == 500 else Unreachable
+        return kind(f"{registry} answered {status} for {what}{said}", wait)
     if "DIGEST_INVALID" in codes or "SIZE_INVALID" in codes:
         return DigestMismatch(f"digest mismatch: {registry} computed another digest for {what}")
     if status == 416:

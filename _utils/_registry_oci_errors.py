@@ -84,6 +84,10 @@ class Unreachable(Retryable):
     cause = "network"
 
 
+class ServerFailed(Unreachable):
+    """The registry answered 500: busy, or what it has of this is broken."""
+
+
 class Untrusted(RegistryError):
     """The registry's certificate is not one to trust, or it sends us where credentials must not go."""
 

@@ -15,7 +15,15 @@ from _registry_http_client import Client, delete_scope, pull_scope, push_scope
 from _registry_http_endpoint import Endpoint, push_endpoint
 from _registry_http_retry import Pace
 from _registry_http_transport import Answer
-from _registry_oci_errors import BlobUnknown, DigestMismatch, NotFound, Unreachable, Unsupported
+from _registry_oci_errors import (
+    BlobUnknown,
+    DigestMismatch,
+    NotFound,
+    Retryable,
+    ServerFailed,
+    Unreachable,
+    Unsupported,
+)
 from _registry_oci_manifest import (
     ACCEPTED,
     MANIFEST_LIMIT,
@@ -39,6 +47,8 @@ PAGES = 10_000
 LIST_LIMIT = 16 * 1024 * 1024
 # Said where a file was replaced; what a server has in its cache outlives that.
 REMEMBERS = "has a right file now and goes on by what it remembers, until it is restarted,"
+# Seconds after which a manifest is asked for again that was put and is not given.
+MOMENTS = (0.1, 0.3, 1.0)
 # Ten times what the largest public repositories have.
 NAMES_LIMIT = 1_000_000
 
@@ -163,7 +173,7 @@ class RemoteStore:
         what = _named(repository, reference)
         try:
             answer = self._client.ask("HEAD", url, pull_scope(repository), what, ACCEPT)
-        except Unreachable as failure:
+        except ServerFailed as failure:
             # Where a full disk or a crash has left an empty file, docker-distribution answers 500.
             if self.files and self.files.lacks_manifest(repository, reference):
                 raise self._client.error(NotFound, f"has an empty file for {what}") from failure
@@ -335,11 +345,24 @@ class RemoteStore:
                 self._writer.write(repository, blob, [manifest.body])
             return
         try:
-            self.resolve(repository, digest)
-        except (NotFound, Unreachable) as failure:
+            if not self._gives_soon(repository, digest):
+                self.resolve(repository, digest)
+        except (NotFound, ServerFailed) as failure:
             said = f"took manifest {digest} of {repository} and does not give it"
             how = "registry_sync.verify on its host mends that"
             raise self._client.error(DigestMismatch, f"{said} ({failure}); {how}") from failure
+
+    def _gives_soon(self, repository: str, digest: str) -> bool:
+        """Whether a manifest is given within moments: another who has just put it may be at its bytes yet."""
+        url = self._client.url(f"{repository}/manifests/{digest}")
+        for moment in (*MOMENTS, 0.0):
+            try:
+                self._client.ask_once("HEAD", url, pull_scope(repository), _named(repository, digest), ACCEPT)
+            except (NotFound, Retryable):
+                self.pace.run.sleep(moment)
+            else:
+                return True
+        return False
 
     def delete(self, repository: str, reference: str) -> None:
         """Forget a tag, or a manifest by its digest (end-9).

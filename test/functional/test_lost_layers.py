@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 import _registry_sync_commands as commands
+from support import faults
 from support.damage import Damage
 from support.hostile import fresh_name, is_whole, standing
 from support.images import Layer, docker_image
 from support.pillar import settings_of
+from support.proxy import FaultProxy
 from support.registry_content import pull_whole, push
 
 pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
@@ -170,3 +172,31 @@ def test_an_empty_manifest_of_a_registry_elsewhere_is_told_whatever_it_answers_t
     assert entry["error"].startswith(f"local {lossy.local.address} took manifest sha256:")
     assert "registry_sync.verify" in entry["error"]
     assert lossy.sync([{"name": lossy.old, "tags": ["1"]}])[f"{lossy.old}:1"]["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("failures", "status", "cause"), [(2, "copied", ""), (None, "failed", "digest")], ids=["soon", "never"]
+)
+def test_a_manifest_that_is_given_a_moment_later_is_here(module_upstream, local, failures, status, cause):
+    """docker-distribution says 201 to what another client has just put, before its bytes are there."""
+    name = fresh_name("late")
+    push(module_upstream.url, name, "1", docker_image([Layer(name)]))
+    with FaultProxy(local.url) as near:
+        near.on("HEAD", "/manifests/sha256:", faults.answer(500), times=failures)
+        settings = settings_of(
+            module_upstream, near, [{"name": name, "tags": ["1"]}], transfer={"retries": 0}
+        )
+        entry = commands.sync(settings)["images"][f"{name}:1"]
+    assert (entry["status"], entry["cause"]) == (status, cause)
+
+
+def test_a_registry_that_goes_away_before_it_gives_a_manifest_is_told_as_such(module_upstream, local):
+    name = fresh_name("gone")
+    push(module_upstream.url, name, "1", docker_image([Layer(name)]))
+    with FaultProxy(local.url) as near:
+        near.on("HEAD", "/manifests/sha256:", faults.reset(), times=None)
+        settings = settings_of(
+            module_upstream, near, [{"name": name, "tags": ["1"]}], transfer={"retries": 0}
+        )
+        entry = commands.sync(settings)["images"][f"{name}:1"]
+    assert (entry["status"], entry["cause"]) == ("failed", "network")
