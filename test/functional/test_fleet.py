@@ -30,7 +30,7 @@ WAVES = [
 ]
 FLEET = {"target": "I@docker_registry:*", "waves": WAVES, "retries": 0, "timeout": 5}
 # Seconds for which silence is waited for once more; other tests of a master have a minute for busy machines.
-GATHER = 15
+GATHER = 6
 
 
 class World:

@@ -213,6 +213,7 @@ def test_vendor_site_and_undercloud_are_one_chain_of_one_formula(
         assert digest_of(local.url, name, "13.0-38") == image.digest
 
 
+@pytest.mark.thorough
 def test_a_newer_director_prepares_from_container_image_prepare(director, train, stack, site, local):
     minion = director(train)
     ran = states(minion.apply("docker_registry"))

@@ -31,7 +31,8 @@ TEMPLATES = "/usr/share/openstack-tripleo-heat-templates"
 ENV_FILE = "/home/stack/overcloud-container-images.yaml"
 IMAGES_FILE = "/home/stack/upstream-container-images.yaml"
 
-pytestmark = pytest.mark.needs("skopeo")
+# A functional test of the undercloud has the same chain without hosts.
+pytestmark = [pytest.mark.needs("skopeo"), pytest.mark.thorough]
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +174,6 @@ def test_one_formula_carries_the_images_from_the_vendor_to_the_undercloud(
     assert digest(wire, ours, "rhosp13/openstack-redis") == images["rhosp13/openstack-redis"].digest
 
 
-@pytest.mark.thorough
 def test_the_directors_own_registry_is_left_alone_even_while_it_is_empty(undercloud, pillar):
     undercloud.output("dnf", "-y", "-q", "install", SERVICE)
     own = undercloud.read(CONFIG).replace(":5000", ":8787") + "# the director's\n"
@@ -195,7 +195,6 @@ def test_the_directors_own_registry_is_left_alone_even_while_it_is_empty(undercl
     assert undercloud.invocation(SERVICE) != before
 
 
-@pytest.mark.thorough
 def test_the_command_line_uploads_through_a_docker_that_the_formula_made_trust_both(wire, undercloud, pillar):
     pillar["undercloud"]["upload_with"] = "openstack"
     pillar["engine"] = {"install": True}

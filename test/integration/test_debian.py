@@ -14,6 +14,9 @@ CONFIG = "/etc/docker/registry/config.yml"
 SERVICE = "docker-registry"
 IMAGES = "Images are mirrored"
 
+# Debian 13 tells the same in short.
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module", params=salts("3008"))
 def story(request, boot_module, vendor):
@@ -85,7 +88,6 @@ def test_with_sync_off_nothing_is_copied_and_what_is_there_is_told(served):
     assert "holds 4 repositories, 4 tags" in comment
 
 
-@pytest.mark.thorough
 def test_at_the_end_an_empty_registry_fails_the_run_with_its_address(boot, vendor):
     host = boot("empty")
     answer = minion_on(host, vendor.pillar(host.address, sync=False)).apply("docker_registry")
@@ -113,7 +115,6 @@ def test_clean_takes_away_what_was_set_up_and_keeps_the_images(served):
     assert (failures(again), changes(again)) == ([], {})
 
 
-@pytest.mark.thorough
 def test_clean_puts_back_what_was_here_before_the_formula(boot, vendor):
     host = boot("before")
     host.output("apt-get", "install", "-qq", SERVICE)
@@ -138,7 +139,6 @@ def test_clean_puts_back_what_was_here_before_the_formula(boot, vendor):
     assert host.read(CONFIG) == site
 
 
-@pytest.mark.thorough
 def test_names_of_the_site_are_used_and_its_images_purged_where_the_pillar_says(boot, vendor):
     host = boot("lookup")
     unit = "[Service]\nExecStart=/usr/bin/docker-registry serve /srv/site/config.yml\n"
@@ -173,7 +173,6 @@ def test_names_of_the_site_are_used_and_its_images_purged_where_the_pillar_says(
     assert unit in host.read("/etc/systemd/system/site-registry.service")
 
 
-@pytest.mark.thorough
 def test_the_plan_of_a_clean_host_is_the_one_of_a_new_one(served):
     minion, _ = served
     minion.apply("docker_registry.clean")

@@ -222,7 +222,13 @@ def test_another_program_on_the_port_stays_and_fails_the_run(says, foreign, vend
     assert "docker_registry:local:port" in said
 
 
-@pytest.mark.parametrize("kind", CANNOT_BE_READ)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "behind a login",
+        *(pytest.param(kind, marks=pytest.mark.thorough) for kind in ("with TLS", "that answers 503")),
+    ],
+)
 def test_forced_it_is_replaced_and_clean_brings_it_back(kind, foreign, vendor):
     foreign.serve(CANNOT_BE_READ[kind][0])
     config = foreign.host.read(CONFIG)

@@ -111,6 +111,7 @@ def test_one_command_makes_a_chain_of_mirrors(sites, vendor):
     assert south.is_active("docker-registry")
 
 
+@pytest.mark.thorough
 def test_the_plan_of_all_sites_may_be_the_first_command(sites):
     salt, north, south = sites
     plans = salt.run("state.apply", "docker_registry", "test=True")

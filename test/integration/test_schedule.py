@@ -32,6 +32,7 @@ def jobs(minion):
     return minion.call("schedule.list", return_yaml=False).value
 
 
+@pytest.mark.thorough
 def test_a_schedule_is_set_up_once_and_clean_takes_it_away(watched):
     first = watched.apply("docker_registry.schedule")
     assert (failures(first), set(changes(first))) == ([], {PRESENT})

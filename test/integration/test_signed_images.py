@@ -21,7 +21,7 @@ FILES = (
     f"/etc/systemd/system/{UNIT}.service",
 )
 
-pytestmark = pytest.mark.needs("busybox-static", "gpg")
+pytestmark = [pytest.mark.needs("busybox-static", "gpg"), pytest.mark.thorough]
 
 
 @pytest.fixture(scope="module")
