@@ -8,7 +8,7 @@ from typing import Any
 
 from _registry_config_values import Settings
 from _registry_http_retry import Run
-from _registry_oci_errors import NotFound, RegistryError
+from _registry_oci_errors import LOCAL, NotFound, RegistryError
 from _registry_oci_manifest import NESTING_LIMIT, Manifest
 from _registry_oci_names import is_digest, is_repository, is_tag
 from _registry_store_protocol import Store
@@ -24,9 +24,14 @@ def hold_back(tags: Iterable[Tag], ledger: Ledger) -> None:
     """Leave tags alone that a roll-back holds: they differ from upstream because somebody wants it so."""
     for tag in tags:
         entry = ledger.entry(tag.target, tag.target_reference)
-        if entry and entry.held and tag.status == "stale" and tag.local != tag.upstream:
+        if not entry or not entry.held or tag.local == tag.upstream:
+            continue
+        if tag.status == "stale":
             tag.status = HELD
             tag.error = _why_held(tag, entry.held)
+        elif tag.status == "missing" and entry.held != tag.upstream:
+            # What upstream has now is what the roll-back was to get rid of.
+            tag.fail("unreadable", NotFound(_why_gone(tag, entry.held), side=LOCAL))
 
 
 def _why_held(tag: Tag, held: str) -> str:
@@ -39,6 +44,13 @@ def _why_held(tag: Tag, held: str) -> str:
     return (
         f"a roll-back holds it at {held[:19]}…; pin it for good with tags: ['{pin}'], "
         f"or let it follow again: registry_sync.release {tag.name}"
+    )
+
+
+def _why_gone(tag: Tag, held: str) -> str:
+    return (
+        f"a roll-back holds it at {held[:19]}…, and it is gone here; registry_sync.rollback {tag.name} "
+        f"digest={held} puts it back, registry_sync.release {tag.name} lets it follow upstream again"
     )
 
 

@@ -12,6 +12,7 @@ import _registry_sync_commands as mirror
 import _registry_sync_prune_run as prune_run
 from _registry_oci_errors import RegistryError
 from _registry_sync_history import history, release, rollback
+from support.damage import Damage
 from support.images import Image, Layer, docker_image
 from support.pillar import settings_of
 from support.registries import Distribution
@@ -111,6 +112,29 @@ def test_a_roll_back_to_a_digest(site: Site, builds: list[Image]) -> None:
 def test_after_a_release_the_tag_follows_again(site: Site, builds: list[Image]) -> None:
     rollback(site.settings(), NAME, **site.places)
     assert release(site.settings(), NAME, **site.places)["now"] == builds[1].digest
+    assert site.sync()["status"] == "copied"
+    assert site.now == builds[2].digest
+
+
+def test_a_held_tag_that_is_gone_does_not_become_what_was_rolled_back(
+    site: Site, builds: list[Image]
+) -> None:
+    rollback(site.settings(), NAME, **site.places)
+    Damage(site.local.data).link("team/app", "tags", "latest").unlink()
+    checked = mirror.check(site.settings(), **site.places)["images"][NAME]
+    assert (checked["status"], checked["cause"]) == ("unreadable", "absent")
+    gone = site.sync()
+    assert (gone["status"], gone["cause"], site.now) == ("failed", "absent", None)
+    assert f"registry_sync.rollback {NAME} digest={builds[1].digest}" in gone["error"]
+    rollback(site.settings(), NAME, builds[1].digest, **site.places)
+    assert site.now == builds[1].digest
+    assert site.sync()["status"] == "held"
+
+
+def test_a_held_tag_that_is_gone_follows_again_after_a_release(site: Site, builds: list[Image]) -> None:
+    rollback(site.settings(), NAME, **site.places)
+    Damage(site.local.data).link("team/app", "tags", "latest").unlink()
+    release(site.settings(), NAME, **site.places)
     assert site.sync()["status"] == "copied"
     assert site.now == builds[2].digest
 
