@@ -132,7 +132,7 @@ def test_what_was_synced_beats_it_with_all_that_it_imports(
     python: str, checkout: Path, make_minion: Any
 ) -> None:
     minion = make_minion()
-    with (minion.file_root / "_modules" / "registry_sync.py").open("a", encoding="utf-8") as module:
+    with (minion.file_root / "_modules" / "registry_sync_actions.py").open("a", encoding="utf-8") as module:
         module.write("\n\ndef places():\n    return [__file__, commands.__file__]\n")
     assert call(python, minion, "registry_sync.places").retcode != 0
     minion.sync()
