@@ -185,6 +185,7 @@ def test_a_schedule_comes_runs_and_goes_with_the_pillar(
     assert "docker_registry" not in jobs(site)
 
 
+@pytest.mark.thorough
 def test_each_function_has_hours_of_its_own_and_what_the_pillar_drops_goes(
     site: Site, local: Distribution, make_pillar: Callable[..., dict[str, Any]]
 ) -> None:
