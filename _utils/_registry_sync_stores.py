@@ -27,7 +27,7 @@ LOOKUPS_FAR = 32
 CONNECTIONS_NEAR = 2
 CONNECTIONS_FAR = 16
 # Threads that fetch parts of large blobs on a far line; each holds a range.
-READERS_AHEAD = 10
+READERS_AHEAD = 8
 
 
 class Stores:
