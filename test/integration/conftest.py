@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,8 @@ def boot_module(
     wire: Wire, host_root: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., Host]]:
     """Return a function that boots a host of that name, which stops after the module."""
-    yield from _booter(wire, host_root, tmp_path_factory)
+    with booting(wire, host_root, tmp_path_factory) as boot:
+        yield boot
 
 
 @pytest.fixture
@@ -120,12 +121,15 @@ def boot(
     wire: Wire, host_root: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., Host]]:
     """Return a function that boots a host of that name, which stops after the test."""
-    yield from _booter(wire, host_root, tmp_path_factory)
+    with booting(wire, host_root, tmp_path_factory) as boot:
+        yield boot
 
 
-def _booter(
+@contextmanager
+def booting(
     wire: Wire, root: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., Host]]:
+    """A function that boots a host of that name; all of them stop at the end."""
     with ExitStack() as running:
 
         def boot(name: str, salt: str = SALT, kind: type[Host] = Host, **others: Any) -> Host:

@@ -9,7 +9,7 @@ import pytest
 import requests
 import yaml
 
-from integration.conftest import salts
+from integration.conftest import booting, salts
 from integration.test_master import Master
 from support.images import Layer, docker_image
 from support.registry_content import push
@@ -44,23 +44,24 @@ class FleetMaster(Master):
 
 
 @pytest.fixture(scope="module", params=salts("3008"))
-def fleet(request, boot_module, vendor):
-    """Return a master and the hosts of four sites, on none of which anything was done."""
-    hosts = {name: boot_module(name, salt=request.param) for name in ("master", *SITES)}
-    above = {"region": vendor.server, "canary": "region", "site": "region", "edge": "site"}
-    pillars = {}
-    for name, upstream in above.items():
-        pillar = vendor.pillar(hosts[name].address)
-        if isinstance(upstream, str):
-            pillar["upstream"] = {"host": hosts[upstream].address, "port": 5000, "tls": False}
-        pillars[name] = pillar
-    salt = FleetMaster(hosts["master"], pillars)
-    salt.configure_fleet(FLEET)
-    for name in SITES:
-        salt.accept(hosts[name])
-    salt.wait_for(*SITES)
-    salt.runner("saltutil.sync_all")
-    return salt, hosts
+def fleet(request, wire, host_root, tmp_path_factory, vendor):
+    """A master and the hosts of four sites, on none of which anything was done."""
+    with booting(wire, host_root, tmp_path_factory) as boot:
+        hosts = {name: boot(name, salt=request.param) for name in ("master", *SITES)}
+        above = {"region": vendor.server, "canary": "region", "site": "region", "edge": "site"}
+        pillars = {}
+        for name, upstream in above.items():
+            pillar = vendor.pillar(hosts[name].address)
+            if isinstance(upstream, str):
+                pillar["upstream"] = {"host": hosts[upstream].address, "port": 5000, "tls": False}
+            pillars[name] = pillar
+        salt = FleetMaster(hosts["master"], pillars)
+        salt.configure_fleet(FLEET)
+        for name in SITES:
+            salt.accept(hosts[name])
+        salt.wait_for(*SITES)
+        salt.runner("saltutil.sync_all")
+        yield salt, hosts
 
 
 def statuses(report):
