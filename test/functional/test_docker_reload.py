@@ -15,6 +15,7 @@ import pytest
 from salt.exceptions import CommandExecutionError
 
 from support.images import static_busybox
+from support.undercloud import release_data
 
 pytestmark = pytest.mark.needs("dockerd", "docker", "busybox-static")
 MIRROR = "mirror.example.com:5000"
@@ -73,6 +74,7 @@ class Docker:
     def __exit__(self, *_):
         self.process.terminate()
         self.process.wait(SECONDS_TO_START)
+        release_data(self.directory)
 
 
 @pytest.fixture

@@ -183,6 +183,12 @@ def docker_daemon(directory: Path, *, group: str) -> Iterator[None]:
                 process.kill()
                 process.wait()
             DOCKER_SOCKET.unlink(missing_ok=True)
+            release_data(directory)
+
+
+def release_data(directory: Path) -> None:
+    """Unmount the data of a dockerd that has ended: it mounts them over themselves, and leaves them so."""
+    subprocess.run(["umount", "--lazy", directory / "data"], stderr=subprocess.DEVNULL, check=False)
 
 
 def docker_answers() -> bool:
