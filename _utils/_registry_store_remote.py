@@ -48,7 +48,7 @@ LIST_LIMIT = 16 * 1024 * 1024
 # Said where a file was replaced; what a server has in its cache outlives that.
 REMEMBERS = "has a right file now and goes on by what it remembers, until it is restarted,"
 # Seconds after which a manifest is asked for again that was put and is not given.
-MOMENTS = (0.1, 0.3, 1.0)
+MOMENTS = (0.1, 0.3, 1.0, 3.0)
 # Ten times what the largest public repositories have.
 NAMES_LIMIT = 1_000_000
 
