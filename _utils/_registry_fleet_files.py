@@ -99,7 +99,7 @@ def _lock_file(directory: str, owner: str) -> Iterator[int]:
     Path(directory).mkdir(mode=0o770, parents=True, exist_ok=True)
     give(directory, owner)
     file = Path(directory, _LOCK)
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o660)
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, _MODE)
     try:
         give(str(file), owner)
         yield descriptor

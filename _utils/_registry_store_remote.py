@@ -349,18 +349,16 @@ class RemoteStore:
                 self.resolve(repository, digest)
         except (NotFound, ServerFailed) as failure:
             said = f"took manifest {digest} of {repository} and does not give it"
-            how = "registry_sync.verify on its host mends that"
+            how = "registry_sync.verify repair=True on its host mends that"
             raise self._client.error(DigestMismatch, f"{said} ({failure}); {how}") from failure
 
     def _gives_soon(self, repository: str, digest: str) -> bool:
         """Whether a manifest is given within moments: another who has just put it may be at its bytes yet."""
         url = self._client.url(f"{repository}/manifests/{digest}")
-        for moment in (*MOMENTS, 0.0):
-            try:
+        for moment in (0.0, *MOMENTS):
+            self.pace.run.sleep(moment)
+            with contextlib.suppress(NotFound, Retryable):
                 self._client.ask_once("HEAD", url, pull_scope(repository), _named(repository, digest), ACCEPT)
-            except (NotFound, Retryable):
-                self.pace.run.sleep(moment)
-            else:
                 return True
         return False
 

@@ -117,6 +117,8 @@ def test_an_import_into_a_disk_that_is_full_brings_the_rest_when_there_is_room(
         assert {image["cause"] for image in failed} == {"space"}
         subprocess.run(["mount", "-o", f"remount,size={50 * MIB}", small], check=True)
         report = import_bundle(there, str(tmp_path / "week-1"), storage=storage)
+        if where == "on this host":
+            assert report["summary"]["copied"] == len(failed)
         for tag, image in IMAGES.items():
             entry = report["images"][f"team/app:{tag}"]
             if where == "on this host" or entry["cause"] != "digest":

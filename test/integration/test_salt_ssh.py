@@ -15,8 +15,6 @@ SECONDS_FOR_A_COMMAND = 300
 PACKAGES = ("--no-install-recommends", "openssh-server", "python3-requests")
 UNKNOWN_HOST = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"]
 
-pytestmark = pytest.mark.thorough
-
 
 class SaltSsh:
     """A `salt-ssh` of one version, whose roster is one host."""
@@ -105,6 +103,7 @@ def test_a_state_run_plans_sets_up_and_then_rests(salt_ssh):
     assert [ran["changes"] for ran in states(again).values() if ran["changes"]] == []
 
 
+@pytest.mark.thorough
 def test_a_function_gets_the_pillar_from_a_state_and_else_refuses_to_go_by_the_defaults(salt_ssh, vendor):
     for function in ("check", "sync", "list", "warnings"):
         answer = str(salt_ssh.run(f"registry_sync.{function}"))
