@@ -55,7 +55,9 @@ def check(brief=False, images_file="", environment="", everything=False):
 
     The list of images, where they come from and where they are kept stand in the pillar ``docker_registry``;
     the formula's ``pillar.example`` has every key. Each tag is asked for once on each side, by HEAD, which
-    does not count as a pull. One that cannot be read does not keep the others from being told.
+    does not count as a pull. One that cannot be read does not keep the others from being told. Of a registry
+    that the formula has set up on this host, the files are read and hashed in place of most of its questions;
+    what they do not show as whole it is asked for.
 
     A terminal shows a table; ``--out=json`` gives the data told below. With ``docker_registry:metrics``
     figures for Prometheus are written, too.
@@ -160,8 +162,8 @@ def plan(fresh=False, images_file=""):
         salt '*' registry_sync.plan
         salt-call registry_sync.plan --out=json
     """
-    places = {"directory": _directory(), "ledger_directory": _ledger_directory()}
-    return _coded(commands.plan(_settings(images_file), **places, fresh=fresh))
+    settings = _settings(images_file)
+    return _coded(commands.plan(settings, **_places(settings), fresh=fresh))
 
 
 def sync(images_file=""):
@@ -214,13 +216,7 @@ def sync(images_file=""):
     if not settings.sync:
         return _coded(_check(images_file))
     with last_run.failures("sync", settings):
-        report = commands.sync(
-            settings,
-            directory=_directory(),
-            ledger_directory=_ledger_directory(),
-            storage=files.own_storage(settings, __salt__),
-            progress=_progress(),
-        )
+        report = commands.sync(settings, **_places(settings), progress=_progress())
     return _coded(report if images_file else _measured("sync", settings, report))
 
 
@@ -366,9 +362,7 @@ def _pillar_settings(listing=None):
 def _check(images_file, everything=False):
     with _last_run(images_file).failures("check"):
         settings = _settings(images_file)
-    report = commands.check(
-        settings, directory=_directory(), ledger_directory=_ledger_directory(), everything=everything
-    )
+    report = commands.check(settings, **_places(settings), everything=everything)
     return report if images_file else _measured("check", settings, report)
 
 
@@ -381,6 +375,15 @@ def _check_environment(file, images_file):
     except undercloud_files.ListError as mistake:
         raise CommandExecutionError(str(mistake)) from None
     return deployment.check_deployment(settings, wanted)
+
+
+def _places(settings):
+    """Where things of a run are on this host."""
+    return {
+        "directory": _directory(),
+        "ledger_directory": _ledger_directory(),
+        "storage": files.own_storage(settings, __salt__),
+    }
 
 
 def _directory():

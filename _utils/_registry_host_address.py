@@ -21,10 +21,12 @@ def is_here(name: str, functions: Mapping[str, Callable[..., Any]]) -> bool:
         found = {str(info[4][0]) for info in socket.getaddrinfo(name, None)}
     except OSError:
         return False
+    # Debian gives the host's own name 127.0.1.1, which no interface lists.
+    if any(address.startswith("127.") or address == "::1" for address in found):
+        return True
     own = functions["network.ip_addrs"](include_loopback=True)
     own += functions["network.ip_addrs6"](include_loopback=True)
-    # Debian gives the host's own name 127.0.1.1, which no interface lists.
-    return any(address.startswith("127.") or address in own for address in found)
+    return not found.isdisjoint(own)
 
 
 def unresolved(name: str) -> str:

@@ -143,3 +143,23 @@ class Store(Protocol):
     def referrers(self, repository: str, digest: str) -> list[Descriptor]:
         """Manifests whose ``subject`` is a manifest, as the store says; none where there are none."""
         ...
+
+
+class Files(Protocol):
+    """The files of a registry on this host."""
+
+    def resolve(self, repository: str, tag: str) -> Descriptor | None:
+        """What the registry gives for a tag; None where it may be something else, or nothing."""
+        ...
+
+    def holds(self, digest: str) -> bool:
+        """Whether the file of a blob or manifest has bytes."""
+        ...
+
+    def make_room(self, blob: Descriptor) -> bool:
+        """Set a file aside that has not the bytes of its blob; whether there was one."""
+        ...
+
+    def lacks_manifest(self, repository: str, reference: str) -> bool:
+        """Whether a tag or digest is there whose link or manifest has no bytes."""
+        ...

@@ -9,7 +9,6 @@ import contextlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Protocol
 
 from _registry_http_client import Client, delete_scope, pull_scope, push_scope
 from _registry_http_endpoint import Endpoint, push_endpoint
@@ -34,7 +33,7 @@ from _registry_oci_manifest import (
 )
 from _registry_oci_names import algorithm_of, digest_of, is_digest, is_repository, is_tag, matches
 from _registry_oci_referrers import fallback_tag, listed_referrers
-from _registry_store_protocol import Written
+from _registry_store_protocol import Files, Written
 from _registry_store_remote_links import next_link
 from _registry_store_remote_read import BlobReader, RangesAhead
 from _registry_store_remote_referrers import ReferrersApi
@@ -51,22 +50,6 @@ REMEMBERS = "has a right file now and goes on by what it remembers, until it is 
 MOMENTS = (0.1, 0.3, 1.0, 3.0)
 # Ten times what the largest public repositories have.
 NAMES_LIMIT = 1_000_000
-
-
-class Files(Protocol):
-    """The files of a registry on this host."""
-
-    def holds(self, digest: str) -> bool:
-        """Whether the file of a blob or manifest has bytes."""
-        ...
-
-    def make_room(self, blob: Descriptor) -> bool:
-        """Set a file aside that has not the bytes of its blob; whether there was one."""
-        ...
-
-    def lacks_manifest(self, repository: str, reference: str) -> bool:
-        """Whether a tag or digest is there whose link or manifest has no bytes."""
-        ...
 
 
 class RemoteStore:
@@ -196,6 +179,17 @@ class RemoteStore:
         Returns:
             A descriptor for each, None where it is not told.
         """
+        if not self.files or not names:
+            return self._head_many(names)
+        here = [self.files.resolve(*name) for name in names]
+        # One is asked for: a registry that was not restarted may have its files elsewhere.
+        position, found = next(((at, one) for at, one in enumerate(here) if one), (0, None))
+        told = self._head_many([names[position]])[0]
+        if told and found and told.digest == found.digest:
+            return here
+        return self._head_many(names)
+
+    def _head_many(self, names: Sequence[tuple[str, str]]) -> list[Descriptor | None]:
         asked = [
             (self._client.url(f"{repository}/manifests/{tag}"), pull_scope(repository))
             for repository, tag in names

@@ -1,18 +1,19 @@
 """One blob's bytes from a registry, in one attempt.
 
 On a far line a connection is slower than the line: a large blob is fetched by several requests at a
-time. Memory is bounded for the whole process: a chunk or two for each worker, and what ``ReadAhead``
-has places for.
+time. What comes ahead of its turn waits in files without a name, not in memory.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
+import tempfile
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
 from functools import partial
+from typing import BinaryIO
 
 from _registry_http_client import Client, pull_scope
 from _registry_http_transport import Stream
@@ -21,6 +22,8 @@ from _registry_oci_manifest import Descriptor
 from _registry_store_read_ahead import ReadAhead
 
 MIB = 1024 * 1024
+# Bytes that are read at a time of what has waited.
+BLOCK = 256 * 1024
 # What one request fetches while others fetch what comes before and after.
 RANGE = 3 * MIB // 2
 # What it fetches while nobody reads ahead: longer, since each request costs a round-trip.
@@ -28,9 +31,52 @@ RANGES_ALONE = 8
 # From here on several requests fetch one blob.
 SPLIT_SIZE = 4 * RANGE
 
-# The chunks of a range that came, and why no more did.
-Fetched = tuple[list[bytes], RegistryError | None]
-RangesAhead = ReadAhead[Fetched]
+
+class _Waiting:
+    """Bytes of a range that came ahead of their turn: on a disk, or in memory where that has no room.
+
+    Args:
+        directory: of the file, which has no name there.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._rest: list[bytes] = []
+        self._file: BinaryIO | None = None
+        with contextlib.suppress(OSError):
+            # Closed once it is read, or forgotten.
+            self._file = tempfile.TemporaryFile(dir=directory or None, buffering=0)  # noqa: SIM115
+
+    def add(self, chunk: bytes) -> None:
+        rest = memoryview(chunk)
+        with contextlib.suppress(OSError):
+            while rest and self._file and not self._rest:
+                rest = rest[self._file.write(rest) :]
+        if rest:
+            self._rest.append(bytes(rest))
+
+    def chunks(self) -> Iterator[bytes]:
+        if self._file:
+            with self._file as file:
+                file.seek(0)
+                yield from iter(partial(file.read, BLOCK), b"")
+        yield from self._rest
+
+
+# What came of a range, and why no more did.
+Fetched = tuple[_Waiting, RegistryError | None]
+
+
+class RangesAhead(ReadAhead[Fetched]):
+    """Threads that fetch ranges of large blobs.
+
+    Args:
+        threads: how many fetch at a time, each one range; as many may wait or be under way.
+        directory: where what came waits; empty = where temporary files are.
+    """
+
+    def __init__(self, threads: int, directory: str) -> None:
+        super().__init__(threads, threads)
+        self.directory = directory
 
 
 class _NoRangesError(RegistryError):
@@ -97,19 +143,20 @@ class BlobReader:
         self, ahead: RangesAhead, ranges: deque[tuple[int, int]], under_way: deque[Future[Fetched]]
     ) -> None:
         while ranges:
-            future = ahead.begin(partial(self._fetch, *ranges[0]))
+            future = ahead.begin(partial(self._fetch, ahead.directory, *ranges[0]))
             if future is None:
                 return
             under_way.append(future)
             ranges.popleft()
 
-    def _fetch(self, begin: int, end: int) -> Fetched:
-        chunks: list[bytes] = []
+    def _fetch(self, directory: str, begin: int, end: int) -> Fetched:
+        waiting = _Waiting(directory)
         try:
-            chunks.extend(self._range(begin, end, only_range=True))
+            for chunk in self._range(begin, end, only_range=True):
+                waiting.add(chunk)
         except RegistryError as failure:
-            return chunks, failure
-        return chunks, None
+            return waiting, failure
+        return waiting, None
 
     def _range(self, begin: int, end: int, *, only_range: bool = False) -> Iterator[bytes]:
         """The bytes of one range, from one request; of a registry that sends all of it, if that will do."""
@@ -170,8 +217,8 @@ class BlobReader:
 
 
 def _in_full(fetched: Fetched) -> Iterator[bytes]:
-    chunks, failure = fetched
-    yield from chunks
+    waiting, failure = fetched
+    yield from waiting.chunks()
     if failure:
         raise failure
 

@@ -23,7 +23,6 @@ from _registry_sync_lookaside import Lookaside
 from _registry_sync_memory import Memory, Unfinished
 from _registry_sync_plan import Plan, make_plan
 from _registry_sync_publish import Publisher
-from _registry_sync_quarantine import own_files
 from _registry_sync_record import backup_with, note_begin, note_end
 from _registry_sync_report import report_on, report_registry
 from _registry_sync_space import demand_space
@@ -34,7 +33,12 @@ __all__ = ["check", "listing", "plan", "populated", "registry", "return_code", "
 
 
 def check(
-    settings: Settings, *, directory: str = "", ledger_directory: str = "", everything: bool = False
+    settings: Settings,
+    *,
+    directory: str = "",
+    ledger_directory: str = "",
+    storage: str = "",
+    everything: bool = False,
 ) -> Report:
     """Read both sides and change nothing.
 
@@ -42,13 +46,14 @@ def check(
         settings: the list and the two sides.
         directory: where is kept what need not be read again; empty = nowhere.
         ledger_directory: where the ledger lies; empty = nowhere.
+        storage: the directory in which the local registry keeps its images; empty = it is not of this host.
         everything: tell of the tags in repositories that the list does not name, too.
 
     Returns:
         The report; see the execution module for its keys.
     """
     began = time.monotonic()
-    stores = open_stores(settings, Run(settings.transfer))
+    stores = open_stores(settings, Run(settings.transfer), storage)
     memory = Memory(directory)
     comparison = compare(
         settings.images, stores, memory, everything=everything, attachments=settings.attachments
@@ -60,7 +65,12 @@ def check(
 
 
 def plan(
-    settings: Settings, *, directory: str = "", ledger_directory: str = "", fresh: bool = False
+    settings: Settings,
+    *,
+    directory: str = "",
+    ledger_directory: str = "",
+    storage: str = "",
+    fresh: bool = False,
 ) -> Report:
     """Say what a sync would do, with the blobs and bytes that it would move.
 
@@ -68,10 +78,11 @@ def plan(
         settings: the list and the two sides.
         directory: where is kept what need not be read again; empty = nowhere.
         ledger_directory: where the ledger lies; empty = nowhere.
+        storage: the directory in which the local registry keeps its images; empty = it is not of this host.
         fresh: take a local registry that cannot be reached for one that is still empty.
     """
     began = time.monotonic()
-    stores = open_stores(settings, Run(settings.transfer))
+    stores = open_stores(settings, Run(settings.transfer), storage)
     memory = Memory(directory)
     comparison = compare(
         settings.images, stores, memory, assume_empty=fresh, attachments=settings.attachments
@@ -108,9 +119,7 @@ def sync(
     """
     began = time.monotonic()
     run = Run(settings.transfer)
-    stores = open_stores(settings, run)
-    if isinstance(stores.target, RemoteStore):
-        stores.target.files = own_files(storage)
+    stores = open_stores(settings, run, storage)
     with only_one(directory, settings.local), stopping_on_signals(run):
         memory = Memory(directory)
         unfinished = Unfinished(directory, settings.local.url)

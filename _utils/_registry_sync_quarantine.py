@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from _registry_oci_errors import LOCAL, RegistryError
-from _registry_oci_manifest import Descriptor
+from _registry_oci_manifest import MANIFEST_LIMIT, Descriptor
 from _registry_oci_names import hasher, is_digest
 from _registry_store_disk import BLOCK, DiskStore
 
@@ -96,6 +96,23 @@ class OwnFiles:
     def __init__(self, disk: DiskStore) -> None:
         self._disk = disk
         self._quarantine = Quarantine(disk)
+
+    def resolve(self, repository: str, tag: str) -> Descriptor | None:
+        """What the registry gives for a tag, if all that it reads for that is there, right and readable."""
+        link = self._disk.tag_link(repository, tag)
+        revision = self._disk.revision_link(repository, link.digest)
+        try:
+            file = self._disk.blob(link.digest)
+            if file is None or file.size > MANIFEST_LIMIT or revision.digest != link.digest:
+                return None
+            readable = all(
+                self._disk.serves(one.owner, one.group, one.mode) for one in (link, revision, file)
+            )
+            if readable and _is(Path(self._disk.blob_path(link.digest)), link.digest):
+                return Descriptor(link.digest, file.size)
+        except (OSError, RegistryError):
+            pass
+        return None
 
     def holds(self, digest: str) -> bool:
         """Whether the file of a blob or manifest has bytes, whatever a cache says."""

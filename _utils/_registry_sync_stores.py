@@ -11,10 +11,11 @@ from _registry_http_retry import Health, Pace, Run
 from _registry_oci_errors import RegistryError
 from _registry_oci_manifest import Descriptor
 from _registry_store_protocol import Store
-from _registry_store_read_ahead import ReadAhead
 from _registry_store_remote import RemoteStore
+from _registry_store_remote_read import RangesAhead
 from _registry_sync_jobs import in_parallel
 from _registry_sync_listings import Listings
+from _registry_sync_quarantine import own_files
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -26,8 +27,8 @@ LOOKUPS_FAR = 32
 # Of a first look, whose questions do not wait for one another's answers; those for a token do.
 CONNECTIONS_NEAR = 2
 CONNECTIONS_FAR = 16
-# Threads that fetch parts of large blobs on a far line; each holds a range.
-READERS_AHEAD = 8
+# Threads that fetch parts of large blobs on a far line; a run that is killed loses what each has.
+READERS_AHEAD = 16
 
 
 class Stores:
@@ -47,7 +48,7 @@ class Stores:
         self._failures: dict[Hashable, RegistryError] = {}
         self._connected: set[Hashable] = set()
         self._healths: dict[int, Health] = {}
-        self._ahead: ReadAhead[Any] | None = None
+        self._ahead: RangesAhead | None = None
 
     @property
     def far(self) -> bool:
@@ -142,10 +143,15 @@ class Stores:
             return store.pace.health
         return self._healths.setdefault(id(store), Health(self.run.transfer.retries))
 
-    def read_ahead(self, workers: int, larger_than: int) -> None:
-        """Have far sources read large blobs over several connections at a time."""
-        readers = min(workers, READERS_AHEAD)
-        self._ahead = ReadAhead(threads=readers, places=readers)
+    def read_ahead(self, workers: int, larger_than: int, directory: str) -> None:
+        """Have far sources read large blobs over several connections at a time.
+
+        Args:
+            workers: how many, up to a bound.
+            larger_than: bytes that a blob must have.
+            directory: where what came ahead waits; empty = where temporary files are.
+        """
+        self._ahead = RangesAhead(min(workers, READERS_AHEAD), directory)
         for source in self._reachable():
             if isinstance(source, RemoteStore) and source.distance > FAR_SECONDS:
                 source.read_ahead(self._ahead, larger_than)
@@ -172,15 +178,23 @@ class Stores:
         return None
 
 
-def open_stores(settings: Settings, run: Run) -> Stores:
-    """The registries of a pillar; none is asked yet."""
+def open_stores(settings: Settings, run: Run, storage: str = "") -> Stores:
+    """The registries of a pillar; none is asked yet.
+
+    Args:
+        settings: which.
+        run: what their workers share.
+        storage: the directory in which the local registry keeps its images; empty = it is not of this host.
+    """
     connections = max(LOOKUPS_FAR, settings.transfer.parallel)
 
     def registry(endpoint: Endpoint) -> RemoteStore:
         return RemoteStore(endpoint, Pace(run), connections=connections)
 
     sources: dict[Hashable, Store] = {endpoint: registry(endpoint) for endpoint in settings.upstreams}
-    return Stores(run, registry(settings.local), sources)
+    target = registry(settings.local)
+    target.files = own_files(storage)
+    return Stores(run, target, sources)
 
 
 def _distance(store: Store) -> float:

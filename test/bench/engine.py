@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from dataclasses import replace
@@ -14,11 +15,15 @@ from _registry_sync_commands import sync
 
 def main() -> int:
     """Sync, and return what a script is told."""
-    file, *socket = sys.argv[1:]
-    settings = read_settings(json.loads(Path(file).read_text(encoding="utf-8")), host="127.0.0.1")
-    if socket:
-        settings = replace(settings, local=replace(settings.local, push_socket=socket[0]))
-    report = sync(settings, directory=str(Path(file).parent))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("pillar", type=Path)
+    parser.add_argument("--push-socket", default="", help="where the local registry is written to")
+    parser.add_argument("--storage", default="", help="where it keeps its files, if it is this host's")
+    arguments = parser.parse_args()
+    settings = read_settings(json.loads(arguments.pillar.read_text(encoding="utf-8")), host="127.0.0.1")
+    if arguments.push_socket:
+        settings = replace(settings, local=replace(settings.local, push_socket=arguments.push_socket))
+    report = sync(settings, directory=str(arguments.pillar.parent), storage=arguments.storage)
     print(json.dumps(report["summary"]))
     for name, entry in report["images"].items():
         if entry["error"]:

@@ -208,6 +208,7 @@ def lanes(
                         pillar=pillar or {},
                         formula=bench.formula,
                         before=bench.before,
+                        storage=str(local.data),
                         push_socket=str(getattr(local, "socket", "")),
                     )
                     command = racer.prepare(job)

@@ -42,6 +42,7 @@ class Job:
         transfer: ours alone: the pillar's `transfer`.
         formula: ours alone: the checkout to race.
         before: ours alone: an older checkout to compare it with.
+        storage: ours alone: where the local registry keeps its files.
         push_socket: ours alone: where a registry that is read-only to its clients is written to.
         pillar: ours alone: what else it says.
     """
@@ -54,6 +55,7 @@ class Job:
     transfer: Mapping[str, Any]
     formula: Path
     before: Path | None = None
+    storage: str = ""
     push_socket: str = ""
     pillar: Mapping[str, Any] = field(default_factory=dict)
 
@@ -132,7 +134,12 @@ def recorded_engine_before(job: Job, record: Path) -> Command:
 
 def engine_over_socket(job: Job) -> Command:
     """Like `engine`, where the registry is read-only to its clients and its host pushes through a socket."""
-    return [*engine(job), job.push_socket]
+    return [*engine_on_its_host(job), "--push-socket", job.push_socket]
+
+
+def engine_on_its_host(job: Job) -> Command:
+    """Like `engine`, where the registry is this host's and its files can be looked at."""
+    return [*engine(job), "--storage", job.storage]
 
 
 def _pillar_file(job: Job) -> Path:
@@ -227,6 +234,7 @@ def docker_beside(directory: Path) -> AbstractContextManager[None]:
 RACERS = (
     Racer("engine", engine, ours=True, record=recorded_engine),
     Racer(BEFORE, engine_before, ours=True, record=recorded_engine_before),
+    Racer("engine own host", engine_on_its_host, ours=True),
     Racer("engine socket", engine_over_socket, ours=True, registry=FormulaRegistry),
     Racer("salt-call", ours_salt, ours=True),
     Racer("skopeo", skopeo_sync, programs=("skopeo",)),

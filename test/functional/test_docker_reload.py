@@ -8,6 +8,7 @@ import json
 import subprocess
 import tarfile
 import time
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 from salt.exceptions import CommandExecutionError
 
 from support.images import static_busybox
-from support.undercloud import release_data
+from support.undercloud import exec_root, release_data
 
 pytestmark = pytest.mark.needs("dockerd", "docker", "busybox-static")
 MIRROR = "mirror.example.com:5000"
@@ -45,6 +46,8 @@ class Docker:
         return (self.directory / "log").read_text(errors="replace")
 
     def __enter__(self):
+        self.executions = ExitStack()
+        executions = self.executions.enter_context(exec_root())
         with (self.directory / "log").open("wb") as log:
             self.process = subprocess.Popen(
                 [
@@ -56,7 +59,7 @@ class Docker:
                         "--ip-forward=false",
                     ),
                     *("--storage-driver=vfs", f"--data-root={self.directory / 'data'}"),
-                    *(f"--exec-root={self.directory / 'exec'}", f"--pidfile={self.pid_file}"),
+                    *(f"--exec-root={executions}", f"--pidfile={self.pid_file}"),
                     *(f"--host=unix://{self.socket}", f"--config-file={self.config}", *self.options),
                 ],
                 stdin=subprocess.DEVNULL,
@@ -67,7 +70,7 @@ class Docker:
         while "API listen on" not in self.log():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.__exit__()
-                pytest.skip(f"dockerd does not come up here: {self.log()[-300:]}")
+                pytest.fail(f"dockerd does not come up: {self.log()[-900:]}")
             time.sleep(0.1)
         return self
 
@@ -75,6 +78,7 @@ class Docker:
         self.process.terminate()
         self.process.wait(SECONDS_TO_START)
         release_data(self.directory)
+        self.executions.close()
 
 
 @pytest.fixture

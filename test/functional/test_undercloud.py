@@ -240,20 +240,13 @@ def test_the_command_lines_own_upload_ends_with_the_same_digests(
     if DOCKER_SOCKET.exists() and docker_answers():
         pytest.skip("a dockerd of somebody else's runs here")
     scratch = start_registry()
-    daemon = docker_daemon(tmp_path, group=stack.name)
-    try:
-        daemon.__enter__()
-    except RuntimeError as failure:
-        pytest.skip(str(failure))
-    try:
+    with docker_daemon(tmp_path, group=stack.name):
         # Two of them as docker itself writes manifests; the third it will write anew, with another digest.
         pushed = {name: written_by_docker(site, scratch, name) for name in NAMES[:2]}
         ran = states(minion.apply("docker_registry.undercloud"))
         uploaded = {name: digest_of(local.url, name, "13.0") for name in NAMES[:2]}
         synced = states(minion.apply("docker_registry.sync"))
         again = states(minion.apply("docker_registry.undercloud"))
-    finally:
-        daemon.__exit__(None, None, None)
     assert failures(ran) == {}
     assert uploaded == pushed
     assert ran[UPLOADED]["comment"].startswith("openstack overcloud container image upload copied 3 tags")

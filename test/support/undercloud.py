@@ -154,7 +154,7 @@ def docker_daemon(directory: Path, *, group: str) -> Iterator[None]:
     environment: Mapping[str, str] = {
         name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
     }
-    with log.open("wb") as output:
+    with log.open("wb") as output, exec_root() as executions:
         process = subprocess.Popen(
             [
                 "dockerd",
@@ -164,7 +164,7 @@ def docker_daemon(directory: Path, *, group: str) -> Iterator[None]:
                 f"--group={group}",
                 f"--host=unix://{DOCKER_SOCKET}",
                 f"--data-root={directory / 'data'}",
-                f"--exec-root={directory / 'exec'}",
+                f"--exec-root={executions}",
                 f"--pidfile={directory / 'pid'}",
             ],
             stdin=subprocess.DEVNULL,
@@ -184,6 +184,16 @@ def docker_daemon(directory: Path, *, group: str) -> Iterator[None]:
                 process.wait()
             DOCKER_SOCKET.unlink(missing_ok=True)
             release_data(directory)
+
+
+@contextmanager
+def exec_root() -> Iterator[Path]:
+    """Lend a directory for a dockerd's sockets: the path of a Unix socket has 107 bytes at most."""
+    directory = Path(tempfile.mkdtemp(prefix="dockerd-"))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def release_data(directory: Path) -> None:
