@@ -198,6 +198,8 @@ def lanes(
             shift = round_ % len(racers) if racers else 0
             for racer in (*racers[shift:], *racers[:shift]):
                 with bench.scratch() as scratch, racer.registry(scratch / "local") as local:
+                    # As a package leaves it: there, and empty.
+                    local.data.mkdir(exist_ok=True)
                     job = Job(
                         upstream=way.address,
                         local=local.address,
