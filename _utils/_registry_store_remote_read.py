@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
 from functools import partial
 from typing import BinaryIO
@@ -28,6 +29,8 @@ BLOCK = 256 * 1024
 RANGE = 3 * MIB // 2
 # What it fetches while nobody reads ahead: longer, since each request costs a round-trip.
 RANGES_ALONE = 8
+# A try follows the one that failed within so long, or there will be none.
+LEFT_SECONDS = 30.0
 # From here on several requests fetch one blob.
 SPLIT_SIZE = 4 * RANGE
 
@@ -77,6 +80,31 @@ class RangesAhead(ReadAhead[Fetched]):
     def __init__(self, threads: int, directory: str) -> None:
         super().__init__(threads, threads)
         self.directory = directory
+        self._left: dict[tuple[Hashable, int], tuple[float, Future[Fetched]]] = {}
+
+    def begin(self, fetch: Callable[[], Fetched]) -> Future[Fetched] | None:
+        """Have a range fetched, if there is a place for it, or what was left has kept one for too long."""
+        future = super().begin(fetch)
+        if future is None and self._forget_old():
+            future = super().begin(fetch)
+        return future
+
+    def leave(self, blob: Hashable, begin: int, future: Future[Fetched]) -> None:
+        """Keep a range of a blob for the next try, which comes soon or not at all."""
+        self._left[blob, begin] = time.monotonic(), future
+
+    def take(self, blob: Hashable, begin: int) -> Future[Fetched] | None:
+        """A range of a blob that an earlier try has left."""
+        return self._left.pop((blob, begin), (0, None))[1]
+
+    def _forget_old(self) -> bool:
+        old = [
+            key for key, (left_at, _) in [*self._left.items()] if time.monotonic() - left_at > LEFT_SECONDS
+        ]
+        for key in old:
+            if future := self.take(*key):
+                self.give_back(future)
+        return bool(old)
 
 
 class _NoRangesError(RegistryError):
@@ -100,6 +128,8 @@ class BlobReader:
         self._repository = repository
         self._blob = blob
         self._ahead = ahead if blob.size >= SPLIT_SIZE else None
+        # Another registry's bytes may be wrong, and are not mixed with this one's.
+        self._key = (client, repository, blob.digest)
         self._elsewhere = ""
         self._ranges = True
 
@@ -119,34 +149,49 @@ class BlobReader:
         # The first tells whether this registry can send a part of this blob at all.
         come = ranges[0][1]
         yield from self._range(*ranges.popleft())
-        under_way: deque[Future[Fetched]] = deque()
+        under_way: deque[tuple[int, Future[Fetched]]] = deque()
         try:
             while self._ranges and (ranges or under_way):
                 self._begin_more(ahead, ranges, under_way)
                 if under_way:
-                    fetched = under_way[0].result()
-                    if not isinstance(fetched[1], _NoRangesError):
-                        yield from _in_full(fetched)
-                        come = min(come + RANGE, self._blob.size)
-                        ahead.give_back(under_way.popleft())
+                    fetched = under_way[0][1].result()
+                    if isinstance(fetched[1], _NoRangesError):
+                        self._ranges = False
+                        break
+                    yield from _in_full(fetched)
+                    come = _end_of_range(come, self._blob.size)
+                    ahead.give_back(under_way.popleft()[1])
                 else:
                     own = [ranges.popleft() for _ in range(min(RANGES_ALONE, len(ranges)))]
                     yield from self._range(own[0][0], own[-1][1])
                     come = own[-1][1]
             # A registry, or a cache in front of it, may send ranges of a blob now and then.
             yield from self._range(come, self._blob.size)
+        except RegistryError:
+            # The range that failed is asked for again; those after it need not be.
+            if under_way:
+                ahead.give_back(under_way.popleft()[1])
+            while under_way:
+                ahead.leave(self._key, *under_way.popleft())
+            raise
         finally:
-            for future in under_way:
+            for _, future in under_way:
                 ahead.give_back(future)
 
     def _begin_more(
-        self, ahead: RangesAhead, ranges: deque[tuple[int, int]], under_way: deque[Future[Fetched]]
+        self,
+        ahead: RangesAhead,
+        ranges: deque[tuple[int, int]],
+        under_way: deque[tuple[int, Future[Fetched]]],
     ) -> None:
         while ranges:
-            future = ahead.begin(partial(self._fetch, ahead.directory, *ranges[0]))
+            begin, end = ranges[0]
+            future = ahead.take(self._key, begin) or ahead.begin(
+                partial(self._fetch, ahead.directory, begin, end)
+            )
             if future is None:
                 return
-            under_way.append(future)
+            under_way.append((begin, future))
             ranges.popleft()
 
     def _fetch(self, directory: str, begin: int, end: int) -> Fetched:
@@ -230,4 +275,11 @@ def _starts_at(stream: Stream, begin: int) -> bool:
 
 
 def _ranges(begin: int, end: int) -> Iterator[tuple[int, int]]:
-    return ((start, min(start + RANGE, end)) for start in range(begin, end, RANGE))
+    """Ranges that end at the same places wherever the first begins."""
+    while begin < end:
+        yield begin, _end_of_range(begin, end)
+        begin = _end_of_range(begin, end)
+
+
+def _end_of_range(begin: int, end: int) -> int:
+    return min((begin // RANGE + 1) * RANGE, end)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import tempfile
+import time
 
 import pytest
 
-from _registry_store_remote_read import _Waiting
+from _registry_store_remote_read import LEFT_SECONDS, RANGE, RangesAhead, _ranges, _Waiting
 
 CHUNKS = [bytes([number]) * 1000 for number in range(5)]
 
@@ -59,3 +60,41 @@ def test_what_a_full_disk_does_not_take_waits_in_memory(tmp_path, monkeypatch, r
     for chunk in CHUNKS:
         waiting.add(chunk)
     assert b"".join(waiting.chunks()) == b"".join(CHUNKS)
+
+
+@pytest.fixture
+def ahead():
+    made = RangesAhead(2, "")
+    yield made
+    made.close()
+
+
+def test_what_a_try_leaves_is_there_for_the_next_of_the_same_blob(ahead):
+    future = ahead.begin(lambda: ("range", None))
+    ahead.leave("blob", 100, future)
+    assert ahead.take("another", 100) is None
+    assert ahead.take("blob", 0) is None
+    assert ahead.take("blob", 100) is future
+    assert ahead.take("blob", 100) is None
+
+
+def test_what_is_left_for_long_gives_its_place_to_whoever_needs_one(ahead, monkeypatch):
+    left = [ahead.begin(lambda: ("range", None)) for _ in range(2)]
+    for number, future in enumerate(left):
+        future.result(10)
+        ahead.leave("blob", number, future)
+    assert ahead.begin(lambda: ("range", None)) is None
+    later = time.monotonic() + LEFT_SECONDS + 1
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert ahead.begin(lambda: ("range", None)) is not None
+    assert [ahead.take("blob", number) for number in range(2)] == [None, None]
+
+
+@pytest.mark.parametrize("begin", [0, 1, RANGE - 1, RANGE, RANGE + 1])
+def test_ranges_end_at_the_same_places_wherever_they_begin(begin):
+    size = 3 * RANGE + 10
+    ranges = list(_ranges(begin, size))
+    assert ranges[0][0] == begin
+    assert {end for _, end in ranges} <= {RANGE, 2 * RANGE, 3 * RANGE, size}
+    assert [end for _, end in ranges[:-1]] == [start for start, _ in ranges[1:]]
+    assert ranges[-1][1] == size
