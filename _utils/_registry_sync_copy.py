@@ -36,14 +36,6 @@ SPOOLED_SIZE = 512 * MIB
 # On a far line a blob comes over several connections if it is larger than this part of each worker's share of
 # the bytes: a large layer that many images need would else keep them all waiting until most bytes have come.
 SPLIT_SHARE = 4
-# A far line lets so many workers begin that all images would stand at the very end. So only this part of all
-# bytes is under way at a time, or for each worker as much as keeps its connection busy.
-ROOM_SHARE = 5
-ROOM_A_WORKER = 8 * MIB
-# What is smaller takes no room: it ends before it could keep others waiting.
-COUNTED_SIZE = MIB
-LARGE = 1024 * 1024
-ROOM_SHARE = 6
 # Small work that completes an image goes before the next large blob.
 FIRST = (0, 0)
 
@@ -114,7 +106,7 @@ def execute(
     graph = _Graph(plan, stores, copier, progress, before_overwriting, put_here)
     progress.start(len(graph.tags), len(plan.to_copy), plan.bytes_to_copy)
     try:
-        run_jobs(graph.jobs, workers, stores.run.stopping, room=_room(plan, stores, workers))
+        run_jobs(graph.jobs, workers, stores.run.stopping)
     except BaseException:
         stores.run.stop()
         raise
@@ -146,13 +138,6 @@ def _workers(stores: Stores) -> int:
         # One connection fills a narrow line; more only make its shares uneven.
         return min(transfer.parallel, 1 + transfer.bandwidth // BANDWIDTH_A_WORKER)
     return transfer.parallel if stores.far else min(WORKERS_NEAR, transfer.parallel)
-
-
-def _room(plan: Plan, stores: Stores, workers: int) -> float:
-    """Bytes that may be under way at a time."""
-    if not stores.far:
-        return float("inf")
-    return max(plan.bytes_to_copy // ROOM_SHARE, workers * ROOM_A_WORKER)
 
 
 class _Graph:
@@ -197,9 +182,7 @@ class _Graph:
         first: Job | None = None
         for target in missing.sources:
             if first is None and not missing.mount_from:
-                size = missing.blob.size
-                counted = size if size > COUNTED_SIZE else 0
-                job = first = Job(partial(placement.place, target), turn, size=counted)
+                job = first = Job(partial(placement.place, target), turn)
             else:
                 job = Job(partial(placement.place, target), FIRST, after=[first] if first else [])
             self._blobs[target, missing.blob.digest, missing.blob.size] = self._add(job)

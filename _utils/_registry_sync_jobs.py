@@ -32,7 +32,6 @@ class Job:
         urgency: of the jobs that could start, the one with the smallest starts first.
         needs: jobs that must have succeeded before.
         after: jobs that must have ended before, however.
-        size: bytes that it keeps under way, where these are to have a bound.
     """
 
     def __init__(
@@ -42,13 +41,11 @@ class Job:
         *,
         needs: Iterable[Job] = (),
         after: Iterable[Job] = (),
-        size: int = 0,
     ) -> None:
         self.work = work
         self.urgency = urgency
         self.needs = tuple(needs)
         self.after = tuple(after)
-        self.size = size
         self.error: Exception | None = None
         self.ended = False
 
@@ -64,18 +61,15 @@ class Job:
         self.ended = True
 
 
-def run_jobs(
-    jobs: Sequence[Job], workers: int, stopping: threading.Event | None = None, *, room: float = float("inf")
-) -> None:
+def run_jobs(jobs: Sequence[Job], workers: int, stopping: threading.Event | None = None) -> None:
     """Run all jobs and return when the last has ended; what failed stands in the jobs.
 
     Args:
         jobs: every job of the graph, in any order; the graph has no circle.
         workers: threads at most.
         stopping: once it is set, jobs that have not ended a moment later are left behind as stopped.
-        room: bytes that jobs with a size may keep under way together; one alone may have more.
     """
-    pool = _Pool(jobs, room)
+    pool = _Pool(jobs)
     try:
         for number in range(min(workers, len(jobs))):
             _start(pool, number)
@@ -98,19 +92,12 @@ def _start(pool: _Pool, number: int) -> None:
             raise
 
 
-# In the order of places: urgency, and the order in which jobs came.
-_Place = tuple[tuple[int, int], int, Job]
-
-
 class _Pool:
-    def __init__(self, jobs: Sequence[Job], room: float) -> None:
+    def __init__(self, jobs: Sequence[Job]) -> None:
         self._left = len(jobs)
-        self._room = room
-        self._under_way = 0
         self._changed = threading.Condition()
         self._order = itertools.count()
-        self._ready: list[_Place] = []
-        self._sized: list[_Place] = []
+        self._ready: list[tuple[tuple[int, int], int, Job]] = []
         self._waiting: dict[Job, int] = {}
         self._followers: dict[Job, list[Job]] = {}
         for job in jobs:
@@ -131,7 +118,6 @@ class _Pool:
         with self._changed:
             self._left = 0
             self._ready.clear()
-            self._sized.clear()
             self._changed.notify_all()
 
     def wait(self, stopping: threading.Event | None) -> None:
@@ -144,25 +130,15 @@ class _Pool:
 
     def _next(self) -> Job | None:
         with self._changed:
-            while self._left:
-                # What waits for room keeps others with a size waiting, or it might wait for ever.
-                queues = [queue for queue in (self._ready, self._sized) if queue and self._fits(queue[0][2])]
-                if queues:
-                    job = heapq.heappop(min(queues))[2]
-                    self._under_way += job.size
-                    return job
+            while self._left and not self._ready:
                 self._changed.wait()
-            return None
-
-    def _fits(self, job: Job) -> bool:
-        return not (job.size and self._under_way) or self._under_way + job.size <= self._room
+            return heapq.heappop(self._ready)[2] if self._left else None
 
     def _ended(self, job: Job) -> None:
         with self._changed:
             if not self._left:
                 return
             self._left -= 1
-            self._under_way -= job.size
             for follower in self._followers.get(job, ()):
                 self._waiting[follower] -= 1
                 if not self._waiting[follower]:
@@ -170,7 +146,7 @@ class _Pool:
             self._changed.notify_all()
 
     def _push(self, job: Job) -> None:
-        heapq.heappush(self._sized if job.size else self._ready, (job.urgency, next(self._order), job))
+        heapq.heappush(self._ready, (job.urgency, next(self._order), job))
 
 
 def in_parallel(

@@ -47,29 +47,3 @@ def test_jobs_run_side_by_side():
 
 def test_results_come_in_the_order_of_the_items():
     assert in_parallel(lambda number: number * 2, list(range(50)), 4) == [n * 2 for n in range(50)]
-
-
-def test_bytes_under_way_have_a_bound_and_small_work_goes_on_beside_them():
-    under_way = {"now": 0, "most": 0}
-    lock = threading.Lock()
-    small = threading.Event()
-
-    def carry(size):
-        with lock:
-            under_way["now"] += size
-            under_way["most"] = max(under_way.values())
-        assert small.wait(10)
-        with lock:
-            under_way["now"] -= size
-
-    jobs = [Job(lambda size=size: carry(size), size=size) for size in (3, 4, 5, 3)]
-    run_jobs([*jobs, Job(small.set, (9, 9))], workers=4, room=8)
-    assert [job.error for job in jobs] == [None] * 4
-    assert under_way["most"] <= 8
-
-
-def test_a_job_that_is_larger_than_the_bound_runs_alone():
-    done = []
-    jobs = [Job(lambda size=size: done.append(size), (0, size), size=size) for size in (30, 2, 40)]
-    run_jobs(jobs, workers=1, room=1)
-    assert done == [2, 30, 40]
