@@ -1,14 +1,25 @@
-"""Threads that fetch what will be wanted soon, with a bound on what they hold."""
+"""Threads that fetch what will be wanted soon, and where that waits for its turn."""
 
 from __future__ import annotations
 
+import contextlib
 import queue
+import tempfile
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from functools import partial
+from typing import BinaryIO, Generic, TypeVar
+
+from _registry_oci_errors import RegistryError
 
 Result = TypeVar("Result")
+
+# Bytes that are read at a time of what has waited.
+BLOCK = 256 * 1024
+# A try follows the one that failed within so long, or there will be none.
+LEFT_SECONDS = 30.0
 
 
 class ReadAhead(Generic[Result]):
@@ -16,7 +27,7 @@ class ReadAhead(Generic[Result]):
 
     Args:
         threads: how many fetch at a time.
-        places: results that may wait, or be under way, at a time: the bound on memory.
+        places: results that may wait, or be under way, at a time.
     """
 
     def __init__(self, threads: int, places: int) -> None:
@@ -70,3 +81,75 @@ class ReadAhead(Generic[Result]):
                 future.set_result(fetch())
             except Exception as failure:  # noqa: BLE001 - raised again where the result is taken
                 future.set_exception(failure)
+
+
+class Waiting:
+    """Bytes of a range that came ahead of their turn: on a disk, or in memory where that has no room.
+
+    Args:
+        directory: of the file, which has no name there.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._rest: list[bytes] = []
+        self._file: BinaryIO | None = None
+        with contextlib.suppress(OSError):
+            # Closed once it is read, or forgotten.
+            self._file = tempfile.TemporaryFile(dir=directory or None, buffering=0)  # noqa: SIM115
+
+    def add(self, chunk: bytes) -> None:
+        rest = memoryview(chunk)
+        with contextlib.suppress(OSError):
+            while rest and self._file and not self._rest:
+                rest = rest[self._file.write(rest) :]
+        if rest:
+            self._rest.append(bytes(rest))
+
+    def chunks(self) -> Iterator[bytes]:
+        if self._file:
+            with self._file as file:
+                file.seek(0)
+                yield from iter(partial(file.read, BLOCK), b"")
+        yield from self._rest
+
+
+# What came of a range, and why no more did.
+Fetched = tuple[Waiting, RegistryError | None]
+
+
+class RangesAhead(ReadAhead[Fetched]):
+    """Threads that fetch ranges of large blobs.
+
+    Args:
+        threads: how many fetch at a time, each one range; as many may wait or be under way.
+        directory: where what came waits; empty = where temporary files are.
+    """
+
+    def __init__(self, threads: int, directory: str) -> None:
+        super().__init__(threads, threads)
+        self.directory = directory
+        self._left: dict[tuple[Hashable, int], tuple[float, Future[Fetched]]] = {}
+
+    def begin(self, fetch: Callable[[], Fetched]) -> Future[Fetched] | None:
+        """Have a range fetched, if there is a place for it, or what was left has kept one for too long."""
+        future = super().begin(fetch)
+        if future is None and self._forget_old():
+            future = super().begin(fetch)
+        return future
+
+    def leave(self, blob: Hashable, begin: int, future: Future[Fetched]) -> None:
+        """Keep a range of a blob for the next try, which comes soon or not at all."""
+        self._left[blob, begin] = time.monotonic(), future
+
+    def take(self, blob: Hashable, begin: int) -> Future[Fetched] | None:
+        """A range of a blob that an earlier try has left."""
+        return self._left.pop((blob, begin), (0, None))[1]
+
+    def _forget_old(self) -> bool:
+        old = [
+            key for key, (left_at, _) in [*self._left.items()] if time.monotonic() - left_at > LEFT_SECONDS
+        ]
+        for key in old:
+            if future := self.take(*key):
+                self.give_back(future)
+        return bool(old)

@@ -34,8 +34,9 @@ from _registry_oci_manifest import (
 from _registry_oci_names import algorithm_of, digest_of, is_digest, is_repository, is_tag, matches
 from _registry_oci_referrers import fallback_tag, listed_referrers
 from _registry_store_protocol import Files, Written
+from _registry_store_read_ahead import RangesAhead
 from _registry_store_remote_links import next_link
-from _registry_store_remote_read import BlobReader, RangesAhead
+from _registry_store_remote_read import BlobReader
 from _registry_store_remote_referrers import ReferrersApi
 from _registry_store_remote_write import BlobWriter
 

@@ -8,103 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import re
-import tempfile
-import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from functools import partial
-from typing import BinaryIO
 
 from _registry_http_client import Client, pull_scope
 from _registry_http_transport import Stream
 from _registry_oci_errors import DigestMismatch, RegistryError, Unreachable
 from _registry_oci_manifest import Descriptor
-from _registry_store_read_ahead import ReadAhead
+from _registry_store_read_ahead import Fetched, RangesAhead, Waiting
 
 MIB = 1024 * 1024
-# Bytes that are read at a time of what has waited.
-BLOCK = 256 * 1024
 # What one request fetches while others fetch what comes before and after.
 RANGE = 3 * MIB // 2
 # What it fetches while nobody reads ahead: longer, since each request costs a round-trip.
 RANGES_ALONE = 8
-# A try follows the one that failed within so long, or there will be none.
-LEFT_SECONDS = 30.0
 # From here on several requests fetch one blob.
 SPLIT_SIZE = 4 * RANGE
-
-
-class _Waiting:
-    """Bytes of a range that came ahead of their turn: on a disk, or in memory where that has no room.
-
-    Args:
-        directory: of the file, which has no name there.
-    """
-
-    def __init__(self, directory: str) -> None:
-        self._rest: list[bytes] = []
-        self._file: BinaryIO | None = None
-        with contextlib.suppress(OSError):
-            # Closed once it is read, or forgotten.
-            self._file = tempfile.TemporaryFile(dir=directory or None, buffering=0)  # noqa: SIM115
-
-    def add(self, chunk: bytes) -> None:
-        rest = memoryview(chunk)
-        with contextlib.suppress(OSError):
-            while rest and self._file and not self._rest:
-                rest = rest[self._file.write(rest) :]
-        if rest:
-            self._rest.append(bytes(rest))
-
-    def chunks(self) -> Iterator[bytes]:
-        if self._file:
-            with self._file as file:
-                file.seek(0)
-                yield from iter(partial(file.read, BLOCK), b"")
-        yield from self._rest
-
-
-# What came of a range, and why no more did.
-Fetched = tuple[_Waiting, RegistryError | None]
-
-
-class RangesAhead(ReadAhead[Fetched]):
-    """Threads that fetch ranges of large blobs.
-
-    Args:
-        threads: how many fetch at a time, each one range; as many may wait or be under way.
-        directory: where what came waits; empty = where temporary files are.
-    """
-
-    def __init__(self, threads: int, directory: str) -> None:
-        super().__init__(threads, threads)
-        self.directory = directory
-        self._left: dict[tuple[Hashable, int], tuple[float, Future[Fetched]]] = {}
-
-    def begin(self, fetch: Callable[[], Fetched]) -> Future[Fetched] | None:
-        """Have a range fetched, if there is a place for it, or what was left has kept one for too long."""
-        future = super().begin(fetch)
-        if future is None and self._forget_old():
-            future = super().begin(fetch)
-        return future
-
-    def leave(self, blob: Hashable, begin: int, future: Future[Fetched]) -> None:
-        """Keep a range of a blob for the next try, which comes soon or not at all."""
-        self._left[blob, begin] = time.monotonic(), future
-
-    def take(self, blob: Hashable, begin: int) -> Future[Fetched] | None:
-        """A range of a blob that an earlier try has left."""
-        return self._left.pop((blob, begin), (0, None))[1]
-
-    def _forget_old(self) -> bool:
-        old = [
-            key for key, (left_at, _) in [*self._left.items()] if time.monotonic() - left_at > LEFT_SECONDS
-        ]
-        for key in old:
-            if future := self.take(*key):
-                self.give_back(future)
-        return bool(old)
 
 
 class _NoRangesError(RegistryError):
@@ -195,7 +116,7 @@ class BlobReader:
             ranges.popleft()
 
     def _fetch(self, directory: str, begin: int, end: int) -> Fetched:
-        waiting = _Waiting(directory)
+        waiting = Waiting(directory)
         try:
             for chunk in self._range(begin, end, only_range=True):
                 waiting.add(chunk)

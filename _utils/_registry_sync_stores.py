@@ -11,8 +11,8 @@ from _registry_http_retry import Health, Pace, Run
 from _registry_oci_errors import RegistryError
 from _registry_oci_manifest import Descriptor
 from _registry_store_protocol import Store
+from _registry_store_read_ahead import RangesAhead
 from _registry_store_remote import RemoteStore
-from _registry_store_remote_read import RangesAhead
 from _registry_sync_jobs import in_parallel
 from _registry_sync_listings import Listings
 from _registry_sync_quarantine import own_files

@@ -8,13 +8,14 @@ import time
 
 import pytest
 
-from _registry_store_remote_read import LEFT_SECONDS, RANGE, RangesAhead, _ranges, _Waiting
+from _registry_store_read_ahead import LEFT_SECONDS, RangesAhead, Waiting
+from _registry_store_remote_read import RANGE, _ranges
 
 CHUNKS = [bytes([number]) * 1000 for number in range(5)]
 
 
 def test_they_wait_in_a_file_that_has_no_name(tmp_path):
-    waiting = _Waiting(str(tmp_path))
+    waiting = Waiting(str(tmp_path))
     for chunk in CHUNKS:
         waiting.add(chunk)
     assert list(tmp_path.iterdir()) == []
@@ -23,7 +24,7 @@ def test_they_wait_in_a_file_that_has_no_name(tmp_path):
 
 
 def test_without_the_directory_they_wait_in_memory(tmp_path):
-    waiting = _Waiting(str(tmp_path / "nowhere"))
+    waiting = Waiting(str(tmp_path / "nowhere"))
     for chunk in CHUNKS:
         waiting.add(chunk)
     assert b"".join(waiting.chunks()) == b"".join(CHUNKS)
@@ -56,7 +57,7 @@ def test_what_a_full_disk_does_not_take_waits_in_memory(tmp_path, monkeypatch, r
         return Limited()
 
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
-    waiting = _Waiting(str(tmp_path))
+    waiting = Waiting(str(tmp_path))
     for chunk in CHUNKS:
         waiting.add(chunk)
     assert b"".join(waiting.chunks()) == b"".join(CHUNKS)
