@@ -28,7 +28,7 @@ LOOKUPS_FAR = 32
 CONNECTIONS_NEAR = 2
 CONNECTIONS_FAR = 16
 # Threads that fetch parts of large blobs on a far line; a run that is killed loses what each has.
-READERS_AHEAD = 16
+READERS_AHEAD = 12
 
 
 class Stores:
