@@ -5,6 +5,8 @@
 # A test whose tool is missing skips and says which.
 debian_functional='busybox-static ca-certificates chromium chromium-driver docker-registry gpg gpg-agent iproute2 nginx-light
  podman prometheus prometheus-node-exporter skopeo'
+# Of what Salt needs, timelib comes as source alone.
+debian_compiler='gcc libc6-dev python3-dev'
 debian_hosts='busybox-static ca-certificates docker-registry iproute2 mmdebstrap systemd-container'
 fedora_packages='busybox ca-certificates docker-distribution gnupg2 nginx python3 skopeo'
 
@@ -183,6 +185,7 @@ install_debian_packages() {
     # A docker from elsewhere stays: the package would take its place.
     case $* in *functional*) command -v dockerd >/dev/null || wanted="$wanted docker.io" ;; esac
     case $* in *hosts*) wanted="$wanted $debian_hosts" ;; esac
+    can_compile || wanted="$wanted $debian_compiler"
     missing=$(for package in $wanted; do debian_has $package || echo $package; done | sort -u)
     if [ -n "$missing" ]; then
         echo "== installing" $missing
@@ -193,6 +196,11 @@ install_debian_packages() {
     fi
     # Debian 13 has docker's command in a package of its own, which docker.io only recommends.
     case $* in *functional*) command -v docker >/dev/null || apt_install docker-cli ;; esac
+}
+
+can_compile() {
+    command -v cc >/dev/null &&
+        [ -e "$(.venv/unit/bin/python -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ]
 }
 
 apt_install() {
