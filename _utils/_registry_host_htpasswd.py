@@ -94,13 +94,14 @@ def _python_crypt() -> Hasher | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            import crypt
+            # From Python 3.13 on there is none, but Salt's loader may lead to a module of its own of that name.
+            from crypt import crypt
         except ImportError:
             return None
 
     def hasher(password: str, setting: str) -> str | None:
         try:
-            return crypt.crypt(password, setting)
+            return crypt(password, setting)
         except OSError:
             return None
 

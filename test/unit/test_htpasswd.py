@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import builtins
 import ctypes
+import sys
+import types
 
 import bcrypt
 import pytest
@@ -41,6 +43,13 @@ def test_a_hash_is_taken_as_it_is_even_where_nothing_can_hash(monkeypatch):
 def test_a_hash_that_fits_stays_whatever_made_it():
     old = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode().replace("$2b$", "$2y$")
     assert htpasswd({"user": "secret"}, f"# by hand\nuser:{old}\ngone:{HASH}\n") == f"user:{old}\n"
+
+
+def test_another_module_of_that_name_is_not_pythons_crypt(monkeypatch):
+    """Salt's loader has the directory of Salt's own crypt.py on its path."""
+    monkeypatch.setitem(sys.modules, "crypt", types.ModuleType("crypt"))
+    assert htpasswd_file._python_crypt() is None
+    assert find_hasher()(*htpasswd_file._KNOWN[:2]) == htpasswd_file._KNOWN[2]
 
 
 def test_without_a_way_to_hash_it_says_so(monkeypatch):
