@@ -94,7 +94,7 @@ def _python_crypt() -> Hasher | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            # From Python 3.13 on there is none, but Salt's loader may lead to a module of its own of that name.
+            # Python 3.13 has none, but Salt's loader may lead to a module of its own of that name.
             from crypt import crypt
         except ImportError:
             return None
