@@ -101,8 +101,10 @@ def test_a_part_without_content_range_is_right_if_its_bytes_are(line, sync):
     assert gets_of(line, FIRST.digest)
 
 
+@pytest.mark.thorough
 def test_of_a_broken_line_only_what_broke_is_fetched_again(line, sync):
     """What other connections have brought ahead by then is kept for the next try."""
     line.on("GET", blob(FIRST), far(faults.cut_after(MIB)), times=1, skip=4)
     sync()
-    assert bytes_of(line, FIRST.digest) <= FIRST.size + 4 * MIB
+    # Without that it is up to half of it more.
+    assert bytes_of(line, FIRST.digest) <= 1.3 * FIRST.size
