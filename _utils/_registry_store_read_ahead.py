@@ -98,6 +98,7 @@ class Waiting:
             self._file = tempfile.TemporaryFile(dir=directory or None, buffering=0)  # noqa: SIM115
 
     def add(self, chunk: bytes) -> None:
+        """Keep the bytes that follow."""
         rest = memoryview(chunk)
         with contextlib.suppress(OSError):
             while rest and self._file and not self._rest:
@@ -106,6 +107,7 @@ class Waiting:
             self._rest.append(bytes(rest))
 
     def chunks(self) -> Iterator[bytes]:
+        """All that was kept, once."""
         if self._file:
             with self._file as file:
                 file.seek(0)

@@ -89,7 +89,13 @@ class Opened:
 
 
 def open_bundle(
-    settings: Settings, path: str, run: Run, *, into: str = "", accept: Sequence[str] = ()
+    settings: Settings,
+    path: str,
+    run: Run,
+    *,
+    into: str = "",
+    accept: Sequence[str] = (),
+    storage: str = "",
 ) -> Opened:
     """Read what a bundle has.
 
@@ -99,6 +105,7 @@ def open_bundle(
         run: what workers share.
         into: ``repository`` or ``repository:tag`` for what has no name of its own.
         accept: names of keys, one of which must have signed it.
+        storage: the directory in which the local registry keeps its images; empty = it is not of this host.
 
     Raises:
         BadBundle: it is none.
@@ -114,7 +121,7 @@ def open_bundle(
         packed = {_name(one): one for one in files.contents.images}
     else:
         images, packed = _foreign_images(store, endpoint, settings, into), {}
-    stores = open_stores(settings, run)
+    stores = open_stores(settings, run, storage)
     stores = Stores(run, stores.target, {endpoint: store})
     return Opened(files, _with_images(settings, images), stores, signed_by, packed)
 

@@ -12,7 +12,6 @@ from _registry_oci_errors import RegistryError
 from _registry_show_progress import Progress
 from _registry_show_report import Report
 from _registry_store_bundle_base import write_stock
-from _registry_store_remote import RemoteStore
 from _registry_sync_bundle import BundleSignatures, Opened, compare_with, look, open_bundle, told
 from _registry_sync_bundle_inventory import stock_of
 from _registry_sync_copy import TransferStats, execute
@@ -22,7 +21,6 @@ from _registry_sync_lock import only_one, stopping_on_signals
 from _registry_sync_memory import Memory, Unfinished
 from _registry_sync_plan import make_plan
 from _registry_sync_publish import Publisher
-from _registry_sync_quarantine import own_files
 from _registry_sync_record import backup_with, note_begin
 from _registry_sync_report import report_on
 from _registry_sync_space import demand_space
@@ -71,14 +69,12 @@ def import_bundle(
     """
     began = time.monotonic()
     run = Run(settings.transfer)
-    opened = open_bundle(settings, path, run, into=into, accept=accept)
+    opened = open_bundle(settings, path, run, into=into, accept=accept, storage=storage)
     try:
         if test:
             report, _ = look(opened, Memory(directory), began, force=force)
             return report
         with only_one(directory, settings.local), stopping_on_signals(run):
-            if isinstance(opened.stores.target, RemoteStore):
-                opened.stores.target.files = own_files(storage)
             ledger = Ledger(ledger_directory, settings.local.url)
             report = _bring(opened, ledger, directory, storage, progress or Progress(), began, force=force)
         report["bundle"]["inventory"] = _write_inventory(settings, inventory)

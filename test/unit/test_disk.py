@@ -8,6 +8,7 @@ from _registry_oci_errors import DigestMismatch, NotFound
 from _registry_oci_manifest import Descriptor
 from _registry_store_disk import DiskStore
 from _registry_store_disk_mark import Kind, What, mark
+from _registry_sync_quarantine import OwnFiles
 from support.disk import DiskTree
 from support.images import Layer, docker_image, docker_list
 
@@ -136,3 +137,20 @@ def test_where_nothing_is_yet_there_is_nothing_and_no_reason_against_reading(tmp
     empty = DiskStore(str(tmp_path))
     assert (list(empty.repositories()), list(empty.blobs()), empty.readable()) == ([], [], "")
     assert DiskStore(str(tmp_path / "no")).readable() == f"{tmp_path}/no is not there"
+
+
+@pytest.mark.parametrize("part", ["tag", "revision", "manifest"])
+def test_a_tag_of_which_the_server_may_not_read_something_is_not_told(disk, tree, monkeypatch, part):
+    """The formula runs as root and would read it."""
+    monkeypatch.setattr(DiskStore, "server", (4321, 4321))
+    files = OwnFiles(disk)
+    found = files.resolve("team/app", "1")
+    assert found
+    assert found.digest == BOTH.digest
+    locked = {
+        "tag": tree.link("team/app", "tags", "1"),
+        "revision": tree.link("team/app", "revisions", BOTH.digest),
+        "manifest": tree.data(BOTH.digest),
+    }
+    locked[part].chmod(0o600)
+    assert files.resolve("team/app", "1") is None
