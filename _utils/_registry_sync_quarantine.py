@@ -13,8 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from _registry_oci_errors import LOCAL, RegistryError
-from _registry_oci_manifest import MANIFEST_LIMIT, Descriptor
-from _registry_oci_names import hasher, is_digest
+from _registry_oci_names import hasher
 from _registry_store_disk import BLOCK, DiskStore
 
 DIRECTORY = ".registry_sync/quarantine"
@@ -64,7 +63,7 @@ class Quarantine:
         path = Path(self._disk.blob_path(digest))
         for aside in sorted(self._directory.glob(f"{digest.replace(':', '-')}.*"), reverse=True):
             with contextlib.suppress(OSError):
-                if _is(aside, digest) and not path.exists():
+                if has_digest(aside, digest) and not path.exists():
                     path.parent.mkdir(parents=True, exist_ok=True)
                     aside.rename(path)
                     return True
@@ -86,75 +85,17 @@ class Quarantine:
                     os.chown(directory, *self._disk.server)
 
 
-class OwnFiles:
-    """The files of a registry that is written to: what it does not tell of them, or not as it is.
+def has_digest(file: Path, digest: str) -> bool:
+    """Whether a file has the bytes that a digest stands for.
 
-    Args:
-        disk: where they are.
+    Raises:
+        OSError: it cannot be read.
     """
-
-    def __init__(self, disk: DiskStore) -> None:
-        self._disk = disk
-        self._quarantine = Quarantine(disk)
-
-    def resolve(self, repository: str, tag: str) -> Descriptor | None:
-        """What the registry gives for a tag, if all that it reads for that is there, right and readable."""
-        link = self._disk.tag_link(repository, tag)
-        revision = self._disk.revision_link(repository, link.digest)
-        try:
-            file = self._disk.blob(link.digest)
-            if file is None or file.size > MANIFEST_LIMIT or revision.digest != link.digest:
-                return None
-            readable = all(
-                self._disk.serves(one.owner, one.group, one.mode) for one in (link, revision, file)
-            )
-            if readable and _is(Path(self._disk.blob_path(link.digest)), link.digest):
-                return Descriptor(link.digest, file.size)
-        except (OSError, RegistryError):
-            pass
-        return None
-
-    def holds(self, digest: str) -> bool:
-        """Whether the file of a blob or manifest has bytes, whatever a cache says."""
-        return self._disk.holds(digest)
-
-    def lacks_manifest(self, repository: str, reference: str) -> bool:
-        """Whether a tag or digest is there whose link or manifest has no bytes."""
-        digest = reference
-        if not is_digest(reference):
-            link = self._disk.tag_link(repository, reference)
-            if not link.digest:
-                # Where there is no file the tag is not there, which is no loss.
-                return bool(link.mtime)
-            digest = link.digest
-        return not self._disk.revision_link(repository, digest).digest or not self._disk.holds(digest)
-
-    def make_room(self, blob: Descriptor) -> bool:
-        """Set a file aside that has not the bytes of its blob: the registry would keep it.
-
-        Returns:
-            Whether there was one.
-        """
-        file = self._disk.blob(blob.digest)
-        # Whoever says how long it is may be wrong, too.
-        if (
-            file is None
-            or file.size == blob.size
-            or _is(Path(self._disk.blob_path(blob.digest)), blob.digest)
-        ):
-            return False
-        self._quarantine.set_aside(blob.digest)
-        return True
-
-
-def own_files(storage: str) -> OwnFiles | None:
-    """The files in a storage directory; None where there is none that can be read.
-
-    Args:
-        storage: its path; empty = it is not on this host.
-    """
-    disk = DiskStore(storage)
-    return OwnFiles(disk) if storage and not disk.readable() else None
+    found = hasher(digest)
+    with file.open("rb") as source:
+        while block := source.read(BLOCK):
+            found.update(block)
+    return found.hexdigest() == digest.partition(":")[2]
 
 
 def _set_aside_at(file: Path) -> float:
@@ -163,11 +104,3 @@ def _set_aside_at(file: Path) -> float:
         return float(file.name.partition(".")[2])
     except ValueError:
         return float("inf")
-
-
-def _is(file: Path, digest: str) -> bool:
-    found = hasher(digest)
-    with file.open("rb") as source:
-        while block := source.read(BLOCK):
-            found.update(block)
-    return found.hexdigest() == digest.partition(":")[2]

@@ -15,7 +15,7 @@ from _registry_store_read_ahead import RangesAhead
 from _registry_store_remote import RemoteStore
 from _registry_sync_jobs import in_parallel
 from _registry_sync_listings import Listings
-from _registry_sync_quarantine import own_files
+from _registry_sync_own_files import own_files
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -8,7 +8,7 @@ from _registry_oci_errors import DigestMismatch, NotFound
 from _registry_oci_manifest import Descriptor
 from _registry_store_disk import DiskStore
 from _registry_store_disk_mark import Kind, What, mark
-from _registry_sync_quarantine import OwnFiles
+from _registry_sync_own_files import OwnFiles
 from support.disk import DiskTree
 from support.images import Layer, docker_image, docker_list
 

@@ -12,7 +12,8 @@ from _registry_oci_manifest import Descriptor
 from _registry_show_report import verify_code
 from _registry_state_storage import storage_here
 from _registry_store_disk import DiskStore
-from _registry_sync_quarantine import OwnFiles, Quarantine
+from _registry_sync_own_files import OwnFiles
+from _registry_sync_quarantine import Quarantine
 from _registry_sync_verify_memory import Hashed
 from _registry_sync_verify_run import Storage, verify
 from _registry_verify_table import verify_lines
