@@ -115,11 +115,15 @@ def without_range(request: Request, pass_on: PassOn) -> Response:
 
 
 def lose_the_upload(registry: Any) -> Action:
-    """Have the registry lose every upload that is under way before it sees the request."""
+    """Have the registry lose the upload that a request is about, before it sees the request.
+
+    Others may be beginning: one that is lost between two of its files keeps the second.
+    """
 
     def act(request: Request, pass_on: PassOn) -> Response:
-        for upload in Path(registry.directory).glob("**/_uploads/*"):
-            shutil.rmtree(upload)
+        name = request.path.partition("?")[0].rpartition("/")[2]
+        (upload,) = Path(registry.directory).glob(f"**/_uploads/{name}")
+        shutil.rmtree(upload)
         return pass_on(request)
 
     return act
