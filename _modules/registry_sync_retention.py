@@ -17,6 +17,7 @@ import _registry_show_prometheus as metrics
 import _registry_show_sinks as listeners
 import _registry_state_progress as telling
 import _registry_state_settings as checked
+import _registry_store_layout_index as names
 import _registry_sync_history as past
 import _registry_sync_ledger as ledger
 import _registry_sync_prune_run as runs
@@ -205,18 +206,14 @@ def _places():
 
 
 def _in_use(settings):
-    """What deployments of the local registry name."""
-    found = []
+    """What deployments name, by whatever name they reach the local registry: one is as good as another."""
+    found = set()
     for file in settings.prune.environments:
         try:
             wanted = undercloud_files.wanted_images(checked.read_text(file), file)
         except undercloud_files.ListError as mistake:
             raise CommandExecutionError(str(mistake)) from None
-        found += [
-            f"{image.name.repository}:{image.name.reference}"
-            for image in wanted
-            if not undercloud_files.named_elsewhere(image, settings.local)
-        ]
+        found |= {names.reference_name(image.name.repository, image.name.reference) for image in wanted}
     return found
 
 

@@ -108,13 +108,16 @@ class Ledger:
 
     @property
     def now(self) -> float:
-        """The time, in seconds since 1970."""
-        return self._clock()
+        """The time, in seconds since 1970; never before the ledger was last written.
+
+        What a clock that went back notes would else have waited for years once it is right again.
+        """
+        return max(self._clock(), self._written_at)
 
     @property
     def clock_went_back(self) -> bool:
         """Whether it is earlier now than when the ledger was last written."""
-        return self.now < self._written_at - CLOCK_SECONDS
+        return self._clock() < self._written_at - CLOCK_SECONDS
 
     @property
     def written_at(self) -> float:
@@ -259,7 +262,7 @@ class Ledger:
         content = {
             "version": VERSION,
             "registry": self._registry,
-            "written": max(self.now, self._written_at),
+            "written": self.now,
             "complete": self.complete,
             "tags": {
                 repository: {reference: asdict(entry) for reference, entry in entries.items()}
@@ -299,7 +302,8 @@ class Ledger:
             self.trouble = f"{self._path}: is damaged"
 
     def _take(self, content: Any) -> None:
-        if content["version"] != VERSION or content["registry"] != self._registry:
+        # The same registry may speak TLS from one day on.
+        if content["version"] != VERSION or _address(content["registry"]) != _address(self._registry):
             raise ValueError("another ledger")
         self._written_at = float(content["written"])
         self.complete = str(content["complete"])
@@ -327,4 +331,9 @@ def _last(entry: Entry) -> str:
 
 def file_name(registry: str) -> str:
     """A registry's URL as part of a file's name."""
-    return re.sub(r"[^A-Za-z0-9.]+", "-", registry.partition("://")[2])
+    return re.sub(r"[^A-Za-z0-9.]+", "-", _address(registry))
+
+
+def _address(registry: str) -> str:
+    """A registry's URL without the scheme."""
+    return registry.partition("://")[2]

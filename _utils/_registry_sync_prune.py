@@ -16,6 +16,8 @@ from _registry_sync_ledger import ROLLBACK, SYNC, Entry
 
 PRUNE_STATUSES = ("kept", "waiting", "doomed", "pruned", "failed")
 KEPT, WAITING, DOOMED, PRUNED, FAILED = PRUNE_STATUSES
+HELD = "a roll-back holds it"
+IN_USE = "prune:keep:environments"
 
 
 @dataclass(slots=True)
@@ -102,7 +104,7 @@ def judge(
         found: the repository.
         rules: of the pillar.
         now: seconds since 1970.
-        in_use: ``repository:tag`` that deployments name.
+        in_use: ``repository:tag`` and ``repository@digest`` that deployments name.
         backups: how many earlier digests of a tag are kept.
     """
     names = [
@@ -125,7 +127,8 @@ def judge(
         if not item.reason:
             _set_waiting(item, found.entries.get(tag), rules, now)
         items.append(item)
-    items += _untagged(found, rules, now, backups)
+    items += _untagged(found, rules, now, backups, in_use)
+    items += _named_by_digest(found, items, in_use)
     _keep_the_last(items, found)
     _let_attachments_follow(items, found.below)
     _name_twins(items)
@@ -160,14 +163,26 @@ def _why_kept(
             put_here and entry and item.digest not in ("", entry.digest) and not rules.foreign,
             "it was changed since sync put it here",
         ),
-        (entry is not None and entry.held, "a roll-back holds it"),
+        (entry is not None and entry.held, HELD),
         (entry is not None and entry.pending, "a sync into it was interrupted"),
         (_matches(item.reference, rules.tags), "prune:keep:tags"),
         (item.reference in newest, "prune:keep:newest"),
         (entry is not None and _put_at(entry) > now - rules.since, "prune:keep:since"),
-        (item.name in in_use, "prune:keep:environments"),
+        (item.name in in_use, IN_USE),
+        (_at(found.name, item.digest) in in_use, IN_USE),
     )
     return next((why for holds, why in checks if holds), "")
+
+
+def _at(repository: str, digest: str) -> str:
+    return f"{repository}@{digest}"
+
+
+def _named_by_digest(found: Found, items: Iterable[Item], in_use: Collection[str]) -> list[Item]:
+    """What deployments name by a digest that nothing here is known to have: part of an index."""
+    known = {item.digest for item in items}
+    named = (name.partition("@")[2] for name in in_use if name.startswith(_at(found.name, "")))
+    return [Item(found.name, one, one, reason=IN_USE) for one in sorted(set(named) - known)]
 
 
 def _put_at(entry: Entry) -> float:
@@ -190,9 +205,10 @@ def _set_waiting(item: Item, entry: Entry | None, rules: Prune, now: float) -> N
         item.status, item.reason = DOOMED, f"no entry of the list wants it since {_date(item.since)}"
 
 
-def _untagged(found: Found, rules: Prune, now: float, backups: int) -> list[Item]:
+def _untagged(found: Found, rules: Prune, now: float, backups: int, in_use: Collection[str]) -> list[Item]:
     """Digests that their tag has left, as far as sync put them there and none of the tags is them now."""
     present = {*found.tags.values(), *found.wanted}
+    held = {entry.held for entry in found.entries.values()}
     left: dict[str, Item] = {}
     for reference, entry in found.entries.items():
         kept = _kept_of(reference, found, backups)
@@ -202,6 +218,10 @@ def _untagged(found: Found, rules: Prune, now: float, backups: int) -> list[Item
             item = Item(found.name, before.digest, before.digest, since=before.until)
             if age < kept:
                 item.reason = "backup:keep"
+            elif before.digest in held:
+                item.reason = HELD
+            elif _at(found.name, before.digest) in in_use:
+                item.reason = IN_USE
             elif found.unknown:
                 item.reason = f"what the list wants here is not known: {found.unknown}"
             elif rules.untagged is None or now - before.until < rules.untagged:

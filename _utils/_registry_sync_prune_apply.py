@@ -6,7 +6,8 @@ since the plan was made is left.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from _registry_oci_errors import NotFound, RegistryError
 from _registry_show_progress import Progress
@@ -58,9 +59,12 @@ def forget(
     shown = progress or Progress()
     shown.start(len(doomed), 0, 0)
     forgetting = _Forgetting(stores, ledger, tell, shown)
+    known: dict[str, dict[str, str]] = {}
+    for item in plan.items:
+        known.setdefault(item.repository, {})[item.reference] = item.digest
     try:
         for repository, items in groups.items():
-            forgetting.of(items, plan.inventory.tags[repository])
+            forgetting.of(items, known[repository])
     finally:
         shown.finish()
         ledger.save()
@@ -94,9 +98,9 @@ class _Forgetting:
         self._progress = progress
         self._delete = DeleteDigest(stores.target)
 
-    def of(self, items: Sequence[Item], known: Collection[str]) -> None:
-        """Forget what goes of a repository, unless it has got a tag that the plan does not know."""
-        self._leave_where_tags_came(items, known)
+    def of(self, items: Sequence[Item], known: Mapping[str, str]) -> None:
+        """Forget what goes of a repository, unless its tags are others than the plan knows."""
+        self._leave_where_tags_changed(items, known)
         for group, step in self._steps(items):
             self._stores.run.check()
             standing = next((it for item in group for it in item.parents if it.status != PRUNED), None)
@@ -107,17 +111,38 @@ class _Forgetting:
             for item in group:
                 self._progress.tag_done(item.name, item.status, item.cause, item.error)
 
-    def _leave_where_tags_came(self, items: Sequence[Item], known: Collection[str]) -> None:
-        """A tag that the plan does not know may have the digest of one that goes, or need it."""
+    def _leave_where_tags_changed(self, items: Sequence[Item], known: Mapping[str, str]) -> None:
+        """A tag that the plan knows not, or as something else, may have a digest that goes, or need it."""
+        repository = items[0].repository
+        going = {item.reference for item in items}
         try:
-            new = sorted(set(self._stores.target.tags(items[0].repository)).difference(known))
+            tags = self._stores.target.tags(repository)
         except NotFound:
             return
         except RegistryError as failure:
             _fail(items, failure)
             return
+        new = sorted(set(tags).difference(known))
         if new:
             _end(items, KEPT, f"tag {new[0]} has come since the plan was made")
+            return
+        try:
+            found = self._digests(repository, [tag for tag in tags if tag not in going])
+        except RegistryError as failure:
+            _fail(items, failure)
+            return
+        moved = next((tag for tag, digest in found.items() if digest not in ("", known[tag])), "")
+        if moved:
+            _end(items, KEPT, f"tag {moved} was changed since the plan was made")
+
+    def _digests(self, repository: str, tags: Sequence[str]) -> dict[str, str]:
+        """What tags are now; empty = gone."""
+        told = self._stores.resolve_target([(repository, tag) for tag in tags])
+        found = {tag: one.digest if one else "" for tag, one in zip(tags, told, strict=True)}
+        for tag in (tag for tag, digest in found.items() if not digest):
+            with contextlib.suppress(NotFound):
+                found[tag] = self._stores.target.resolve(repository, tag).digest
+        return found
 
     def _steps(self, items: Sequence[Item]) -> Iterator[tuple[list[Item], Step]]:
         """Tags whose digests stay, then whole digests: those that are part of others after these."""

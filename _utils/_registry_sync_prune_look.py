@@ -14,7 +14,7 @@ from _registry_store_protocol import Store
 from _registry_sync_inventory import Inventory, take_inventory
 from _registry_sync_ledger import Ledger
 from _registry_sync_memory import Memory
-from _registry_sync_prune import DOOMED, Found, Item, judge, plan_id, share
+from _registry_sync_prune import DOOMED, IN_USE, Found, Item, judge, plan_id, share
 from _registry_sync_prune_graph import Graph
 from _registry_sync_record import list_id
 from _registry_sync_select import tags_of_image
@@ -60,7 +60,7 @@ def look(
         stores: how both sides are reached.
         ledger: what sync has put into the registry.
         memory: what earlier runs have read of manifests.
-        in_use: ``repository:tag`` that deployments name.
+        in_use: ``repository:tag`` and ``repository@digest`` that deployments name.
     """
     listed = {image.target for image in settings.images}
     names = sorted({*listed, *ledger.repositories()})
@@ -211,13 +211,16 @@ def _note_unwanted(items: Iterable[Item], ledger: Ledger) -> None:
 
 
 def _without_gone(items: list[Item], stores: Stores, ledger: Ledger) -> list[Item]:
-    """Leave out digests without a tag that somebody else has deleted."""
-    doubtful = [item for item in items if item.status == DOOMED and ":" in item.reference]
+    """Leave out digests without a tag that somebody else has deleted, or that only a deployment names."""
+    doubtful = [
+        item for item in items if ":" in item.reference and (item.status == DOOMED or item.reason == IN_USE)
+    ]
     pairs = [(item.repository, item.digest) for item in doubtful]
     found = dict(zip(pairs, stores.map_target(partial(_digest, stores.target), pairs), strict=True))
     gone = {pair for pair, digest in found.items() if digest == ""}
-    for repository, digest in gone:
-        ledger.gone(repository, digest)
+    for item in doubtful:
+        if item.status == DOOMED and (item.repository, item.digest) in gone:
+            ledger.gone(item.repository, item.digest)
     return [item for item in items if (item.repository, item.reference) not in gone]
 
 

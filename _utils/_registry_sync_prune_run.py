@@ -42,7 +42,7 @@ def prune(
         ledger_directory: where the ledger lies.
         plan: the id of what was said before: exactly that is done, or nothing; empty = nothing is done.
         automatic: do what the rules say without an id, unless it is above the ceiling.
-        in_use: ``repository:tag`` that deployments name.
+        in_use: ``repository:tag`` and ``repository@digest`` that deployments name.
         tell: is told of each deletion before it happens.
         progress: is told what is gone.
         noting: note in the ledger since when tags are unwanted, where nothing is deleted.

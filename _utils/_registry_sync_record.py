@@ -28,6 +28,8 @@ def list_id(images: Iterable[Image]) -> str:
 
 def note_begin(ledger: Ledger, tags: Iterable[Tag], plan: Plan) -> None:
     """Note what is going to be done, so that it is known as ours also where the run is interrupted."""
+    if ledger.trouble:
+        log.warning("%s; what roll-backs hold is not known, and prune refuses", ledger.trouble)
     ledger.settle({(tag.target, tag.target_reference): tag.local for tag in tags if tag.local})
     with_roots = [
         (tag.target, tag.target_reference, tag.local, tag.upstream) for tag, _ in plan.roots if tag.upstream
@@ -68,28 +70,36 @@ def backup_with(template: str, target: Store, ledger: Ledger) -> Callable[[Tag],
     Args:
         template: of that name, with ``{tag}`` and ``{n}``; empty = it stays without a tag.
         target: where.
-        ledger: knows the numbers that were used, and is told of the new one.
+        ledger: knows names that were used, and is told of the new one.
 
     Returns:
         A function of the tag, which raises a ``RegistryError`` where it cannot be kept.
     """
+    names: dict[str, set[str]] = {}
+
+    def used(repository: str) -> set[str]:
+        # Not every name that is there is known to be ours: the ledger may be a new one.
+        if repository not in names:
+            names[repository] = {*ledger.references(repository), *target.tags(repository)}
+        return names[repository]
 
     def keep(tag: Tag) -> None:
         if not template or not tag.local or tag.local == tag.upstream:
             return
         manifest = target.manifest(tag.target, tag.local)
-        name = template.format(tag=tag.target_reference, n=_next(template, tag, ledger))
+        name = template.format(tag=tag.target_reference, n=_next(template, tag, tuple(used(tag.target))))
         target.put(tag.target, name, manifest)
+        used(tag.target).add(name)
         ledger.became(tag.target, name, tag.local)
 
     return keep
 
 
-def _next(template: str, tag: Tag, ledger: Ledger) -> int:
+def _next(template: str, tag: Tag, used: Iterable[str]) -> int:
     pattern = (
         re.escape(template).replace(r"\{tag\}", re.escape(tag.target_reference)).replace(r"\{n\}", r"(\d+)")
     )
-    matches = (re.fullmatch(pattern, reference) for reference in ledger.references(tag.target))
+    matches = (re.fullmatch(pattern, reference) for reference in used)
     return 1 + max((int(match[1]) for match in matches if match), default=0)
 
 

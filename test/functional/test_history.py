@@ -192,6 +192,24 @@ def test_a_backup_keeps_what_is_overwritten_under_a_tag_of_its_own(site: Site) -
     assert digest_of(site.local.url, "team/app", "was-latest-2") == made[1].digest
 
 
+def test_a_backup_takes_no_name_that_is_there(site: Site) -> None:
+    site.release_upstream(1)
+    backup = {"backup": {"tags": "was-{tag}-{n}"}}
+    site.sync(**backup)
+    by_hand = docker_image([Layer("by hand")])
+    push(site.local.url, "team/app", "was-latest-1", by_hand)
+    site.release_upstream(2)
+    second = site.sync(**backup)["local"]
+    for ledger in Path(site.places["ledger_directory"]).iterdir():
+        ledger.unlink()
+    site.release_upstream(3)
+    site.sync(**backup)
+    names = tags_of(site.local.url, "team/app")
+    assert names == ["latest", "was-latest-1", "was-latest-2", "was-latest-3"]
+    assert digest_of(site.local.url, "team/app", "was-latest-1") == by_hand.digest
+    assert digest_of(site.local.url, "team/app", "was-latest-3") == second
+
+
 def test_regsync_where_the_backup_fails_the_tag_is_not_overwritten(site: Site, builds: list[Image]) -> None:
     newest = site.release_upstream(9)
     revision = builds[2].digest.partition(":")[2]

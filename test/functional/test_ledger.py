@@ -17,7 +17,7 @@ from support.images import Layer, docker_image, docker_list
 from support.proxy import FaultProxy
 from support.pruning import AT_ONCE, REPOSITORY, Mirror, fill, images, simple, statuses
 from support.registries import Distribution
-from support.registry_content import push, tags_of
+from support.registry_content import digest_of, push, tags_of
 
 pytestmark = pytest.mark.needs("docker-distribution", "skopeo")
 
@@ -159,15 +159,36 @@ def test_beside_a_sync_a_plan_is_not_carried_out_and_a_look_writes_nothing(site:
     assert tags_of(site.local.url, REPOSITORY) == ["new", "old"]
 
 
-def test_what_a_deployment_names_stays(site: Mirror) -> None:
-    fill(site, old=simple("old"), older=simple("older"), new=simple("new"))
-    site.sync(images("old", "older", "new"))
-    site.sync(images("new"))
-    report = prune_run.prune(
-        site.settings([images("new")]),
-        directory=str(site.cache),
-        ledger_directory=str(site.state),
-        in_use=[OLD],
-    )
-    assert report["images"][OLD]["reason"] == "prune:keep:environments"
-    assert report["images"][f"{REPOSITORY}:older"]["status"] == "doomed"
+def test_a_registry_that_speaks_tls_from_now_on_keeps_its_ledger(site: Mirror) -> None:
+    fill(site, app=simple("first"))
+    site.sync(images("app"))
+    secure = site.local.url.replace("http://", "https://")
+    ledger = Ledger(str(site.state), secure)
+    assert ledger.trouble == ""
+    assert ledger.digest(REPOSITORY, "app") == digest_of(site.local.url, REPOSITORY, "app")
+    ledger.save()
+    site.sync(images("app"))
+    assert site.prune(images("app"))["refused"] == ""
+
+
+def test_a_sync_says_that_a_damaged_ledger_tells_no_roll_backs(
+    site: Mirror, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(site, app=simple("first"))
+    site.sync(images("app"))
+    (file,) = site.state.iterdir()
+    file.write_text(file.read_text("utf-8")[:-20], "utf-8")
+    site.sync(images("app"))
+    assert f"{file}: is damaged; what roll-backs hold is not known, and prune refuses" in caplog.messages
+
+
+def test_what_is_noted_under_a_clock_that_went_back_waits_once_it_is_right_again(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path), "http://here:5000", clock=lambda: 2e9)
+    ledger.became("a", "1", "sha256:1")
+    ledger.save()
+    ledger = Ledger(str(tmp_path), "http://here:5000", clock=lambda: 0.0)
+    assert ledger.clock_went_back
+    ledger.note_wanted({})
+    ledger.save()
+    again = Ledger(str(tmp_path), "http://here:5000", clock=lambda: 2e9 + 5)
+    assert again.references("a")["1"].unwanted == 2e9
