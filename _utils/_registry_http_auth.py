@@ -21,8 +21,9 @@ from urllib.parse import urlencode, urlsplit
 
 from _registry_http_credentials import Credentials, Keyring
 from _registry_http_endpoint import Endpoint
+from _registry_http_limits import retry_after
 from _registry_http_pools import is_loopback, origin_of
-from _registry_http_transport import AGENT, Answer, Http, retry_after
+from _registry_http_transport import AGENT, Answer, Http
 from _registry_oci_errors import RateLimited, RegistryError, Unauthorized, Unreachable, Untrusted
 
 # What a token lives where its server does not say; given by the token specification.

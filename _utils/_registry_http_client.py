@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
+from urllib.parse import urlsplit
 
 from _registry_http_auth import Authorizer
 from _registry_http_credentials import Keyring
 from _registry_http_endpoint import Endpoint
 from _registry_http_errors import refusal
+from _registry_http_limits import allowance
 from _registry_http_retry import Pace
 from _registry_http_transport import (
     ANSWER_LIMIT,
@@ -16,7 +19,6 @@ from _registry_http_transport import (
     Http,
     Stream,
     absolute_url,
-    allowance,
 )
 from _registry_oci_errors import RegistryError, Unreachable, Unsupported, Untrusted
 from _registry_oci_manifest import Descriptor
@@ -173,6 +175,12 @@ class Client:
                 raise self.error(Unreachable, said, ":")
         if stream.status < 300:
             return stream
+        if stream.status in (401, 403) and not self.is_same_origin(stream.url):
+            stream.close()
+            # A signed URL that has expired, mostly; another one may do.
+            elsewhere = urlsplit(stream.url).netloc.rpartition("@")[2]
+            said = f"{elsewhere}, to which it redirects for {what}, answered {stream.status}"
+            raise self.error(Unreachable, said, ":")
         shown = self._shown(scopes) if stream.status in (401, 403) else ""
         raise refusal(stream, self.endpoint, method, what, shown=shown, by_name=bool(scopes))
 
@@ -185,8 +193,16 @@ class Client:
             requests: URL of each, and what a token must allow.
             headers: of each, beside our own.
         """
-        asked = [(url, {**headers, **self._authorizer.header(scopes)}) for url, scopes in requests]
-        return self.pace.once(lambda: self._http.head_many(asked), is_pull=False)
+        asked: dict[int, tuple[str, Mapping[str, str]]] = {}
+        for position, (url, scopes) in enumerate(requests):
+            # Whoever asks for this one in the ordinary way is told why, or tries again.
+            with contextlib.suppress(RegistryError):
+                asked[position] = (url, {**headers, **self._authorizer.header(scopes)})
+        told: list[Descriptor | None] = [None] * len(requests)
+        found = self.pace.once(lambda: self._http.head_many(list(asked.values())), is_pull=False)
+        for position, descriptor in zip(asked, found, strict=True):
+            told[position] = descriptor
+        return told
 
     def open_elsewhere(self, url: str, headers: Mapping[str, str]) -> Stream | None:
         """What a store of blobs gives that the registry has redirected to; its signed URLs expire one day."""

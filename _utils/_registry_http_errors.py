@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from _registry_http_endpoint import Endpoint
-from _registry_http_transport import ANSWER_LIMIT, Stream, retry_after
+from _registry_http_limits import retry_after
+from _registry_http_transport import ANSWER_LIMIT, Stream
 from _registry_oci_errors import (
     BlobUnknown,
     DigestMismatch,
@@ -69,14 +70,14 @@ def _meaning(
         return NotFound(f"{registry} has no {what}")
     if status == 507 or any(_is_full_disk(error) for error in errors):
         return NoSpace(f"{registry} has no space left")
-    if status >= 500 or status == 408:
+    if (status >= 500 and status != 501) or status == 408:
         kind = ServerFailed if status == 500 else Unreachable
         return kind(f"{registry} answered {status} for {what}{said}", wait)
     if "DIGEST_INVALID" in codes or "SIZE_INVALID" in codes:
         return DigestMismatch(f"digest mismatch: {registry} computed another digest for {what}")
     if status == 416:
         return DigestMismatch(f"{registry}: {what} is shorter than the manifest says")
-    meaning = ", so it is read-only from here" if status == 405 else ""
+    meaning = ", so it is read-only from here" if status == 405 and method not in ("GET", "HEAD") else ""
     return Unsupported(f"{registry} answered {status} to {method} of {what}{meaning}{said}")
 
 

@@ -28,6 +28,8 @@ AT_ONCE = 50
 # Of the headers of an answer.
 LINES = 100
 LINE_LIMIT = 16 * 1024
+# From one answer to the next, of requests that were sent together.
+NEXT_ANSWER_SECONDS = 5.0
 # What follows would be answered so, too.
 ENOUGH = (b"401", b"403", b"429", b"500", b"502", b"503", b"504")
 
@@ -56,12 +58,15 @@ def heads(
     try:
         if getattr(connection, "sock", None) is None:
             connection.connect()
-        connection.sock.settimeout(seconds)
         with connection.sock.makefile("rb") as answers:
             for start in range(0, len(requests), AT_ONCE):
                 batch = requests[start : start + AT_ONCE]
+                connection.sock.settimeout(seconds)
                 connection.sock.sendall(b"".join(_head(host, path, headers) for path, headers in batch))
-                if not _read(answers, len(batch), told):
+                goes_on = _read(answers, 1, told)
+                # Some servers throw away what has come behind the first.
+                connection.sock.settimeout(min(seconds, NEXT_ANSWER_SECONDS))
+                if not _read(answers, len(batch) - 1, told) or not goes_on:
                     break
     except (HTTPError, OSError, ValueError, http.client.HTTPException):
         connection.close()

@@ -25,6 +25,8 @@ __all__ = ["BlobFile", "DiskStore", "Link", "Upload", "read_link"]
 BLOCK = 1024 * 1024
 # The parts of a repository; whatever else stands beside them is a repository below it.
 LAYERS, MANIFESTS, UPLOADS = "_layers", "_manifests", "_uploads"
+# Rights of others; the group's and the owner's lie three and six bits above.
+_READ, _ENTER = 0o4, 0o1
 _HEX = re.compile(r"[0-9a-f]{64}(?:[0-9a-f]{64})?")
 
 
@@ -40,6 +42,7 @@ class DiskStore:
         self._top = f"{self.root}/docker/registry/v2"
         self._names = f"{self._top}/repositories"
         self._server: tuple[int, int] | None = None
+        self._entered: dict[str, bool] = {}
 
     def __str__(self) -> str:
         return f"local {self.root}"
@@ -85,12 +88,29 @@ class DiskStore:
         """Whether it may read whatever there is."""
         return self.server[0] == 0
 
-    def serves(self, owner: int, group: int, mode: int) -> bool:
-        """Whether the server may read a file of such an owner, group and permissions."""
-        user, its_group = self.server
-        if self.server_is_root or mode & 0o004:
+    def serves(self, path: str, file: Link | BlobFile) -> bool:
+        """Whether the server may read a file."""
+        if self.server_is_root:
             return True
-        return bool((owner == user and mode & 0o400) or (group == its_group and mode & 0o040))
+        return self._grants(_READ, file.owner, file.group, file.mode) and self._may_enter(_above(path))
+
+    def _may_enter(self, directory: str) -> bool:
+        """Whether the server may go into a directory below the root, each of which is looked at once."""
+        if directory not in self._entered:
+            try:
+                found = Path(directory).stat()
+            except OSError:
+                return False
+            self._entered[directory] = self._grants(_ENTER, found.st_uid, found.st_gid, found.st_mode) and (
+                len(directory) <= len(self.root) or self._may_enter(_above(directory))
+            )
+        return self._entered[directory]
+
+    def _grants(self, right: int, owner: int, group: int, mode: int) -> bool:
+        user, its_group = self.server
+        if mode & right:
+            return True
+        return bool((owner == user and mode & right << 6) or (group == its_group and mode & right << 3))
 
     # What a repository names
 
@@ -307,3 +327,7 @@ class DiskStore:
 
 def _failure(store: DiskStore, path: str, failure: OSError) -> RegistryError:
     return RegistryError(f"{store}: {path}: {failure.strerror}", side=LOCAL)
+
+
+def _above(path: str) -> str:
+    return path.rpartition("/")[0]

@@ -94,7 +94,7 @@ def read_link(path: str, name: str) -> Link:
         return Link(path, name, "", 0.0, failure.strerror or str(failure))
     finally:
         os.close(descriptor)
-    digest = text.decode("ascii", "replace").strip()
+    digest = text.decode("ascii", "replace")
     known = digest if is_digest(digest) else ""
     mode = found.st_mode & PERMISSIONS
     return Link(path, name, known, found.st_mtime, "", found.st_uid, found.st_gid, mode)

@@ -224,7 +224,7 @@ class _Walk:
 
     def _kind_of_link(self, link: Link) -> Kind | None:
         if link.digest == link.name:
-            return None if self._disk.serves(link.owner, link.group, link.mode) else Kind.UNREADABLE
+            return None if self._disk.serves(link.path, link) else Kind.UNREADABLE
         if link.error:
             return Kind.UNREADABLE
         if not link.mtime:
@@ -307,8 +307,8 @@ class _Walk:
         if self._disk.server_is_root:
             return
         file = self._disk.blob(digest)
-        if file and not self._disk.serves(file.owner, file.group, file.mode):
-            path = self._disk.blob_path(digest)
+        path = self._disk.blob_path(digest)
+        if file and not self._disk.serves(path, file):
             self._report(Broken(path, what, Kind.UNREADABLE, digest, error=_NOT_SERVED, size=file.size))
 
     def _size_on_disk(self, digest: str) -> int:

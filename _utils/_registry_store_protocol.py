@@ -148,8 +148,11 @@ class Store(Protocol):
 class Files(Protocol):
     """The files of a registry on this host."""
 
-    def resolve(self, repository: str, tag: str) -> Descriptor | None:
-        """What the registry gives for a tag; None where it may be something else, or nothing."""
+    def resolve(self, repository: str, tag: str) -> tuple[Descriptor, float] | None:
+        """What the registry gives for a tag, and since when, in seconds since 1970.
+
+        None where it may give something else, or nothing.
+        """
         ...
 
     def holds(self, digest: str) -> bool:

@@ -9,10 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
-from functools import partial
 from typing import BinaryIO, Generic, TypeVar
 
-from _registry_oci_errors import RegistryError
+from _registry_oci_errors import RegistryError, Unreachable
 
 Result = TypeVar("Result")
 
@@ -107,12 +106,24 @@ class Waiting:
             self._rest.append(bytes(rest))
 
     def chunks(self) -> Iterator[bytes]:
-        """All that was kept, once."""
+        """All that was kept, once.
+
+        Raises:
+            Unreachable: the disk does not give back what it took; it is to be fetched again.
+        """
         if self._file:
             with self._file as file:
                 file.seek(0)
-                yield from iter(partial(file.read, BLOCK), b"")
+                while block := _read(file):
+                    yield block
         yield from self._rest
+
+
+def _read(file: BinaryIO) -> bytes:
+    try:
+        return file.read(BLOCK)
+    except OSError as failure:
+        raise Unreachable(f"a range that waits on this host's disk: {failure.strerror}") from failure
 
 
 # What came of a range, and why no more did.
@@ -144,14 +155,17 @@ class RangesAhead(ReadAhead[Fetched]):
         self._left[blob, begin] = time.monotonic(), future
 
     def take(self, blob: Hashable, begin: int) -> Future[Fetched] | None:
-        """A range of a blob that an earlier try has left."""
-        return self._left.pop((blob, begin), (0, None))[1]
+        """A range of a blob that an earlier try has left, unless it failed, too: that is told once."""
+        future = self._left.pop((blob, begin), (0, None))[1]
+        if future and future.done() and (future.exception() or future.result()[1]):
+            self.give_back(future)
+            return None
+        return future
 
     def _forget_old(self) -> bool:
         old = [
             key for key, (left_at, _) in [*self._left.items()] if time.monotonic() - left_at > LEFT_SECONDS
         ]
         for key in old:
-            if future := self.take(*key):
-                self.give_back(future)
+            self.give_back(self._left.pop(key)[1])
         return bool(old)

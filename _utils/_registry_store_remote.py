@@ -162,14 +162,20 @@ class RemoteStore:
             if self.files and self.files.lacks_manifest(repository, reference):
                 raise self._client.error(NotFound, f"has an empty file for {what}") from failure
             raise
+        except Unsupported:
+            return self._described(repository, reference)
         digest = answer.headers.get("Docker-Content-Digest", "")
         if not is_digest(digest):
             # The header is optional in the spec; the body is what it would name.
-            manifest = self.manifest(repository, reference)
-            return Descriptor(manifest.digest, len(manifest.body), manifest.media_type)
+            return self._described(repository, reference)
         length = answer.headers.get("Content-Length", "")
         kind = answer.headers.get("Content-Type", "").split(";")[0].strip()
         return Descriptor(digest, int(length) if length.isdigit() else 0, kind)
+
+    def _described(self, repository: str, reference: str) -> Descriptor:
+        """The same by GET."""
+        manifest = self.manifest(repository, reference)
+        return Descriptor(manifest.digest, len(manifest.body), manifest.media_type)
 
     def resolve_many(self, names: Sequence[tuple[str, str]]) -> list[Descriptor | None]:
         """What tags stand for by a first look: an answer that surprises is to be asked for again.
@@ -183,11 +189,13 @@ class RemoteStore:
         if not self.files or not names:
             return self._head_many(names)
         here = [self.files.resolve(*name) for name in names]
-        # One is asked for: a registry that was not restarted may have its files elsewhere.
-        position, found = next(((at, one) for at, one in enumerate(here) if one), (0, None))
-        told = self._head_many([names[position]])[0]
-        if told and found and told.digest == found.digest:
-            return here
+        # One is asked for: a registry that was not restarted may have its files elsewhere, and a copy of
+        # them differs in what came last.
+        latest = max((one[1], at) for at, one in enumerate(here) if one) if any(here) else (0.0, 0)
+        found = here[latest[1]]
+        told = self._head_many([names[latest[1]]])[0]
+        if told and found and told.digest == found[0].digest:
+            return [one and one[0] for one in here]
         return self._head_many(names)
 
     def _head_many(self, names: Sequence[tuple[str, str]]) -> list[Descriptor | None]:
@@ -259,13 +267,14 @@ class RemoteStore:
                 return self._client.pace.attempt(
                     partial(self._gives_byte, repository, digest, byte), is_pull=False
                 )
-        return False
+        # Of nothing no byte can be given: https://www.rfc-editor.org/rfc/rfc9110#section-15.5.17
+        return digest == digest_of(b"", algorithm_of(digest))
 
     def _gives_byte(self, repository: str, digest: str, byte: str) -> bool:
         url = self._client.url(f"{repository}/blobs/{digest}")
         stream = self._client.open("GET", url, pull_scope(repository), digest, {"Range": f"bytes={byte}"})
         try:
-            return bool(next(stream.chunks(), b"")) or digest == digest_of(b"")
+            return bool(next(stream.chunks(), b"")) or digest == digest_of(b"", algorithm_of(digest))
         except Unreachable:
             return False
         finally:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future
 from functools import partial
 
 from _registry_http_client import Client, pull_scope
 from _registry_http_transport import Stream
-from _registry_oci_errors import DigestMismatch, RegistryError, Unreachable
+from _registry_oci_errors import DigestMismatch, RegistryError, Unauthorized, Unreachable, Unsupported
 from _registry_oci_manifest import Descriptor
 from _registry_store_read_ahead import Fetched, RangesAhead, Waiting
 
@@ -53,6 +53,7 @@ class BlobReader:
         self._key = (client, repository, blob.digest)
         self._elsewhere = ""
         self._ranges = True
+        self._gave_part = False
 
     def chunks(self, offset: int = 0) -> Iterator[bytes]:
         """The bytes from an offset on, in order.
@@ -125,9 +126,15 @@ class BlobReader:
         return waiting, None
 
     def _range(self, begin: int, end: int, *, only_range: bool = False) -> Iterator[bytes]:
-        """The bytes of one range, from one request; of a registry that sends all of it, if that will do."""
-        if begin == end:
-            return
+        """The bytes of one range; of a registry that sends all of the blob, if that will do."""
+        while begin < end:
+            begin += yield from self._part(begin, end, only_range=only_range)
+
+    def _part(self, begin: int, end: int, *, only_range: bool) -> Generator[bytes, None, int]:
+        """The bytes of one range, or as many of them as one answer has; how many that were.
+
+        Less than was asked for is allowed: https://www.rfc-editor.org/rfc/rfc9110#section-15.3.7
+        """
         to_the_end = end == self._blob.size
         stream = self._open(begin, None if to_the_end else end - 1)
         if only_range and stream.status == 200:
@@ -150,9 +157,13 @@ class BlobReader:
                 if fresh:
                     yield fresh
                 if not left and not to_the_end:
-                    return
-        if left:
-            raise self._client.error(DigestMismatch, f"{self._what} is shorter than the manifest says", ":")
+                    break
+        came = end - begin - left
+        if left and not (came and _ends_at(stream, begin + came)):
+            # Where only the end of the connection ends a body nobody knows whether it was cut.
+            kind = Unreachable if came and not _is_framed(stream) else DigestMismatch
+            raise self._client.error(kind, f"{self._what} is shorter than the manifest says", ":")
+        return came
 
     def _open(self, begin: int, last: int | None) -> Stream:
         """Ask where the blob was found before, else the registry.
@@ -161,6 +172,23 @@ class BlobReader:
         """
         asks_for_part = bool(begin) or last is not None
         headers = {"Range": f"bytes={begin}-{'' if last is None else last}"} if asks_for_part else {}
+        try:
+            stream = self._ask(headers)
+        except (Unauthorized, Unsupported, DigestMismatch):
+            if not asks_for_part or self._gave_part:
+                raise
+            # Some refuse a range as such; all of it they give.
+            stream = self._ask({})
+        self._ranges = self._ranges and (not asks_for_part or stream.status == 206)
+        self._gave_part = self._gave_part or stream.status == 206
+        if stream.status == 206 and not _starts_at(stream, begin):
+            stream.close()
+            raise self._client.error(
+                Unreachable, f"another range of {self._what} came than was asked for", ":"
+            )
+        return stream
+
+    def _ask(self, headers: Mapping[str, str]) -> Stream:
         stream = self._client.open_elsewhere(self._elsewhere, headers) if self._elsewhere else None
         if stream is None:
             url = self._client.url(f"{self._repository}/blobs/{self._blob.digest}")
@@ -169,12 +197,6 @@ class BlobReader:
                 lambda: self._client.open("GET", url, scope, self._what, headers), is_pull=False
             )
             self._elsewhere = "" if self._client.is_same_origin(stream.url) else stream.url
-        self._ranges = self._ranges and (not asks_for_part or stream.status == 206)
-        if stream.status == 206 and not _starts_at(stream, begin):
-            stream.close()
-            raise self._client.error(
-                Unreachable, f"another range of {self._what} came than was asked for", ":"
-            )
         return stream
 
     @property
@@ -193,6 +215,16 @@ def _starts_at(stream: Stream, begin: int) -> bool:
     told = re.match(r"\s*bytes\s+(\d+)-", stream.headers.get("Content-Range", ""))
     # Without the header, which is required, the hash tells.
     return told is None or int(told[1]) == begin
+
+
+def _ends_at(stream: Stream, end: int) -> bool:
+    """Whether an answer says itself that it has a part up to there."""
+    told = re.match(r"\s*bytes\s+\d+-(\d+)", stream.headers.get("Content-Range", ""))
+    return bool(stream.status == 206 and told and int(told[1]) + 1 == end)
+
+
+def _is_framed(stream: Stream) -> bool:
+    return "Content-Length" in stream.headers or "Transfer-Encoding" in stream.headers
 
 
 def _ranges(begin: int, end: int) -> Iterator[tuple[int, int]]:

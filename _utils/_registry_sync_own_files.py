@@ -22,19 +22,24 @@ class OwnFiles:
         self._disk = disk
         self._quarantine = Quarantine(disk)
 
-    def resolve(self, repository: str, tag: str) -> Descriptor | None:
-        """What the registry gives for a tag, if all that it reads for that is there, right and readable."""
+    def resolve(self, repository: str, tag: str) -> tuple[Descriptor, float] | None:
+        """What the registry gives for a tag, and since when, in seconds since 1970.
+
+        None unless all that it reads for that is there and right, and it may read it.
+        """
         link = self._disk.tag_link(repository, tag)
         revision = self._disk.revision_link(repository, link.digest)
         try:
             file = self._disk.blob(link.digest)
             if file is None or file.size > MANIFEST_LIMIT or revision.digest != link.digest:
                 return None
+            path = self._disk.blob_path(link.digest)
             readable = all(
-                self._disk.serves(one.owner, one.group, one.mode) for one in (link, revision, file)
+                self._disk.serves(where, one)
+                for where, one in ((link.path, link), (revision.path, revision), (path, file))
             )
-            if readable and has_digest(Path(self._disk.blob_path(link.digest)), link.digest):
-                return Descriptor(link.digest, file.size)
+            if readable and has_digest(Path(path), link.digest):
+                return Descriptor(link.digest, file.size), link.mtime
         except (OSError, RegistryError):
             pass
         return None
@@ -60,13 +65,17 @@ class OwnFiles:
         Returns:
             Whether there was one.
         """
-        file = self._disk.blob(blob.digest)
-        # Whoever says how long it is may be wrong, too.
-        if (
-            file is None
-            or file.size == blob.size
-            or has_digest(Path(self._disk.blob_path(blob.digest)), blob.digest)
-        ):
+        try:
+            file = self._disk.blob(blob.digest)
+            # Whoever says how long it is may be wrong, too.
+            if (
+                file is None
+                or file.size == blob.size
+                or has_digest(Path(self._disk.blob_path(blob.digest)), blob.digest)
+            ):
+                return False
+        except (OSError, RegistryError):
+            # Whoever runs this may not be the one that may look.
             return False
         self._quarantine.set_aside(blob.digest)
         return True

@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import socketserver
 import threading
+import time
 
 import pytest
 
+import _registry_http_pipeline as pipeline
 import _registry_sync_commands as mirror
 from _registry_http_endpoint import Transfer
 from _registry_http_retry import Pace, Run
@@ -67,6 +69,16 @@ def told(digest, *headers):
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
+class Deaf(Script):
+    """Throws away what has come behind the first request."""
+
+    def handle(self):
+        while self.rfile.readline().strip():
+            pass
+        self.wfile.write(self.server.answers[0])
+        self.rfile.read()
+
+
 @pytest.fixture(scope="module")
 def filled(module_upstream):
     for number, image in enumerate(IMAGES):
@@ -112,6 +124,16 @@ def test_what_a_server_does_not_tell_plainly_is_not_told(answers, expected):
     with Scripted(answers) as server:
         told = store_of(server).resolve_many([(NAME, str(number)) for number in range(3)])
     assert digests(told) == expected
+
+
+def test_a_server_that_answers_the_first_alone_is_waited_for_a_moment_only(monkeypatch):
+    monkeypatch.setattr(pipeline, "NEXT_ANSWER_SECONDS", 0.2)
+    with Scripted([told(DIGESTS[0])]) as server:
+        server.RequestHandlerClass = Deaf
+        began = time.monotonic()
+        told_of = store_of(server).resolve_many([(NAME, str(number)) for number in range(3)])
+    assert digests(told_of) == [DIGESTS[0], "", ""]
+    assert time.monotonic() - began < 30
 
 
 def test_nothing_is_told_by_a_server_that_is_not_there(filled):

@@ -146,7 +146,7 @@ def test_a_tag_of_which_the_server_may_not_read_something_is_not_told(disk, tree
     files = OwnFiles(disk)
     found = files.resolve("team/app", "1")
     assert found
-    assert found.digest == BOTH.digest
+    assert found[0].digest == BOTH.digest
     locked = {
         "tag": tree.link("team/app", "tags", "1"),
         "revision": tree.link("team/app", "revisions", BOTH.digest),
@@ -154,3 +154,36 @@ def test_a_tag_of_which_the_server_may_not_read_something_is_not_told(disk, tree
     }
     locked[part].chmod(0o600)
     assert files.resolve("team/app", "1") is None
+
+
+@pytest.mark.parametrize("part", ["tag", "revision", "manifest"])
+def test_a_tag_of_which_the_server_may_not_reach_something_is_not_told(disk, tree, monkeypatch, part):
+    monkeypatch.setattr(DiskStore, "server", (4321, 4321))
+    closed = {
+        "tag": tree.link("team/app", "tags", "1"),
+        "revision": tree.link("team/app", "revisions", BOTH.digest),
+        "manifest": tree.data(BOTH.digest),
+    }[part].parent
+    closed.chmod(0o750)
+    assert OwnFiles(disk).resolve("team/app", "1") is None
+    assert [kind for _, kind, path in broken_in(disk) if path.startswith(str(closed))] == [Kind.UNREADABLE]
+    closed.chmod(0o751)
+    assert OwnFiles(DiskStore(disk.root)).resolve("team/app", "1")
+
+
+def test_a_link_with_a_line_break_is_none_as_the_server_sees_it(disk, tree):
+    link = tree.link("team/app", "tags", "1")
+    link.write_text(link.read_text("utf-8") + "\n", "utf-8")
+    assert OwnFiles(disk).resolve("team/app", "1") is None
+    assert OwnFiles(disk).lacks_manifest("team/app", "1")
+    assert (What.TAG, Kind.EMPTY, str(link)) in broken_in(disk)
+
+
+def test_a_file_that_may_not_be_looked_at_is_left(disk, tree, monkeypatch):
+    (blob, *_) = TWO.blobs
+    monkeypatch.setattr(DiskStore, "blob", refuse)
+    assert not OwnFiles(disk).make_room(Descriptor(blob.digest, blob.size + 1))
+
+
+def refuse(*_):
+    raise PermissionError(13, "Permission denied")

@@ -12,8 +12,9 @@ import pytest
 
 from _registry_http_endpoint import Endpoint
 from _registry_http_environment import Environment
+from _registry_http_limits import allowance, retry_after
 from _registry_http_pools import Origin, is_direct, new_route, origin_of
-from _registry_http_transport import Http, allowance, retry_after
+from _registry_http_transport import Http
 from _registry_oci_errors import Unreachable, Unsupported, Untrusted
 
 LOOPBACK = "127.0.0.1"
@@ -309,6 +310,14 @@ def test_errors_carry_no_url_along(script):
 )
 def test_retry_after(text, seconds):
     assert retry_after({"Retry-After": text}) == seconds
+
+
+def test_an_allowance_that_is_reset_at_a_time():
+    headers = {"RateLimit-Remaining": "10", "RateLimit-Reset": str(int(time.time()) + 30)}
+    remaining, distance = allowance(headers)
+    assert remaining == 10
+    assert distance == pytest.approx(3.0, abs=0.3)
+    assert allowance({**headers, "RateLimit-Reset": "1500000000"}) == (10, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from _registry_oci_errors import RateLimited, Unreachable
 from _registry_store_read_ahead import LEFT_SECONDS, RangesAhead, Waiting
 from _registry_store_remote_read import RANGE, _ranges
 
@@ -99,3 +100,43 @@ def test_ranges_end_at_the_same_places_wherever_they_begin(begin):
     assert {end for _, end in ranges} <= {RANGE, 2 * RANGE, 3 * RANGE, size}
     assert [end for _, end in ranges[:-1]] == [start for start, _ in ranges[1:]]
     assert ranges[-1][1] == size
+
+
+def test_what_the_disk_does_not_give_back_is_fetched_again(tmp_path, monkeypatch):
+    made = tempfile.TemporaryFile
+
+    class Rotten:
+        def __init__(self, **options):
+            self.file = made(**options)
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def read(self, _):
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", Rotten)
+    waiting = Waiting(str(tmp_path))
+    waiting.add(CHUNKS[0])
+    with pytest.raises(Unreachable, match="waits on this host's disk: Input/output error"):
+        list(waiting.chunks())
+
+
+def test_a_range_that_failed_is_not_kept_for_the_next_try(tmp_path):
+    ahead = RangesAhead(1, str(tmp_path))
+    futures = [ahead.begin(lambda: (Waiting(str(tmp_path)), RateLimited("slower", 2.0)))]
+    ahead.leave("blob", 0, futures[0])
+    futures[0].result(10)
+    assert ahead.take("blob", 0) is None
+    again = ahead.begin(lambda: (Waiting(str(tmp_path)), None))
+    assert again, "its place is free"
+    ahead.leave("blob", 0, again)
+    assert ahead.take("blob", 0) is again
+    ahead.give_back(again)
+    ahead.close()
