@@ -73,7 +73,7 @@ class Ruleset:
             elif kind == "chain" and item.get("hook") in _HOOKS and item["family"] in _FAMILIES:
                 self._bases[_place(item, item["name"])] = item
 
-    def refusing(self, port: int) -> list[Place]:
+    def refusing(self, port: int, others: Collection[tuple[str, str]] = ()) -> list[Place]:
         """The base chains that refuse a new TCP connection from outside, were it not for rules of ours.
 
         What depends on the address of the other side, on limits or marks is the site's own and refuses
@@ -81,8 +81,10 @@ class Ruleset:
 
         Args:
             port: of this host.
+            others: tables, each as its family and name, whose chains are not looked at.
         """
-        return [place for place, base in self._bases.items() if self._refuses(place, base, port)]
+        bases = ((place, base) for place, base in self._bases.items() if place[:2] not in others)
+        return [place for place, base in bases if self._refuses(place, base, port)]
 
     def ours(self) -> list[OurRule]:
         """Our rules, also for other ports."""
@@ -246,7 +248,7 @@ def _matches(left: _Expression, operator: str, values: list[Any], probe: _Probe)
 
 def _comes_in(operator: str, interfaces: list[Any]) -> bool | None:
     """Whether an interface is one to the outside; to which side of it is for the site to know."""
-    outside = set(interfaces) - {"lo"}
+    outside = [name for name in interfaces if name != "lo"]
     if operator == "!=":
         return None if outside else True
     return bool(outside)
@@ -265,7 +267,8 @@ def _value(kind: str, of: Any, probe: _Probe) -> str | int | None:
         ("payload", "tcp", "dport"): probe.port,
         ("payload", "th", "dport"): probe.port,
     }
-    return known.get(part)
+    # fib and jhash tell what they look at by lists and expressions, and depend on who asks.
+    return known.get(part) if all(isinstance(each, str) for each in part) else None
 
 
 def _in_range(each: Any, value: str | int) -> bool:

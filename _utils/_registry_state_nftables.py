@@ -112,12 +112,7 @@ class Nftables:
 
     def _wanted(self) -> list[tuple[Place, int]]:
         """The chains that refuse a port, each with that port."""
-        return [
-            (place, port)
-            for port in self._ports
-            for place in self._rules.refusing(port)
-            if place[:2] not in self._others
-        ]
+        return [(place, port) for port in self._ports for place in self._rules.refusing(port, self._others)]
 
     def _assert_that_rules_last(self) -> None:
         wanted = self._wanted()

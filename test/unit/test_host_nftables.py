@@ -29,6 +29,9 @@ ESTABLISHED = match(STATE, ["established", "related"], "in")
 NEW = match(STATE, "new", "in")
 BANNED = match(payload("ip", "saddr"), "@banned")
 LIMIT = {"limit": {"rate": 5, "burst": 5, "per": "second"}}
+NO_WAY_BACK = match({"fib": {"result": "oif", "flags": ["saddr", "iif"]}}, False)
+BROADCAST = match({"fib": {"result": "type", "flags": ["daddr"]}}, {"set": ["broadcast", "multicast"]})
+SHARE = match({"jhash": {"mod": 2, "expr": payload("ip", "saddr")}}, 0)
 
 
 def vmap(key, *elements):
@@ -67,6 +70,8 @@ def ruleset(*rules, policy="accept", hook="input", place=INPUT, allow=(), more=(
         {"rules": [(BANNED, DROP)]},
         {"rules": [(SSH, BANNED, REJECT)]},
         {"rules": [(NEW, LIMIT, DROP)]},
+        {"rules": [(NO_WAY_BACK, DROP), (BROADCAST, DROP), (SHARE, DROP)], "hook": "prerouting"},
+        {"rules": [(match(INTERFACE, {"range": ["eth0", "eth9"]}, "!="), DROP)]},
         {"rules": [(match(payload("udp", "dport"), 5000), DROP)]},
         {"rules": [(match(payload("tcp", "dport"), 5000, "!="), DROP)]},
         {"rules": [(vmap(STATE, ("established", ACCEPT), ("invalid", DROP)),)]},
@@ -92,6 +97,7 @@ def test_what_lets_the_port_be_reached_or_depends_on_who_asks_refuses_nothing(ru
     [
         {"policy": "drop"},
         {"policy": "drop", "rules": [(SSH, ACCEPT), (ESTABLISHED, ACCEPT)]},
+        {"policy": "drop", "rules": [(BROADCAST, DROP), (SHARE, ACCEPT)]},
         {"policy": "drop", "rules": [(match(payload("ip", "protocol"), "icmp"), ACCEPT)]},
         {"policy": "drop", "rules": [(match(INTERFACE, "lo"), ACCEPT)]},
         {"policy": "drop", "rules": [(match(payload("udp", "dport"), 5000), ACCEPT)]},
@@ -136,6 +142,12 @@ def test_a_verdict_is_looked_up_in_a_map_that_has_a_name():
     verdicts = {"map": {"family": "inet", "table": "filter", "name": "ports", "elem": [[5000, DROP]]}}
     by_port = {"vmap": {"key": payload("tcp", "dport"), "data": "@ports"}}
     assert ruleset((by_port,), more=[verdicts]).refusing(5000) == [INPUT]
+
+
+def test_a_table_that_another_firewall_makes_is_not_looked_at():
+    rules = ruleset(policy="drop", more=[rule(INPUT, {"made later": {}, "by others": {}}, DROP)])
+    assert rules.refusing(5000, others=[INPUT[:2]]) == []
+    assert ruleset(policy="drop").refusing(5000, others=[("ip", "filter")]) == [INPUT]
 
 
 def test_our_rules_are_found_and_disregarded():
