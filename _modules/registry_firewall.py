@@ -5,8 +5,8 @@ from __future__ import annotations
 import salt.utils.path
 from salt.exceptions import CommandExecutionError
 
+import _registry_host_firewall as rules_of_iptables
 import _registry_state_settings as checked
-from _registry_host_firewall import replace_saved_rules
 from _registry_host_nftables import MARK
 from _registry_state_nftables import Nftables
 
@@ -342,8 +342,8 @@ def _wanted_rules():
 
 
 def _our_rules(lines):
-    prefix = "-A INPUT "
-    return [line[len(prefix) :] for line in lines if line.startswith(prefix) and f" {_SERVICE} " in line]
+    rules = map(rules_of_iptables.input_rule, lines)
+    return [rule for rule in rules if f" {_SERVICE} " in rule]
 
 
 def _save(family, rules):
@@ -352,8 +352,8 @@ def _save(family, rules):
     also those that docker and others add at run time.
     """
     path, saved = _saved_rules(family)
-    if path:
-        text = replace_saved_rules(saved, _our_rules(saved.splitlines()), rules)
+    text = rules_of_iptables.replace_saved_rules(saved, _our_rules(saved.splitlines()), rules)
+    if text != saved and path:
         # It ends each argument with a line's end of its own.
         __salt__["file.write"](path, text.removesuffix("\n"))
 

@@ -309,15 +309,18 @@ def firewall_of(checkout, monkeypatch):
             error = check if "--check" in command else "" if stdout.startswith("{") else "Error: no JSON"
             return {"retcode": int(bool(error)), "stdout": stdout, "stderr": error}
 
+        texts = files if isinstance(files, dict) else dict.fromkeys(files, "")
         monkeypatch.setattr("salt.utils.path.which", outputs.__contains__)
         salt = {
             "cmd.run_stdout": run_stdout,
             "cmd.run_all": run_all,
             "registry_host.port": lambda: 5000,
-            "file.file_exists": set(files).__contains__,
-            "file.read": lambda path: "",
-            "file.write": lambda path, text: None,
+            "file.file_exists": texts.__contains__,
+            "file.read": texts.__getitem__,
+            "file.write": lambda path, text: texts.update({path: f"{text}\n"}),
             "iptables.version": lambda: "",
+            "iptables.delete": lambda *_, **__: "",
+            "iptables.insert": lambda *_, **__: "",
             "nftables.version": lambda: "",
         }
         return load(checkout, "registry_firewall", pillar=pillar, salt=salt, grains=grains)
@@ -374,6 +377,29 @@ def test_iptables_has_a_rule_for_each_port_and_only_these(firewall_of):
     assert firewall_of({"iptables": active}, pillar=served).is_open()
     assert not firewall_of({"iptables": active}).is_open()
     assert not firewall_of({"iptables": active}, pillar={"signatures": {"serve": 5002}}).is_open()
+
+
+OURS = "-A INPUT -p tcp -m tcp --dport 5000 -m comment --comment salt-docker-registry -j ACCEPT\n"
+SAVED_IPV4, SAVED_IPV6 = "/etc/iptables/rules.v4", "/etc/iptables/rules.v6"
+
+
+def test_a_rule_is_saved_for_ipv6_too_where_the_site_filters_ipv4_alone(firewall_of):
+    files = {SAVED_IPV4: f"*filter\n{OURS}-A INPUT -j REJECT\nCOMMIT\n", SAVED_IPV6: ""}
+    module = firewall_of({"iptables": f"{OURS}-A INPUT -j REJECT\n", "ip6tables": OURS}, files=files)
+    assert not module.is_open()
+    module.open_()
+    assert module.is_open()
+    assert files[SAVED_IPV6].startswith(f"*filter\n{OURS}COMMIT\n")
+    module.close()
+    assert files == {SAVED_IPV4: "*filter\n-A INPUT -j REJECT\nCOMMIT\n", SAVED_IPV6: "\n"}
+
+
+def test_a_rule_that_the_site_has_saved_with_counters_is_found_and_removed(firewall_of):
+    files = {SAVED_IPV4: f"*filter\n[7:420] {OURS}[3:180] -A INPUT -j REJECT\nCOMMIT\n"}
+    module = firewall_of({"iptables": f"{OURS}-A INPUT -j REJECT\n"}, files=files)
+    assert module.is_open()
+    module.close()
+    assert files == {SAVED_IPV4: "*filter\n[3:180] -A INPUT -j REJECT\nCOMMIT\n"}
 
 
 def test_rules_of_nftables_that_cannot_be_read_are_an_error_with_the_rule_to_add(firewall_of):

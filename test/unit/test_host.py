@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from _registry_host_firewall import replace_saved_rules
+from _registry_host_firewall import input_rule, replace_saved_rules
 from _registry_host_service import (
     Site,
     config_lines_changed,
@@ -311,4 +311,27 @@ def test_a_saved_rule_stands_before_the_one_that_rejects_and_once():
 def test_a_saved_rule_finds_its_place_in_a_table_without_rules():
     empty = "*filter\n:INPUT DROP [0:0]\nCOMMIT\n"
     assert replace_saved_rules(empty, [], [RULE]) == f"*filter\n:INPUT DROP [0:0]\n-A INPUT {RULE}\nCOMMIT\n"
-    assert replace_saved_rules("*nat\nCOMMIT\n", [], [RULE]) == "*nat\nCOMMIT\n"
+
+
+@pytest.mark.parametrize("text", ["", "*nat\nCOMMIT\n"])
+def test_a_file_that_filters_nothing_gets_a_table_that_goes_with_our_rules(text):
+    once = replace_saved_rules(text, [], [RULE])
+    assert once == f"{text}*filter\n-A INPUT {RULE}\nCOMMIT\n"
+    moved = replace_saved_rules(once, [RULE], ["-j ACCEPT", RULE])
+    assert moved == f"{text}*filter\n-A INPUT -j ACCEPT\n-A INPUT {RULE}\nCOMMIT\n"
+    assert replace_saved_rules(moved, ["-j ACCEPT", RULE], []) == text
+    assert replace_saved_rules(text, [], []) == text
+
+
+def test_a_table_stands_on_lines_of_its_own():
+    assert replace_saved_rules("*nat\nCOMMIT", [], [RULE]).startswith("*nat\nCOMMIT\n*filter\n")
+
+
+def test_rules_are_found_behind_their_counters():
+    counted = SAVED.replace("-A ", "[3:180] -A ")
+    once = replace_saved_rules(counted, [], [RULE])
+    lines = once.splitlines()
+    assert lines.index(f"-A INPUT {RULE}") == lines.index(":FORWARD ACCEPT [0:0]") + 1
+    saved_again = once.replace(f"-A INPUT {RULE}", f"[7:420] -A INPUT {RULE}")
+    assert next(rule for rule in map(input_rule, saved_again.splitlines()) if rule) == RULE
+    assert replace_saved_rules(saved_again, [RULE], []) == counted
