@@ -261,7 +261,7 @@ class _Master:
         return {
             site: snapshots.from_mine(kept[returns.LAST])
             for site, kept in mine.items()
-            if kept and returns.LAST in kept
+            if isinstance(kept, dict) and returns.LAST in kept
         }
 
     def tell(self, what, data):

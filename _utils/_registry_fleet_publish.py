@@ -80,4 +80,9 @@ def _answers(stream: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Answer]
     for returned in stream:
         for site, entry in (returned or {}).items():
             if isinstance(entry, Mapping) and "ret" in entry:
-                yield site, Answer(entry["ret"], int(entry.get("retcode") or 0))
+                yield site, Answer(entry["ret"], _code(entry.get("retcode")))
+
+
+def _code(returned: Any) -> int:
+    # Whatever a minion sends as its own is no number that is needed.
+    return returned if isinstance(returned, int) else int(bool(returned))

@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import _registry_fleet_returns as returns
-import _registry_sync_snapshot as snapshots
 from _registry_fleet_returns import Answer, Outcome, Snapshot
 
 OUTPUTTER = "registry_sync"
@@ -41,13 +40,19 @@ def parents_of(sites: Mapping[str, Snapshot], named: Mapping[str, str] | None = 
 
 
 def _owners(sites: Mapping[str, Snapshot]) -> dict[str, str]:
-    addresses = {site: _address(snapshot["url"]) for site, snapshot in sites.items() if snapshot["url"]}
+    addresses = {site: _address(snapshot["url"]) for site, snapshot in sites.items()}
     counts = Counter(addresses.values())
-    return {address: site for site, address in addresses.items() if counts[address] == 1}
+    return {address: site for site, address in addresses.items() if address and counts[address] == 1}
 
 
 def _address(url: str) -> str:
-    parts = urlsplit(url if "://" in url else f"//{url}")
+    """Host and port; empty = it has none."""
+    try:
+        parts = urlsplit(url if "://" in url else f"//{url}")
+    except ValueError:
+        return ""
+    if not parts.netloc:
+        return ""
     host = parts.netloc.rpartition("@")[2].lower()
     usual = "443" if parts.scheme == "https" else "80"
     return host if host.rpartition("]")[2].rpartition(":")[1] else f"{host}:{usual}"
@@ -142,12 +147,10 @@ def snapshot_of(site: str, answers: Mapping[str, Answer], last_words: Mapping[st
         last_words: id → snapshot.
 
     Returns:
-        One with every key: what is older than a key lacks it.
+        One with every key, also where the site has said nothing that can be read.
     """
     value = answers[site].value if site in answers else last_words.get(site)
-    if returns.is_snapshot(value):
-        return snapshots.from_mine(value)
-    return snapshots.no_snapshot() | {"version": "", "error": ""}
+    return returns.snapshot_in(value) or returns.nothing_known()
 
 
 def _site(site: str, snapshot: Snapshot, answer: Answer | None, now: float, max_age: int) -> dict[str, Any]:

@@ -6,6 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import _registry_fleet_shapes as shapes
+import _registry_sync_snapshot as snapshots
+
 CURRENT, BEHIND, FAILED, UNREACHABLE, UNKNOWN = "current", "behind", "failed", "unreachable", "unknown"
 STATUSES = (CURRENT, BEHIND, FAILED, UNREACHABLE, UNKNOWN)
 
@@ -59,6 +62,7 @@ class Outcome(NamedTuple):
 
 
 SILENT = Outcome(UNREACHABLE, error="its minion does not answer")
+UNREADABLE = Outcome(FAILED, error="its answer cannot be read")
 
 
 def outcome_of(function: str, answer: Answer) -> Outcome:
@@ -75,8 +79,8 @@ def outcome_of(function: str, answer: Answer) -> Outcome:
     if function == APPLY:
         return _of_states(answer)
     if function == LAST:
-        return of_snapshot(answer.value) if is_snapshot(answer.value) else _no_report(answer)
-    return _of_report(answer.value, function) if _is_report(answer.value) else _no_report(answer)
+        return _of_last(answer)
+    return _of_report(answer, function)
 
 
 def is_unavailable(answer: Answer) -> bool:
@@ -86,12 +90,29 @@ def is_unavailable(answer: Answer) -> bool:
 
 def is_snapshot(value: Any) -> bool:
     """Whether a value is what ``registry_sync.last`` returns."""
-    return isinstance(value, Mapping) and {"at", "url", "tags", "behind", "counts"} <= value.keys()
+    return isinstance(value, Mapping) and value.keys() >= shapes.KEYS_OF_A_SNAPSHOT
+
+
+def snapshot_in(value: Any) -> Snapshot | None:
+    """What ``registry_sync.last`` has returned, with every key: what is older than a key lacks it.
+
+    Returns:
+        None where it is no snapshot, or none that can be read.
+    """
+    if not shapes.can_read_snapshot(value):
+        return None
+    unknown = nothing_known()
+    return {key: value.get(key, unknown[key]) for key in unknown}
+
+
+def nothing_known() -> Snapshot:
+    """The snapshot of a site that has said nothing."""
+    return snapshots.no_snapshot() | {"version": "", "error": ""}
 
 
 def of_snapshot(snapshot: Snapshot) -> Outcome:
     """How a site stands by the snapshot of its last run."""
-    cause, error = snapshot["cause"], snapshot["error"]
+    cause, error = _one_line(snapshot["cause"]), _one_line(snapshot["error"])
     copied, moved = snapshot["counts"].get("copied", 0), snapshot["moved"]
     return Outcome(_status(snapshot), copied, moved, cause, error or ("" if snapshot["at"] else NO_RUN))
 
@@ -105,18 +126,31 @@ def _status(snapshot: Snapshot) -> str:
     return BEHIND if lags or snapshot["code"] else CURRENT
 
 
+def _of_last(answer: Answer) -> Outcome:
+    if not is_snapshot(answer.value):
+        return _no_report(answer)
+    snapshot = snapshot_in(answer.value)
+    return UNREADABLE if snapshot is None else of_snapshot(snapshot)
+
+
 def _is_report(value: Any) -> bool:
-    return isinstance(value, Mapping) and {"registry", "images", "summary"} <= value.keys()
+    return isinstance(value, Mapping) and value.keys() >= shapes.KEYS_OF_A_REPORT
 
 
-def _of_report(report: Mapping[str, Any], function: str) -> Outcome:
+def _of_report(answer: Answer, function: str) -> Outcome:
+    report = answer.value
+    if not _is_report(report):
+        return _no_report(answer)
+    if not shapes.can_read_report(report):
+        return UNREADABLE
     summary = report["summary"]
     lagging = summary.get("missing", 0) + summary.get("stale", 0)
     copied = lagging if function == PLAN else summary.get("copied", 0)
     numbers = {"copied": copied, "bytes": summary["bytes"]}
     failures = [image for image in report["images"].values() if image["status"] in ("failed", "unreadable")]
     if failures:
-        return Outcome(FAILED, **numbers, cause=failures[0]["cause"], error=_one_line(failures[0]["error"]))
+        cause, error = _one_line(failures[0]["cause"]), _one_line(failures[0]["error"])
+        return Outcome(FAILED, **numbers, cause=cause, error=error)
     if not report["registry"]["up"]:
         return Outcome(FAILED, **numbers, cause="network", error=_one_line(report["registry"]["error"]))
     return Outcome(BEHIND if lagging else CURRENT, **numbers)
@@ -148,4 +182,6 @@ def _no_report(answer: Answer) -> Outcome:
 
 
 def _one_line(text: Any) -> str:
-    return " ".join(str(text).split())[:_LONGEST]
+    """Somebody else's words, which end up on a terminal and in a monitor's line."""
+    shown = "".join(character if character.isprintable() else " " for character in str(text))
+    return " ".join(shown.split())[:_LONGEST]

@@ -132,7 +132,7 @@ def keep(fleet: Fleet, report: Mapping[str, Any], page_of: Callable[..., str] | 
             metrics.write_fleet_metrics(fleet.metrics, report, time.time())
         if fleet.page and page_of:
             write_page(fleet.page, report, fleet.max_age, page_of)
-    except OSError as failure:
+    except (OSError, ValueError, OverflowError) as failure:
         log.warning("%s: page and metrics are not all written: %s", ROOT, failure)
 
 
@@ -233,7 +233,8 @@ def _first_words(master: Master, ids: Sequence[str], *, new: bool) -> Answers:
 
 
 def _is_beginner(answer: Answer) -> bool:
-    return returns.is_snapshot(answer.value) and not answer.value["at"]
+    snapshot = returns.snapshot_in(answer.value)
+    return snapshot is not None and not snapshot["at"]
 
 
 def _addresses(master: Master, beginners: Sequence[str], answers: Answers) -> Answers:

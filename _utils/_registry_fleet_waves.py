@@ -273,13 +273,14 @@ class Rollout:
 
     def _ended(self, site: str, answer: Answer, outcomes: Mapping[str, Outcome]) -> Outcome | None:
         """What a site's snapshot says of the run that we wait for; None = it still runs."""
-        if not returns.is_snapshot(answer.value):
+        snapshot = returns.snapshot_in(answer.value)
+        if snapshot is None:
             return outcomes.get(site) or returns.outcome_of(returns.LAST, answer)
-        if answer.value["running"]:
+        if snapshot["running"]:
             return None
-        has_run = answer.value["at"] != self.known.snapshots[site]["at"]
-        if has_run and (answer.value["function"] == "sync" or self._order.function == returns.APPLY):
-            return returns.of_snapshot(answer.value)
+        has_run = snapshot["at"] != self.known.snapshots[site]["at"]
+        if has_run and (snapshot["function"] == "sync" or self._order.function == returns.APPLY):
+            return returns.of_snapshot(snapshot)
         lost = returns.SILENT._replace(error="its minion answers, but has not run what was published")
         return outcomes.get(site, lost)
 
@@ -312,7 +313,8 @@ class Rollout:
 
 
 def _runs(answer: Answer) -> bool:
-    return returns.is_snapshot(answer.value) and bool(answer.value["running"])
+    snapshot = returns.snapshot_in(answer.value)
+    return snapshot is not None and bool(snapshot["running"])
 
 
 def _is_refusal(answer: Answer) -> bool:

@@ -136,7 +136,7 @@ def from_mine(entry: Any) -> Snapshot:
         entry: as ``cache.mine`` or ``mine.get`` have it; None = there is none.
     """
     wrapped = isinstance(entry, Mapping) and "__saltmine_acl__" in entry
-    return _whole(entry["__data__"] if wrapped else entry)
+    return _whole(entry.get("__data__") if wrapped else entry)
 
 
 def read_snapshot(directory: str) -> Snapshot:

@@ -40,6 +40,11 @@ def test_only_who_was_asked_and_has_answered_is_told() -> None:
     assert asked(*stream) == {"a": Answer(1, 2)}
 
 
+@pytest.mark.parametrize(("sent", "code"), [(None, 0), (2, 2), ("x", 1), ({"x": 1}, 1)])
+def test_a_return_code_that_is_no_number_loses_no_answer(sent: Any, code: int) -> None:
+    assert asked(JOB, {"a": {"ret": 1, "retcode": sent}}) == {"a": Answer(1, code)}
+
+
 def test_a_job_that_matches_nobody_has_no_answers() -> None:
     assert asked({}) == asked() == {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ import _registry_fleet_report as reports
 from _registry_fleet_metrics import write_fleet_metrics
 from _registry_fleet_returns import Answer
 from _registry_fleet_table import fleet_lines, is_fleet
+from _registry_show_fleet_page import fleet_page
 from _registry_sync_snapshot import no_snapshot
 
 NOW = 1_000_000.0
@@ -69,6 +71,68 @@ def joined(
 def test_a_site_stands_as_its_snapshot_says(value: Any, status: str, error: str) -> None:
     site = joined({"a": value}, max_age=100_000)["sites"]["a"]
     assert (site["status"], site["error"]) == (status, error)
+
+
+UNREADABLE = "its answer cannot be read"
+DAMAGED = [
+    {"at": "x"},
+    {"at": math.nan},
+    {"at": math.inf},
+    {"at": 1e300},
+    {"at": -1e18},
+    {"behind": []},
+    {"behind": {CRON: "stale"}},
+    {"behind": {CRON: {}}},
+    {"behind": {CRON: {"status": "stale"}}},
+    {"behind": behind(since=1e300)},
+    {"behind": behind(status={})},
+    {"behind": behind(error=5)},
+    {"code": "1"},
+    {"cause": 5},
+    {"counts": None},
+    {"counts": {"copied": "x"}},
+    {"extra": {CRON: [1]}},
+    {"moved": 2**64},
+    {"tags": []},
+    {"tags": {CRON: 5}},
+    {"tags": {CRON: {}}},
+    {"tags": {1: NEW}},
+    {"up": None},
+    {"upstreams": [1]},
+    {"upstreams": "vendor:443"},
+    {"url": None},
+    {"version": ["0.1.0"]},
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGED, ids=str)
+def test_an_answer_that_cannot_be_read_is_a_failure_of_its_site_alone(
+    damage: dict[str, Any], tmp_path: Path
+) -> None:
+    report = joined({"a": snapshot(), "b": snapshot(**damage)}, silent={"c": snapshot(**damage)})
+    assert [report["sites"][site]["status"] for site in "abc"] == ["current", "failed", "unreachable"]
+    assert (report["sites"]["b"]["error"], report["sites"]["c"]["last_known"]) == (UNREADABLE, False)
+    assert report["images"][CRON]["statuses"] == {"current": 1}
+    assert UNREADABLE in "\n".join(fleet_lines(report))
+    assert UNREADABLE in fleet_page(report, NOW, 0)
+    write_fleet_metrics(str(tmp_path / "fleet.prom"), report, NOW)
+
+
+def test_a_snapshot_that_is_older_than_a_key_lacks_it() -> None:
+    old = {key: value for key, value in snapshot().items() if key not in ("cause", "held", "error")}
+    assert joined({"a": old})["sites"]["a"]["status"] == "current"
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "nowhere", "http://", ""])
+def test_an_address_that_is_none_is_nobodys(url: str) -> None:
+    sites = {"a": snapshot(url=url), "b": snapshot(upstreams=[url, "", "[::1"])}
+    assert {site["status"] for site in joined(sites)["sites"].values()} == {"current"}
+    assert reports.parents_of(sites) == {}
+
+
+def test_what_a_site_says_is_one_line_that_moves_no_cursor() -> None:
+    site = joined({"a": snapshot(code=1, cause="space\x1b[2J", error="the\ndisk\u202eis full")})["sites"]["a"]
+    assert (site["cause"], site["error"]) == ("space [2J", "the disk is full")
 
 
 def test_every_key_of_a_site_is_always_there() -> None:

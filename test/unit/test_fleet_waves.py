@@ -265,6 +265,41 @@ def test_an_old_formula_is_told_in_a_sentence() -> None:
     )
 
 
+DAMAGED_REPORTS = [
+    report() | {"summary": {}},
+    report() | {"summary": None},
+    report() | {"summary": {"bytes": "many"}},
+    report() | {"summary": {"bytes": 1, "stale": float("nan")}},
+    report() | {"images": []},
+    report() | {"images": {"a/b:1": {}}},
+    report() | {"images": {"a/b:1": "current"}},
+    report() | {"images": {"a/b:1": {"status": "failed"}}},
+    report() | {"registry": {}},
+    report() | {"registry": None},
+]
+
+
+@pytest.mark.parametrize("function", [returns.SYNC, returns.CHECK])
+@pytest.mark.parametrize("damaged", DAMAGED_REPORTS)
+def test_a_report_that_cannot_be_read_is_a_failure_of_its_site_alone(function: str, damaged: Any) -> None:
+    def play(asked: str, site: str, count: int) -> Any:
+        return damaged if (asked, site) == (function, "site-01") else report()
+
+    stage = Stage((wave(soak=1), TEN), play=play)
+    assert stage.waves["sites"]["error"] == "1 of 10 failed: site-01 (its answer cannot be read)"
+    assert [outcome.status for outcome in stage.known.outcomes.values()].count("current") == 9
+
+
+@pytest.mark.parametrize("damaged", [{"behind": {"a/b:1": {}}}, {"counts": None}, {"running": "yes"}])
+@pytest.mark.parametrize("lost", [None, BUSY])
+def test_a_last_word_that_cannot_be_read_is_not_waited_for(lost: Any, damaged: Any) -> None:
+    def play(function: str, site: str, count: int) -> Any:
+        return lost if function == returns.SYNC else snapshot(2.0) | damaged
+
+    stage = Stage((wave(), ("a",)), play=play)
+    assert (stage.waited, stage.statuses()) == ([], ["stopped"])
+
+
 PARENTS = {"b": "a", "c": "b", "d": "a"}
 
 

@@ -163,7 +163,8 @@ def test_the_mine_gives_it_wrapped_or_not():
     taken = snapshot({"a:1": image()})
     wrapped = {"__data__": taken, "__saltmine_acl__": 1, "allow_tgt": "site"}
     assert snapshots.from_mine(wrapped) == snapshots.from_mine(taken) == taken
-    assert snapshots.from_mine(None) == snapshots.no_snapshot()
+    for damaged in (None, "text", {"__saltmine_acl__": 1}):
+        assert snapshots.from_mine(damaged) == snapshots.no_snapshot()
 
 
 def test_runs_are_kept_up_to_a_number_the_latest_first(tmp_path):
