@@ -18,16 +18,17 @@ def collect_lines(
         width: columns that there are; 0 = no limit.
         paint: puts colours on.
     """
+    report = table.cleaned(report)
     registry = report["registry"]
     state = "up" if registry["up"] else "down"
-    name = table.clean(registry["url"]).partition("://")[2]
+    name = registry["url"].partition("://")[2]
     held = table.counted(report["manifests"], "manifest", "manifests")
     lines = [f"{paint(name, 'title')}  {paint(state, state)}" + (f", {held}" if report["manifests"] else "")]
     for removed in report["repositories"]:
-        lines.append(f"{table.MARGIN}{table.clean(removed)}  empty")
+        lines.append(f"{table.MARGIN}{removed}  empty")
     for key in ("refused", "error"):
         if report[key]:
-            told = f"{key}: {table.clean(report[key])}"
+            told = f"{key}: {report[key]}"
             lines += table.prose(told, width, table.MARGIN, table.MARGIN * 2)
     return [*lines, "", _summary(report)]
 

@@ -31,10 +31,11 @@ def fleet_lines(
         width: columns that there are; 0 = no limit.
         paint: puts colours on.
     """
+    report = table.cleaned(report)
     if "line" in report:
-        return [table.clean(report["line"])]
+        return [report["line"]]
     if "sites" not in report:
-        return table.prose(table.clean(report["error"]), width, "")
+        return table.prose(report["error"], width, "")
     blocks = [
         [_headline(report, paint)],
         _waves(report["waves"], paint),
@@ -63,9 +64,9 @@ def _waves(waves: Mapping[str, Any], paint: table.Paint) -> list[str]:
         told += [f"{table.counted(wave['copied'], 'tag', 'tags')}, {table.sized(wave['bytes'])}"]
         status = wave["status"]
         padded = paint(status, status) + " " * (11 - len(status))
-        lines.append(f"{table.MARGIN}{table.clean(name):{widths}}  {padded}  {'; '.join(told)}")
+        lines.append(f"{table.MARGIN}{name:{widths}}  {padded}  {'; '.join(told)}")
         if wave["error"]:
-            lines.append(f"{table.MARGIN * 3}{table.clean(wave['error'])}")
+            lines.append(f"{table.MARGIN * 3}{wave['error']}")
     return lines
 
 
@@ -94,7 +95,7 @@ def _drift(report: Mapping[str, Any], width: int) -> list[str]:
                 f"{digest} at {_some(sites)}"
                 for digest, sites in sorted(image["digests"].items(), key=lambda one: -len(one[1]))
             )
-            told = f"{table.clean(name)}  differs: {told}"
+            told = f"{name}  differs: {told}"
             lines += table.prose(told, width, table.MARGIN, table.MARGIN * 3)
     return lines
 
@@ -106,7 +107,7 @@ def _sites(sites: Mapping[str, Any], width: int, paint: table.Paint) -> list[str
         if site["status"] != "current":
             reasons.setdefault((site["status"], _reason(site)), []).append(name)
     lines = []
-    for (status, why), names in sorted(reasons.items(), key=lambda one: ORDER.index(one[0][0])):
+    for (status, why), names in sorted(reasons.items(), key=lambda one: table.rank(one[0][0], ORDER)):
         told = f"{_some(names)}  {status}{f': {why}' if why else ''}"
         wrapped = table.prose(told, width, table.MARGIN, table.MARGIN * 3)
         wrapped[0] = wrapped[0].replace(f"  {status}", f"  {paint(status, status)}", 1)
@@ -117,7 +118,7 @@ def _sites(sites: Mapping[str, Any], width: int, paint: table.Paint) -> list[str
 def _reason(site: Mapping[str, Any]) -> str:
     counts = Counter(entry["status"] for entry in site["behind"].values())
     lags = ", ".join(f"{number} {status}" for status, number in counts.items())
-    error = ": ".join(filter(None, (site["cause"], table.clean(site["error"]))))
+    error = ": ".join(filter(None, (site["cause"], site["error"])))
     if site["last_known"]:
         return f"{error}; last word {_spelt(site['age'])} ago{f' ({lags})' if lags else ''}"
     return "; ".join(filter(None, (lags, error)))
@@ -132,7 +133,7 @@ def _notes(report: Mapping[str, Any], width: int) -> list[str]:
     if len(versions) > 1:
         # The most common one is what the others are compared with.
         rare = sorted(versions.items(), key=lambda one: len(one[1]))[:-1]
-        told = [f"formula {table.clean(version)} at {_some(names)}" for version, names in rare]
+        told = [f"formula {version} at {_some(names)}" for version, names in rare]
     if report["left_out"]:
         told.append(f"in no wave: {_some(report['left_out'])}")
     return [line for text in told for line in table.prose(text, width, table.MARGIN, table.MARGIN * 3)]
@@ -147,7 +148,7 @@ def _summary(summary: Mapping[str, Any], paint: table.Paint) -> str:
 
 
 def _some(names: Iterable[str]) -> str:
-    known = [table.clean(name) for name in names]
+    known = list(names)
     more = len(known) - _NAMES_SHOWN
     return " ".join(known[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 

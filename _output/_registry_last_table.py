@@ -29,14 +29,15 @@ def last_lines(
         paint: puts colours on.
         now: seconds since 1970; None = the time it is.
     """
+    snapshot = table.cleaned(snapshot)
     if not snapshot["function"]:
-        return [table.clean(snapshot["error"])]
+        return [snapshot["error"]]
     rows: dict[tuple[str, str, str], list[str]] = {}
     for name, entry in snapshot["behind"].items():
-        repository, _, tag = table.clean(name).rpartition(":")
+        repository, _, tag = name.rpartition(":")
         rows.setdefault((repository, entry["status"], _why(entry)), []).append(tag)
     lines = [_headline(snapshot, paint, time.time() if now is None else now)]
-    for (repository, status, why), tags in sorted(rows.items(), key=lambda row: ORDER.index(row[0][1])):
+    for (repository, status, why), tags in sorted(rows.items(), key=lambda row: table.rank(row[0][1], ORDER)):
         told = f"{repository}:{' '.join(tags)}  {status} {why}"
         wrapped = table.prose(told, width, table.MARGIN, table.MARGIN * 3)
         wrapped[0] = wrapped[0].replace(f"  {status} ", f"  {paint(status, status)} ", 1)
@@ -56,7 +57,7 @@ def run_lines(
         width: columns that there are; not used: a line is cut by nobody but the terminal.
         paint: puts colours on.
     """
-    return [_run(run, paint) for run in runs]
+    return [_run(run, paint) for run in table.cleaned(runs)]
 
 
 def _run(run: Mapping[str, Any], paint: table.Paint) -> str:
@@ -71,7 +72,7 @@ def _run(run: Mapping[str, Any], paint: table.Paint) -> str:
 
 def _headline(snapshot: Mapping[str, Any], paint: table.Paint, now: float) -> str:
     state = "up" if snapshot["up"] else "down"
-    name = table.clean(snapshot["url"]).partition("://")[2] or "the registry"
+    name = snapshot["url"].partition("://")[2] or "the registry"
     here = f"{len(snapshot['tags'])} of {table.counted(snapshot['counts']['tags'], 'tag', 'tags')} here"
     when = f"{snapshot['function']} of {_date(snapshot['at'])}, {_span(now - snapshot['at'])} ago"
     running = ", a sync runs" if snapshot["running"] else ""
@@ -84,7 +85,7 @@ def _why(entry: Mapping[str, Any]) -> str:
 
 def _error(entry: Mapping[str, Any]) -> str:
     cause = f"{entry['cause']}: " if entry["cause"] else ""
-    return table.clean(f"{cause}{entry['error']}")
+    return f"{cause}{entry['error']}"
 
 
 def _ending(snapshot: Mapping[str, Any], paint: table.Paint) -> str:

@@ -24,14 +24,15 @@ def prune_lines(
         width: columns that there are; 0 = no limit.
         paint: puts colours on.
     """
+    report = table.cleaned(report)
     rows: dict[tuple[str, str, str], list[str]] = {}
     for name, image in report["images"].items():
         if image["status"] == "kept" and image["reason"] == WANTED:
             continue
-        repository, reference = _split(table.clean(name))
+        repository, reference = _split(name)
         why = f"{image['cause']}: {image['error']}" if image["error"] else image["reason"]
-        rows.setdefault((repository, image["status"], table.clean(why)), []).append(reference)
-    ordered = sorted(rows.items(), key=lambda row: ORDER.index(row[0][1]))
+        rows.setdefault((repository, image["status"], why), []).append(reference)
+    ordered = sorted(rows.items(), key=lambda row: table.rank(row[0][1], ORDER))
     lines = [_headline(report["registry"], paint)]
     for (repository, status, why), references in ordered:
         told = f"{repository}:{' '.join(references)}  {status}: {why}"
@@ -51,16 +52,17 @@ def history_lines(
         width: columns that there are; not used, since no line is long.
         paint: puts colours on.
     """
-    lines = [paint(table.clean(report["image"]), "title")]
+    report = table.cleaned(report)
+    lines = [paint(report["image"], "title")]
     for entry in report["history"]:
         marks = [word for word in ("here", "pullable") if entry[word]] or ["gone"]
-        digest = table.clean(entry["digest"]).partition(":")[2][: table.DIGITS_OF_A_DIGEST] or "nothing"
+        digest = entry["digest"].partition(":")[2][: table.DIGITS_OF_A_DIGEST] or "nothing"
         lines.append(
             f"{table.MARGIN}{_date(entry['from']):16}  {digest:12}  by {entry['by']}  {', '.join(marks)}"
         )
     if report["held"]:
-        lines.append(f"{table.MARGIN}a roll-back holds it at {table.clean(report['held'])}")
-    return [*lines, *([table.clean(report["error"])] if report["error"] else [])]
+        lines.append(f"{table.MARGIN}a roll-back holds it at {report['held']}")
+    return [*lines, *([report["error"]] if report["error"] else [])]
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -73,7 +75,7 @@ def _split(name: str) -> tuple[str, str]:
 
 def _headline(registry: Mapping[str, Any], paint: table.Paint) -> str:
     state = "up" if registry["up"] else "down"
-    name = table.clean(registry["url"]).partition("://")[2]
+    name = registry["url"].partition("://")[2]
     held = table.counted(registry["tags"], "tag", "tags")
     return f"{paint(name, 'title')}  {paint(state, state)}, {held}"
 
@@ -89,7 +91,7 @@ def _ending(report: Mapping[str, Any], width: int, paint: table.Paint) -> list[s
     ]
     for key in ("refused", "ceiling"):
         if report[key]:
-            lines += table.prose(f"{key}: {table.clean(report[key])}", width, table.MARGIN)
+            lines += table.prose(f"{key}: {report[key]}", width, table.MARGIN)
     return lines
 
 

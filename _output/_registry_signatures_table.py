@@ -23,7 +23,8 @@ def signature_lines(
         width: columns that there are; 0 = no limit.
         paint: puts colours on.
     """
-    where = table.clean(report["url"]).partition("://")[2] or "upstream"
+    report = table.cleaned(report)
+    where = report["url"].partition("://")[2] or "upstream"
     lines = [f"{paint(where, 'title')}  {_told(report['summary'])}"]
     for name, image in sorted(report["images"].items(), key=lambda item: ORDER.index(_status(item[1]))):
         lines += _image(name, image, width, paint)
@@ -46,17 +47,17 @@ def _status(image: Mapping[str, Any]) -> str:
 
 def _image(name: str, image: Mapping[str, Any], width: int, paint: table.Paint) -> list[str]:
     status = _status(image)
-    keys = f" by {', '.join(map(table.clean, image['signed_by']))}" if image["signed_by"] else ""
-    lines = [f"{table.MARGIN}{table.clean(name)}  {paint(status, status)}{keys}"]
+    keys = f" by {', '.join(image['signed_by'])}" if image["signed_by"] else ""
+    lines = [f"{table.MARGIN}{name}  {paint(status, status)}{keys}"]
     for signature in image["signatures"]:
         lines += table.prose(
             _signature(signature, image["digest"]), width, table.MARGIN * 2, table.MARGIN * 4
         )
     if image["error"]:
-        told = f"{image['cause']}: {table.clean(image['error'])}"
+        told = f"{image['cause']}: {image['error']}"
         lines += table.prose(told, width, table.MARGIN * 2, table.MARGIN * 4)
     for note in image["notes"]:
-        lines += table.prose(f"note: {table.clean(note)}", width, table.MARGIN * 2, table.MARGIN * 4)
+        lines += table.prose(f"note: {note}", width, table.MARGIN * 2, table.MARGIN * 4)
     return lines
 
 
@@ -70,4 +71,4 @@ def _signature(signature: Mapping[str, Any], digest: str) -> str:
     if signature["time"]:
         parts.append(time.strftime("%Y-%m-%d", time.localtime(signature["time"])))
     why = f" ({signature['reason']})" if signature["reason"] else ""
-    return table.clean("  ".join(parts) + why)
+    return "  ".join(parts) + why

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 # What needs attention stands nearest to the prompt.
@@ -42,6 +42,7 @@ def report_lines(report: Mapping[str, Any], *, width: int = 0, paint: Paint = un
         width: columns that there are; 0 = no limit, so that a pipe gets every name whole.
         paint: puts colours on.
     """
+    report = cleaned(report)
     registry, summary = report["registry"], report["summary"]
     rows, failures = _grouped(report["images"])
     layout = Layout(rows, width)
@@ -67,11 +68,12 @@ def listing_lines(
         width: columns that there are; 0 = no limit.
         paint: puts colours on.
     """
+    listing = cleaned(listing)
     rows: dict[tuple[str, str], Row] = {}
     for repository, tags in listing.items():
         for tag, digest in tags.items():
-            row = rows.setdefault((repository, digest), Row(clean(repository), [], digest=digest))
-            row.tags.append(clean(tag))
+            row = rows.setdefault((repository, digest), Row(repository, [], digest=digest))
+            row.tags.append(tag)
     count = sum(len(tags) for tags in listing.values())
     total = f"{counted(len(listing), 'repository', 'repositories')}, {counted(count, 'tag', 'tags')}"
     shown = list(rows.values())
@@ -102,11 +104,11 @@ def _grouped(images: Mapping[str, Mapping[str, Any]]) -> tuple[list[Row], list[F
     rows: dict[tuple[str, ...], Row] = {}
     failures: dict[tuple[str, ...], Failure] = {}
     for name, image in images.items():
-        repository, tag = split_name(clean(name))
+        repository, tag = split_name(name)
         status = image["status"]
         # What a deployment wants and is missing has a reason, too.
         if status in FAILURES or image["error"]:
-            reason = (status, image["cause"], clean(image["error"]))
+            reason = (status, image["cause"], image["error"])
             failure = failures.setdefault(reason, Failure(*reason, {}))
             failure.tags.setdefault(repository, []).append(tag)
         else:
@@ -122,11 +124,12 @@ def _grouped(images: Mapping[str, Mapping[str, Any]]) -> tuple[list[Row], list[F
             row.tags.append(tag)
             rows[fate] = row._replace(size=row.size + image["bytes"])
     # Sorting is stable: within a status the order of the list stays.
-    return sorted(rows.values(), key=lambda row: _rank(row.status)), list(failures.values())
+    return sorted(rows.values(), key=lambda row: rank(row.status)), list(failures.values())
 
 
-def _rank(status: str) -> int:
-    return ORDER.index(status) if status in ORDER else len(ORDER)
+def rank(status: str, order: Sequence[str] = ORDER) -> int:
+    """The place of a status; one that nobody knows is the last."""
+    return order.index(status) if status in order else len(order)
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -138,7 +141,7 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def _headline(registry: Mapping[str, Any], width: int, edge: int, paint: Paint) -> list[str]:
-    name = clean(registry["url"]).partition("://")[2]
+    name = registry["url"].partition("://")[2]
     state = "up" if registry["up"] else "down"
     held = (
         f", {counted(registry['repositories'], 'repository', 'repositories')}, "
@@ -149,12 +152,12 @@ def _headline(registry: Mapping[str, Any], width: int, edge: int, paint: Paint) 
     plain = f"{name}  {state}{held}"
     left = f"{paint(name, 'title')}  {paint(state, state)}{held}"
     lines = _with_right(plain, left, _upstreams(registry), width, edge)
-    return lines if registry["up"] else [*lines, *prose(clean(registry["error"]), width, MARGIN)]
+    return lines if registry["up"] else [*lines, *prose(registry["error"], width, MARGIN)]
 
 
 def _upstreams(registry: Mapping[str, Any]) -> str:
     """Where images come from; a report of an older minion does not say, and one of a deployment has none."""
-    names = [clean(name) for name in registry.get("upstreams", ())]
+    names = registry.get("upstreams", ())
     return f"{'upstreams' if len(names) > 1 else 'upstream'} {', '.join(names)}" if names else ""
 
 
@@ -295,7 +298,7 @@ def _size(row: Row) -> str:
 
 
 def _short(digest: str) -> str:
-    return clean(digest).partition(":")[2][:DIGITS_OF_A_DIGEST]
+    return digest.partition(":")[2][:DIGITS_OF_A_DIGEST]
 
 
 def _wrapped(tags: list[str], width: int) -> list[str]:
@@ -307,7 +310,7 @@ def _failures(failures: list[Failure], known: str, width: int, paint: Paint) -> 
     """Every failure in full; what the headline says already is not said again of each tag."""
     lines = []
     for failure in failures:
-        if known and failure.error == clean(known):
+        if known and failure.error == known:
             lines.append(f"{MARGIN}{_count_of(failure)} {paint(failure.status, failure.status)}")
         else:
             lines += _failure(failure, width, paint)
@@ -329,7 +332,7 @@ def _failure(failure: Failure, width: int, paint: Paint) -> list[str]:
 def _waiting(bundle: Mapping[str, Any], width: int) -> list[str]:
     """What of a bundle is not at hand, and how many tags wait for it."""
     told = bundle.get("amiss", {}).values()
-    return [line for why in told for line in prose(clean(why), width, MARGIN, MARGIN * 3)]
+    return [line for why in told for line in prose(why, width, MARGIN, MARGIN * 3)]
 
 
 def _names_of(failure: Failure) -> list[str]:
@@ -409,6 +412,15 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 def clean(text: str) -> str:
     """Take out what would move the cursor: a registry's words end up on a terminal."""
     return _CONTROL.sub(" ", str(text))
+
+
+def cleaned(value: Any) -> Any:
+    """The same of all text in what a minion returned, names included."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, Mapping):
+        return {cleaned(key): cleaned(entry) for key, entry in value.items()}
+    return list(map(cleaned, value)) if isinstance(value, (list, tuple)) else value
 
 
 def counted(number: int, one: str, many: str) -> str:

@@ -32,18 +32,19 @@ def verify_lines(
         width: columns that there are; 0 = no limit.
         paint: puts colours on.
     """
+    report = table.cleaned(report)
     lines = [_headline(report["registry"], paint)]
     if report["registry"]["reason"]:
-        said = f"read through its API: {table.clean(report['registry']['reason'])}"
+        said = f"read through its API: {report['registry']['reason']}"
         lines += table.prose(said, width, table.MARGIN)
     for status in ORDER[1:]:
         for name, image in report["images"].items():
             if image["status"] == status:
-                lines.append(f"{table.MARGIN}{paint(status, status)}  {table.clean(name)}")
+                lines.append(f"{table.MARGIN}{paint(status, status)}  {name}")
     for path, what in _files(report):
         lines += _row(f"{path}  {what}", width)
     for path, why in report["unread"].items():
-        lines += _row(f"{table.clean(path)}  not read: {table.clean(why)}", width)
+        lines += _row(f"{path}  not read: {why}", width)
     loose = ", ".join(_loose(report["loose"]))
     if loose:
         lines += table.prose(f"loose: {loose}", width, table.MARGIN)
@@ -58,24 +59,24 @@ def _row(text: str, width: int) -> list[str]:
 
 
 def _headline(registry: Mapping[str, Any], paint: table.Paint) -> str:
-    name = table.clean(registry["url"]).partition("://")[2]
+    name = registry["url"].partition("://")[2]
     held = table.counted(registry["tags"], "tag", "tags")
-    where = f", files in {table.clean(registry['storage'])}" if registry["storage"] else ""
+    where = f", files in {registry['storage']}" if registry["storage"] else ""
     return f"{paint(name, 'title')}  {held}{where}"
 
 
 def _files(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Every file that is, or was, broken, and what is to be said of it."""
     for blob in report["blobs"].values():
-        yield table.clean(blob["path"]), _said(blob, "manifest" if blob["manifest"] else "blob")
+        yield blob["path"], _said(blob, "manifest" if blob["manifest"] else "blob")
     for path, link in report["links"].items():
-        yield table.clean(path), _said(link, f"link of a {link['of']}")
+        yield path, _said(link, f"link of a {link['of']}")
 
 
 def _said(found: Mapping[str, Any], what: str) -> str:
     was = "" if found["was"] == found["status"] else f" {found['was']},"
-    why = ": ".join(filter(None, (table.clean(found["cause"]), table.clean(found["error"]))))
-    names = [table.clean(name) for name in found["images"][:NAMES_SHOWN]]
+    why = ": ".join(filter(None, (found["cause"], found["error"])))
+    names = found["images"][:NAMES_SHOWN]
     more = len(found["images"]) - len(names)
     images = ", ".join(names) + (f" and {more} more" if more else "")
     parts = [f"{what}{was} {found['status']}", f"({why})" if why else "", f"in {images}" if images else ""]

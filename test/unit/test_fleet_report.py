@@ -17,6 +17,7 @@ from _registry_fleet_returns import Answer
 from _registry_fleet_table import fleet_lines, is_fleet
 from _registry_show_fleet_page import fleet_page
 from _registry_sync_snapshot import no_snapshot
+from support.cursor import moving, spoilt
 
 NOW = 1_000_000.0
 CRON, NOVA = "rhosp13/openstack-cron:13.0", "rhosp13/openstack-nova:13.0"
@@ -311,6 +312,15 @@ def test_a_table_has_waves_what_differs_and_what_is_wrong_and_a_summary() -> Non
         "",
         "1 current, 1 behind, 1 unreachable, 1 failed; 1 image differs; 0.0 s",
     ]
+
+
+def test_nothing_that_a_site_says_can_move_the_cursor() -> None:
+    told = snapshot(code=1, cause="space", error="full", behind=behind(), extra={"x:1": OLD})
+    sites = {"a": spoilt(told), "b": snapshot(tags={CRON: OLD}, extra={"x:1": NEW}, version="0.0.9")}
+    report = joined(sites, silent={"c": spoilt(told)}, waves=spoilt(WAVES, but=["status"]), left_out=["a"])
+    assert moving(fleet_lines(report)) == []
+    assert moving(fleet_lines(spoilt(report, but=["status"]))) == []
+    assert moving([reports.brief(report)[1]]) == []
 
 
 def test_a_line_and_a_mistake_are_shown_as_they_are() -> None:

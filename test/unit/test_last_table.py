@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from _registry_last_table import last_lines, run_lines
+from support.cursor import moving, spoilt
 
 AT = time.mktime((2026, 11, 25, 3, 0, 0, 0, 0, -1))
 COUNTS = dict.fromkeys(("current", "missing", "stale", "held", "extra", "unreadable", "copied", "failed"), 0)
@@ -90,3 +91,12 @@ def test_before_the_first_run_one_sentence_says_so() -> None:
 )
 def test_a_run_is_a_line(run: dict[str, Any], line: str) -> None:
     assert run_lines([snapshot(**run)]) == [line]
+
+
+@pytest.mark.parametrize("but", [(), ("status",)])
+def test_nothing_that_a_minion_says_can_move_the_cursor(but: Any) -> None:
+    told = spoilt(snapshot(behind={"a/b:x": lag("failed", "network", "no line")}, code=1), but=but)
+    assert moving(last_lines(told, now=AT)) == []
+    refused = spoilt(snapshot(code=1, cause="space", error="the disk is full"))
+    assert moving([*last_lines(refused, now=AT), *run_lines([refused])]) == []
+    assert moving(last_lines(spoilt(snapshot(function="", error="nothing has ended here")))) == []

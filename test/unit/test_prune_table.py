@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from _registry_prune_table import history_lines, prune_lines
+from support.cursor import moving, spoilt
 
 DIGEST = "sha256:" + "4f1c2b7d9e0a" + "0" * 52
 
@@ -68,3 +71,16 @@ def test_a_history_tells_what_is_here_and_what_can_be_pulled() -> None:
         "  some time         nothing       by prune  gone",
         f"  a roll-back holds it at {DIGEST}",
     ]
+
+
+@pytest.mark.parametrize("but", [(), ("status",)])
+def test_nothing_that_a_minion_says_can_move_the_cursor(but: Any) -> None:
+    images = {
+        "a/b:1": image("failed", "", "network", "no answer"),
+        f"a/b@{DIGEST}": image("doomed", "it is part of 1"),
+    }
+    told = report(images, plan="3f2a91c0", refused="the list is empty", ceiling="67 % would go")
+    assert moving(prune_lines(spoilt(told, but=but))) == []
+    entry = {"from": 0.0, "until": 0.0, "by": "sync", "digest": DIGEST, "here": True, "pullable": True}
+    told = {"image": "a/b:1", "held": DIGEST, "error": "damaged", "history": [entry]}
+    assert moving(history_lines(spoilt(told))) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _registry_signatures_table as table
+from support.cursor import moving, spoilt
 
 DIGEST, CHILD = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 
@@ -81,3 +82,11 @@ def test_text_of_strangers_cannot_move_the_cursor():
 def test_long_lines_are_wrapped_to_the_terminal():
     lines = shown({"a:1": image(False, cause="signature", error="word " * 40)}, width=60, refused=1)
     assert max(map(len, lines)) <= 60
+
+
+def test_nothing_that_a_minion_says_can_move_the_cursor():
+    signed = signature(subject=CHILD, reason="expired")
+    images = {
+        "a:1": image(False, signed, signed_by=["redhat"], cause="signature", error="nobody", notes=["old"])
+    }
+    assert moving(shown(spoilt(images), refused=1)) == []

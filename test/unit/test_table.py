@@ -9,6 +9,7 @@ import pytest
 
 import _registry_table as table
 from _registry_config_defaults import OVERCLOUD_IMAGES
+from support.cursor import moving, spoilt
 
 TAGS = ("13.0", "13.0-38", "latest")
 OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
@@ -222,6 +223,19 @@ def test_a_registrys_words_cannot_move_the_cursor() -> None:
     hostile = "\x1b[2J\r\n\x9bH\u202eno"
     text = shown({"a/b:1": image("failed", cause="auth", error=hostile)})
     assert not set("\x1b\r\x9b\u202e") & set(text)
+
+
+@pytest.mark.parametrize("but", [(), ("status",)])
+@pytest.mark.parametrize("width", [0, 40])
+def test_nothing_that_a_minion_says_can_move_the_cursor(but: Any, width: int) -> None:
+    images = {
+        "a/b:1": image("failed", cause="auth", error="no"),
+        "a/b:2": image("stale", local=OLD),
+        "a/c:1": image("missing", cause="absent", error="gone"),
+    }
+    down = report(images, registry={"up": False, "error": "refused", "upstreams": ["v:443"]})
+    assert moving(table.report_lines(spoilt(down, but=but), width=width)) == []
+    assert moving(table.listing_lines(spoilt({"a/b": {"a:1": NEW}}), width=width)) == []
 
 
 @pytest.mark.parametrize("width", [80, 120])
