@@ -22,6 +22,9 @@ import _registry_signatures_table as signatures_table
 import _registry_table as table
 import _registry_verify_table as verify_table
 
+# What a return of another version or a damaged one ends in; Salt itself takes not all of them for a reason to
+# show it nested.
+_UNREADABLE = (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError)
 # How salt-call names the one minion that it is.
 SALT_CALL = "local"
 COLORS = {
@@ -80,7 +83,10 @@ def output(data, **kwargs):
 
 
 def _shown(minion, value):
-    lines = _pillar_lines(value) or _lines(value)
+    try:
+        lines = _pillar_lines(value) or _lines(value)
+    except _UNREADABLE:
+        lines = None
     if lines is not None:
         return "\n".join(lines if minion == SALT_CALL else [_paint(f"{minion}:", "title"), *lines, ""])
     if isinstance(value, str) and value and "\n" not in value:

@@ -61,6 +61,17 @@ def test_each_minion_has_its_name_above_its_table(show: Callable[..., str]) -> N
     assert text.count("mirror:5000  up") == 2
 
 
+@pytest.mark.parametrize("damage", [{"seconds": "long"}, {}])
+def test_a_report_that_cannot_be_read_is_shown_nested_and_spoils_no_other(
+    damage: dict[str, Any], show: Callable[..., str]
+) -> None:
+    whole = report()
+    damaged = whole | {"summary": whole["summary"] | damage if damage else {}}
+    text = show({"site-a": damaged, "site-b": whole})
+    assert text.count("mirror:5000  up") == 1
+    assert "site-a:\n    ----------\n" in text
+
+
 def test_who_has_signed_what_is_a_table_of_its_own(show: Callable[..., str]) -> None:
     counts = dict.fromkeys(("images", "accepted", "refused", "not_asked", "unreadable", "signatures"), 0)
     told = {"side": "local", "url": "http://mirror:5000", "images": {}, "summary": counts | {"seconds": 0.1}}
