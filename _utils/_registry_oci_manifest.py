@@ -30,6 +30,12 @@ SCHEMA1 = (
 )
 INDEXES = (DOCKER_LIST, OCI_INDEX)
 ACCEPTED = (DOCKER_MANIFEST, DOCKER_LIST, OCI_MANIFEST, OCI_INDEX)
+# What a registry takes for an index: https://github.com/moby/buildkit#registry-push-image-and-cache-separately
+_LAYERS_OF_A_CACHE = (
+    "application/vnd.oci.image.layer.",
+    "application/vnd.docker.image.rootfs.",
+    "application/vnd.buildkit.cacheconfig.",
+)
 # What registries serve that do not know what they hold.
 _SAYS_NOTHING = ("", "application/json", "application/octet-stream", "text/plain")
 
@@ -242,6 +248,8 @@ def _refuse_two_in_one(document: Mapping[str, Any], served: str, said: Any) -> N
 def _parts_of_index(document: Mapping[str, Any], kind: str) -> dict[str, Any]:
     children = tuple(_child(entry) for entry in _entries(document, "manifests", kind == OCI_INDEX))
     _once_each(children)
+    if any(child.media_type.startswith(_LAYERS_OF_A_CACHE) for child in children):
+        _refuse("the index names layers, as a build cache of BuildKit does, and cannot be mirrored")
     return {"children": children, "artifact_type": _type(document.get("artifactType"))}
 
 

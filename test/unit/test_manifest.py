@@ -17,7 +17,7 @@ from _registry_oci_manifest import (
     read_manifest,
 )
 from _registry_oci_names import digest_of, printable
-from support.images import Layer, docker_image, docker_list, oci_image, oci_index
+from support.images import OCI_LAYER, Layer, docker_image, docker_list, oci_image, oci_index
 
 LAYERS = [Layer("a"), Layer("b")]
 DIGEST = digest_of(b"x")
@@ -94,6 +94,7 @@ def test_foreign_layers_are_told_and_not_asked_for():
         (body(config=descriptor(size=True), layers=[]), DOCKER_MANIFEST, "impossible size"),
         (body(config=descriptor()), DOCKER_MANIFEST, "no list of layers"),
         (body(manifests=None), DOCKER_LIST, "no list of manifests"),
+        (body(manifests=[descriptor(mediaType=OCI_LAYER)]), OCI_INDEX, "build cache of BuildKit"),
         (body(config=descriptor(), layers={}), OCI_MANIFEST, "no list of layers"),
         (body(config=descriptor(), layers=[], subject="x"), OCI_MANIFEST, "no subject"),
         (body(config=descriptor(), layers=[], subject={}), OCI_MANIFEST, "valid digest"),
