@@ -79,10 +79,12 @@ def note(path):
     known = _noted(path)
     before = known["before"] if known else _read(path)
     try:
-        scopes = {**(known or {}).get("scopes", {}), **_merged(path)[1]}
+        scopes = _merged(path)[1]
+        # The file may not let itself be written, and then says what it says now.
+        left = _ours(path)
     except policy.PolicyError as error:
         raise CommandExecutionError(str(error)) from None
-    _write_record({**_record(), path: {"before": before, "scopes": scopes}})
+    _write_record({**_record(), path: {"before": before, "scopes": scopes, "left": left}})
 
 
 def forget(path):
@@ -170,7 +172,7 @@ def _policy(path, clean):
         now = _read(path)
         if not known or now is None:
             return now or ""
-        return policy.restored(now, known["before"], known["scopes"], path) or ""
+        return policy.restored(now, known["before"], _ours(path), path) or ""
     merged, added = _merged(path)
     now = _read(path) or ""
     same = now and merged == policy.parse_policy(now, path)
@@ -187,10 +189,16 @@ def _merged(path):
     for scope, key in policy.key_paths(wanted):
         if not __salt__["file.file_exists"](key):
             raise policy.PolicyError(f"{key}: is not on this host, and {path} would refuse all of {scope}")
-    merged, added = policy.with_scopes(now, wanted, (_noted(path) or {}).get("scopes", {}), path)
+    merged, added = policy.with_scopes(now, wanted, _ours(path), path)
     if refused := policy.refuses_the_rest(merged, settings.local.name, images) if added else "":
         raise policy.PolicyError(f"{path}: its default is reject and it has no scope for {refused}")
     return merged, added
+
+
+def _ours(path):
+    known = _noted(path) or {}
+    now = policy.parse_policy(_read(path) or "", path)
+    return policy.scopes_left(now, known.get("scopes", {}), known.get("left", {}))
 
 
 def _key(path):

@@ -256,6 +256,17 @@ def with_scopes(policy: Policy, wanted: Scopes, ours: Scopes, path: str) -> tupl
     return (merged if docker or _has_docker(policy) else without_scopes(policy, ours)), added
 
 
+def scopes_left(policy: Policy, *noted: Scopes) -> Scopes:
+    """What of several notes a policy still says; it is ours."""
+    docker = policy.get("transports", {}).get("docker", {})
+    return {
+        scope: requirement
+        for scopes in noted
+        for scope, requirement in scopes.items()
+        if docker.get(scope) == requirement
+    }
+
+
 def _has_docker(policy: Policy) -> bool:
     return "docker" in policy.get("transports", {})
 

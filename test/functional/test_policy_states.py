@@ -100,6 +100,37 @@ def test_a_policy_that_is_not_wanted_any_more_is_taken_back_and_what_others_wrot
     assert host.scopes() == ["quay.io"]
 
 
+def other_key(host: Host) -> dict[str, Any]:
+    other = host.key.with_name("new.asc")
+    other.write_bytes(host.key.read_bytes())
+    return {"keys": {"vendor": {"gpg": [str(other)]}}}
+
+
+def test_what_was_noted_and_not_written_leaves_what_is_there_ours(host: Host) -> None:
+    host.apply("policy")
+    host.say(signatures=other_key(host))
+    for _ in range(2):
+        host.caller.cmd("registry_policy.note", str(host.policy))
+    assert host.apply("policy")["result"] is True
+    assert "new.asc" in host.policy.read_text()
+    host.say()
+    host.caller.cmd("registry_policy.note", str(host.policy))
+    assert host.apply("policy", "absent")["result"] is True
+    assert not host.policy.exists()
+
+
+def test_what_an_earlier_version_has_noted_is_ours(host: Host) -> None:
+    host.apply("policy")
+    (record,) = host.minion.root.rglob("policies.json")
+    noted = json.loads(record.read_text())
+    noted[str(host.policy)] = {name: noted[str(host.policy)][name] for name in ("before", "scopes")}
+    record.write_text(json.dumps(noted))
+    host.say(signatures=other_key(host))
+    assert host.apply("policy")["result"] is True
+    assert host.apply("policy", "absent")["result"] is True
+    assert not host.policy.exists()
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
