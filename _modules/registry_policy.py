@@ -76,6 +76,8 @@ def note(path):
 
         salt '*' registry_policy.note /etc/containers/policy.json
     """
+    if not _settings().engine.policy:
+        return
     known = _noted(path)
     before = known["before"] if known else _read(path)
     try:

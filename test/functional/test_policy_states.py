@@ -131,6 +131,16 @@ def test_what_an_earlier_version_has_noted_is_ours(host: Host) -> None:
     assert not host.policy.exists()
 
 
+def test_where_no_policy_is_wanted_no_key_is(host: Host) -> None:
+    host.key.unlink()
+    host.say(engine={"manage": "podman"})
+    host.policy.parent.mkdir()
+    host.policy.write_text(f"{{{ACCEPTED}}}")
+    ret = host.apply("policy")
+    assert (ret["result"], ret["changes"]) == (True, {})
+    assert not list(host.minion.root.rglob("policies.json"))
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
