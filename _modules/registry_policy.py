@@ -204,7 +204,7 @@ def _ours(path):
 
 
 def _key(path):
-    found = _read(path)
+    found = _bytes(path)
     if found is None:
         raise CommandExecutionError(f"{path}: there is no such key")
     return found
@@ -212,6 +212,10 @@ def _key(path):
 
 def _read(path):
     return __salt__["file.read"](path) if __salt__["file.file_exists"](path) else None
+
+
+def _bytes(path):
+    return __salt__["file.read"](path, binary=True) if __salt__["file.file_exists"](path) else None
 
 
 def _noted(path):

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from _registry_trust_keys import openpgp_packets
+
 Policy = dict[str, Any]
 Scopes = dict[str, list[dict[str, Any]]]
 ACCEPT_ALL = [{"type": "insecureAcceptAnything"}]
@@ -130,14 +132,14 @@ def _location(location: str, insecure: bool, table: str) -> str:
 
 
 def wanted_scopes(
-    mirror: str, images: Sequence[Signed], read: Callable[[str], str], *, by_upstream: bool
+    mirror: str, images: Sequence[Signed], read: Callable[[str], bytes], *, by_upstream: bool
 ) -> Scopes:
     """What a ``policy.json`` is to demand.
 
     Args:
         mirror: ``host:port``.
         images: all repositories of the mirror, with those that nobody has to have signed.
-        read: gives the text of a key's file.
+        read: gives what is in a key's file.
         by_upstream: whether engines ask the mirror by upstream's names, too.
 
     Returns:
@@ -149,7 +151,7 @@ def wanted_scopes(
         if image.mistake or not (image.gpg or image.cosign):
             continue
         if image.cosign:
-            requirement = _signed_by_cosign(image, read)
+            requirement = _signed_by_cosign(image)
             names = [f"{mirror}/{image.target}", *([image.upstream] if by_upstream else [])]
             found.update({name: [requirement] for name in names})
             continue
@@ -177,30 +179,50 @@ def _namespace(name: str) -> str:
     return name.rpartition("/")[0]
 
 
-def _signed_by_gpg(image: Signed, read: Callable[[str], str], asked: str, signed: str) -> dict[str, Any]:
+def _signed_by_gpg(image: Signed, read: Callable[[str], bytes], asked: str, signed: str) -> dict[str, Any]:
     identity: dict[str, Any] = {"type": "matchRepoDigestOrExact"}
     if asked != signed:
         identity = {"type": "remapIdentity", "prefix": asked, "signedPrefix": signed}
     return {
         "type": "signedBy",
         "keyType": "GPGKeys",
-        **_key(image.gpg, read),
+        **_gpg_keys(image.gpg, read),
         "signedIdentity": identity,
     }
 
 
-def _signed_by_cosign(image: Signed, read: Callable[[str], str]) -> dict[str, Any]:
+def _signed_by_cosign(image: Signed) -> dict[str, Any]:
     """What cosign signs has no tag, which no remapped name matches."""
     identity = {"type": "exactRepository", "dockerRepository": image.signed_name}
-    return {"type": "sigstoreSigned", **_key(image.cosign, read), "signedIdentity": identity}
+    return {"type": "sigstoreSigned", **_key(image.cosign[0]), "signedIdentity": identity}
 
 
-def _key(keys: Sequence[str], read: Callable[[str], str]) -> dict[str, str]:
-    """One file by its path; several, or texts, as one text: a list of paths is no older engine's."""
-    if len(keys) == 1 and keys[0].startswith("/"):
-        return {"keyPath": keys[0]}
-    texts = [read(key) if key.startswith("/") else key for key in keys]
-    return {"keyData": base64.b64encode("\n".join(texts).encode()).decode()}
+def _gpg_keys(keys: Sequence[str], read: Callable[[str], bytes]) -> dict[str, str]:
+    """Several as one keyring: a list of paths is no older engine's, and some read one armored block only."""
+    return _key(keys[0]) if len(keys) == 1 else _key_data(b"".join(_packets(key, read) for key in keys))
+
+
+def _packets(key: str, read: Callable[[str], bytes]) -> bytes:
+    packets = openpgp_packets(_body(key, read))
+    if not packets:
+        raise PolicyError(f"{key if _is_path(key) else 'the text of a key'} holds no OpenPGP key")
+    return packets
+
+
+def _key(key: str) -> dict[str, str]:
+    return {"keyPath": key} if _is_path(key) else _key_data(key.encode())
+
+
+def _key_data(body: bytes) -> dict[str, str]:
+    return {"keyData": base64.b64encode(body).decode()}
+
+
+def _body(key: str, read: Callable[[str], bytes]) -> bytes:
+    return read(key) if _is_path(key) else key.encode()
+
+
+def _is_path(key: str) -> bool:
+    return key.startswith("/")
 
 
 def key_paths(scopes: Scopes) -> list[tuple[str, str]]:

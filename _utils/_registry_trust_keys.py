@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,7 @@ KEY_LIMIT = 1024 * 1024
 # First bytes of an OpenPGP public or secret key, in the old and the new format: RFC 9580, section 4.2.
 _PUBLIC_PACKETS = (0x98, 0x99, 0x9A, 0xC6)
 _SECRET_PACKETS = (0x94, 0x95, 0x96, 0xC5)
+_ARMORED = re.compile(rb"-----BEGIN PGP PUBLIC KEY BLOCK-----(.*?)(?:-----END |\Z)", re.DOTALL)
 
 
 class BadKey(SettingsError):
@@ -103,6 +106,28 @@ def load_public_key(material: Material) -> Any:
     if not isinstance(key, (ec.EllipticCurvePublicKey, rsa.RSAPublicKey, ed25519.Ed25519PublicKey)):
         raise BadKey(f"{material.key}: {material.told} holds a key of a kind that cosign does not sign with")
     return key
+
+
+def openpgp_packets(body: bytes) -> bytes:
+    """All OpenPGP keys of a file, armored or binary, as bytes that can be joined to those of another.
+
+    Returns:
+        The keys; empty where there is none.
+    """
+    blocks = _ARMORED.findall(body)
+    if not blocks:
+        return body if body[:1] and body[0] in _PUBLIC_PACKETS else b""
+    try:
+        return b"".join(map(_dearmored, blocks))
+    except ValueError:
+        return b""
+
+
+def _dearmored(block: bytes) -> bytes:
+    """Only headers have a colon, and only the checksum begins with an equals sign: RFC 9580, section 6.2."""
+    lines = [line.strip() for line in block.splitlines()]
+    encoded = b"".join(line for line in lines if b":" not in line and not line.startswith(b"="))
+    return base64.b64decode(encoded, validate=True)
 
 
 def _read(name: str, entry: SigningKey) -> Key:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,18 @@ def test_a_key_that_is_not_here_is_told_before_it_refuses_every_image(host: Host
         f"{host.key}: is not on this host, and {host.policy} would refuse all of"
     )
     assert not host.policy.exists()
+
+
+def test_binary_keys_and_armored_ones_are_one_keyring(host: Host) -> None:
+    binary = host.key.with_name("vendor.gpg")
+    binary.write_bytes(b"\x99\x00\xff")
+    host.key.write_text(
+        "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmAEE\n=abcd\n-----END PGP PUBLIC KEY BLOCK-----\n"
+    )
+    host.say(signatures={"keys": {"vendor": {"gpg": [str(binary), str(host.key)]}}})
+    assert host.apply("policy")["result"] is True
+    ((requirement,), _) = json.loads(host.policy.read_text())["transports"]["docker"].values()
+    assert base64.b64decode(requirement["keyData"]) == b"\x99\x00\xff\x98\x01\x04"
 
 
 def test_what_no_policy_can_say_is_a_warning(host: Host) -> None:

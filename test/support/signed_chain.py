@@ -75,7 +75,7 @@ class Chain:
         listed = signed_images(settings)
         stands_in = settings.engine.stand_in_for_upstream
         scopes = policy.wanted_scopes(
-            self.local.address, listed, lambda path: Path(path).read_text(), by_upstream=stands_in
+            self.local.address, listed, lambda path: Path(path).read_bytes(), by_upstream=stands_in
         )
         merged, _ = policy.with_scopes(policy.parse_policy("", "policy.json"), scopes, {}, "policy.json")
         (self.root / "policy.json").write_text(policy.policy_text(merged, ""))

@@ -27,8 +27,12 @@ def signed(target, **rest):
     return Signed(target, **{**names, **rest})
 
 
+def key_in(path):
+    return b"\x99 of " + path.encode()
+
+
 def scopes(*images, by_upstream=False):
-    return policy.wanted_scopes(MIRROR, images, lambda path: f"text of {path}", by_upstream=by_upstream)
+    return policy.wanted_scopes(MIRROR, images, key_in, by_upstream=by_upstream)
 
 
 def settings(**pillar):
@@ -133,11 +137,26 @@ def test_what_cosign_signs_is_known_by_its_repository() -> None:
     }
 
 
-def test_several_keys_and_texts_are_one_text() -> None:
-    found = scopes(signed("team/app", gpg=(KEY, "-----BEGIN PGP…")))
-    assert base64.b64decode(found[f"{MIRROR}/team"][0]["keyData"]).decode() == (
-        f"text of {KEY}\n-----BEGIN PGP…"
-    )
+TEXT = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmAEE\n-----END PGP PUBLIC KEY BLOCK-----\n"
+
+
+def test_several_keys_and_texts_are_one_keyring() -> None:
+    found = scopes(signed("team/app", gpg=(KEY, TEXT)))
+    keyring = base64.b64decode(found[f"{MIRROR}/team"][0]["keyData"])
+    assert keyring == b"\x99 of " + KEY.encode() + b"\x98\x01\x04"
+
+
+def test_one_text_is_left_as_it_is() -> None:
+    found = scopes(signed("team/app", gpg=(TEXT,)))
+    assert base64.b64decode(found[f"{MIRROR}/team"][0]["keyData"]).decode() == TEXT
+
+
+@pytest.mark.parametrize(("key", "told"), [("/html", "/html"), ("<html>", "the text of a key")])
+def test_one_of_several_keys_that_is_none_is_told(key, told) -> None:
+    with pytest.raises(PolicyError, match=f"^{told} holds no OpenPGP key$"):
+        policy.wanted_scopes(
+            MIRROR, [signed("team/app", gpg=(TEXT, key))], lambda _: b"<html>", by_upstream=False
+        )
 
 
 def test_by_upstreams_names_nothing_is_remapped() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 from _registry_config_read import read_settings
@@ -9,7 +11,7 @@ from _registry_config_validators import SettingsError
 from _registry_config_values import SigningKey
 from _registry_oci_errors import RegistryError
 from _registry_trust_keyless import Keyless
-from _registry_trust_keys import KEY_LIMIT, Key, read_keys
+from _registry_trust_keys import KEY_LIMIT, Key, openpgp_packets, read_keys
 from support.made_signatures import make_key, public_pem
 
 PUBLIC_BLOCK = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n…"
@@ -31,6 +33,33 @@ def test_a_key_is_read_from_a_file_or_is_the_text_itself(tmp_path):
     key = read(cosign=(str(tmp_path / "ours.pub"), pem), gpg=(PUBLIC_BLOCK,))
     assert [material.body for material in key.cosign] == [pem.encode()] * 2
     assert key.gpg[0].body == PUBLIC_BLOCK.encode()
+
+
+PACKETS = b"\x98\x01\x04" + bytes(range(40))
+HEADED = "Version: 1\nComment: a key\n\n"
+
+
+def armored(body, headers="\n", end="-----END PGP PUBLIC KEY BLOCK-----\n", newline="\n"):
+    text = base64.encodebytes(body).decode()
+    whole = f"pub  4096R\n-----BEGIN PGP PUBLIC KEY BLOCK-----\n{headers}{text}=abcd\n{end}"
+    return whole.replace("\n", newline).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "packets"),
+    [
+        (PACKETS, PACKETS),
+        (armored(PACKETS), PACKETS),
+        (armored(PACKETS, HEADED, newline="\r\n"), PACKETS),
+        (armored(PACKETS, end=""), PACKETS),
+        (armored(PACKETS) + armored(PACKETS[::-1]), PACKETS + PACKETS[::-1]),
+        (armored(PACKETS) + armored(PACKETS).replace(b"mAEE", b"m!EE"), b""),
+        (b"<html>", b""),
+        (b"", b""),
+    ],
+)
+def test_openpgp_keys_of_a_file_are_one_keyring(body, packets):
+    assert openpgp_packets(body) == packets
 
 
 def test_only_keys_that_are_needed_are_read():
