@@ -130,7 +130,7 @@ def warnings(of):
         return []
     return [
         f"no policy can say who must have signed {image.target}: {image.mistake}"
-        for image in signed.signed_images(settings)
+        for image in _images(settings)
         if image.mistake
     ]
 
@@ -183,7 +183,7 @@ def _policy(path, clean):
 
 def _merged(path):
     settings = _settings()
-    images = signed.signed_images(settings)
+    images = _images(settings)
     now = policy.parse_policy(_read(path) or "", path)
     wanted = policy.wanted_scopes(
         settings.local.name, images, _key, by_upstream=settings.engine.stand_in_for_upstream
@@ -201,6 +201,13 @@ def _ours(path):
     known = _noted(path) or {}
     now = policy.parse_policy(_read(path) or "", path)
     return policy.scopes_left(now, known.get("scopes", {}), known.get("left", {}))
+
+
+def _images(settings):
+    return [
+        policy.with_each_cosign_key(image, lambda path: _bytes(path) or b"")
+        for image in signed.signed_images(settings)
+    ]
 
 
 def _key(path):

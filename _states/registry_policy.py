@@ -57,19 +57,22 @@ def _with_text(name, of, clean):
         if not clean and not __salt__["registry_policy.manages"]():
             return _ret(name, True, _LEFT_ALONE)
         text = __salt__["registry_policy.text"](of, name, clean=clean)
-        if not text:
-            return _gone(name, of)
-        if of == "policy" and not clean and not __opts__["test"]:
-            # Before it is written: what is noted and is not there harms nobody.
-            __salt__["registry_policy.note"](name)
-        ends = text.endswith("\n")
-        ret = __states__["file.managed"](name, contents=text, contents_newline=ends, makedirs=True)
-        if of == "policy" and clean and ret["result"]:
-            __salt__["registry_policy.forget"](name)
+        ret = _written(name, of, clean, text) if text else _gone(name, of)
     except CommandExecutionError as error:
         return _ret(name, False, str(error))
     warnings = [] if clean else __salt__["registry_policy.warnings"](of)
     return {**ret, "comment": ". ".join([ret["comment"], *(f"Warning: {each}" for each in warnings)])}
+
+
+def _written(name, of, clean, text):
+    if of == "policy" and not clean and not __opts__["test"]:
+        # Before it is written: what is noted and is not there harms nobody.
+        __salt__["registry_policy.note"](name)
+    ends = text.endswith("\n")
+    ret = __states__["file.managed"](name, contents=text, contents_newline=ends, makedirs=True)
+    if of == "policy" and clean and ret["result"]:
+        __salt__["registry_policy.forget"](name)
+    return ret
 
 
 def _gone(name, of):

@@ -11,10 +11,10 @@ import copy
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from _registry_trust_keys import openpgp_packets
+from _registry_trust_keys import openpgp_packets, pem_keys
 
 Policy = dict[str, Any]
 Scopes = dict[str, list[dict[str, Any]]]
@@ -66,6 +66,17 @@ class Signed:
                 "it has several cosign keys, and only engines of 2024 and later know a policy for one of them"
             )
         return ""
+
+
+def with_each_cosign_key(image: Signed, read: Callable[[str], bytes]) -> Signed:
+    """A repository whose files of several cosign keys are told apart; engines know only the first of one."""
+    keys = [each for key in image.cosign for each in _each_cosign_key(key, read)]
+    return replace(image, cosign=tuple(dict.fromkeys(keys)))
+
+
+def _each_cosign_key(key: str, read: Callable[[str], bytes]) -> list[str]:
+    found = pem_keys(_body(key, read))
+    return [key] if len(found) == 1 else [body.decode("utf-8", "replace") for body in found]
 
 
 def image_name(host: str, port: int, *, tls: bool) -> str:

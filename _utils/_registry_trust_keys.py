@@ -19,6 +19,7 @@ KEY_LIMIT = 1024 * 1024
 _PUBLIC_PACKETS = (0x98, 0x99, 0x9A, 0xC6)
 _SECRET_PACKETS = (0x94, 0x95, 0x96, 0xC5)
 _ARMORED = re.compile(rb"-----BEGIN PGP PUBLIC KEY BLOCK-----(.*?)(?:-----END |\Z)", re.DOTALL)
+_BEGIN_OF_PEM = re.compile(rb"(?=-----BEGIN (?:RSA )?PUBLIC KEY-----)")
 
 
 class BadKey(SettingsError):
@@ -108,6 +109,12 @@ def load_public_key(material: Material) -> Any:
     return key
 
 
+def pem_keys(body: bytes) -> list[bytes]:
+    """A PEM text as one text for each public key in it; one without any as it is."""
+    _, *keys = _BEGIN_OF_PEM.split(body)
+    return keys if len(keys) > 1 else [body]
+
+
 def openpgp_packets(body: bytes) -> bytes:
     """All OpenPGP keys of a file, armored or binary, as bytes that can be joined to those of another.
 
@@ -132,7 +139,9 @@ def _dearmored(block: bytes) -> bytes:
 
 def _read(name: str, entry: SigningKey) -> Key:
     gpg = tuple(_material(text, f"{entry.key}:gpg") for text in entry.gpg)
-    cosign = tuple(_material(text, f"{entry.key}:cosign") for text in entry.cosign)
+    cosign = tuple(
+        each for text in entry.cosign for each in _told_apart(_material(text, f"{entry.key}:cosign"))
+    )
     for material in gpg:
         _refuse_what_is_no_openpgp_key(material)
     for material in cosign:
@@ -146,6 +155,16 @@ def _material(text: str, key: str) -> Material:
     if b" PRIVATE KEY" in body or (body[:1] and body[0] in _SECRET_PACKETS):
         raise BadKey(f"{key}: {told} is a private key; give the public one")
     return Material(key, told, body)
+
+
+def _told_apart(material: Material) -> list[Material]:
+    """PEM of several keys, each of which would do."""
+    keys = pem_keys(material.body)
+    if len(keys) == 1:
+        return [material]
+    return [
+        Material(material.key, f"key {number} of {material.told}", key) for number, key in enumerate(keys, 1)
+    ]
 
 
 def _read_file(path: str, key: str) -> bytes:

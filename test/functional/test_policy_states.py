@@ -188,6 +188,16 @@ def test_binary_keys_and_armored_ones_are_one_keyring(host: Host) -> None:
     assert base64.b64decode(requirement["keyData"]) == b"\x99\x00\xff\x98\x01\x04"
 
 
+def test_a_file_of_several_cosign_keys_is_a_warning(host: Host) -> None:
+    keys = (f"-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n" for text in ("AAAA", "BBBB"))
+    host.key.write_text("".join(keys))
+    host.say(signatures={"keys": {"vendor": {"cosign": [str(host.key)]}}})
+    ret = host.apply("policy")
+    assert ret["result"] is True
+    assert "team/app: it has several cosign keys" in ret["comment"]
+    assert not host.policy.exists()
+
+
 def test_what_no_policy_can_say_is_a_warning(host: Host) -> None:
     keys = {"vendor": {"gpg": [str(host.key)]}, "ours": {"cosign": ["/b"]}}
     host.say(

@@ -159,6 +159,22 @@ def test_one_of_several_keys_that_is_none_is_told(key, told) -> None:
         )
 
 
+PEM = "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n"
+
+
+@pytest.mark.parametrize("keys", [("/ours.pub",), (PEM.format("AAAA") + PEM.format("BBBB"),)])
+def test_several_cosign_keys_in_one_file_are_several(keys) -> None:
+    text = (PEM.format("AAAA") + PEM.format("BBBB")).encode()
+    image = policy.with_each_cosign_key(signed("a/b", gpg=(), cosign=keys), lambda _: text)
+    assert "several cosign keys" in image.mistake
+
+
+@pytest.mark.parametrize("body", [PEM.format("AAAA").encode(), b""])
+def test_one_cosign_key_is_named_by_its_path(body) -> None:
+    image = signed("a/b", gpg=(), cosign=("/ours.pub",))
+    assert policy.with_each_cosign_key(image, lambda _: body) == image
+
+
 def test_by_upstreams_names_nothing_is_remapped() -> None:
     found = scopes(signed("team/app"), by_upstream=True)
     assert list(found) == [f"{MIRROR}/team", f"{VENDOR}/team"]

@@ -10,9 +10,10 @@ from _registry_config_read import read_settings
 from _registry_config_validators import SettingsError
 from _registry_config_values import SigningKey
 from _registry_oci_errors import RegistryError
+from _registry_trust_cosign import open_payload, public_keys
 from _registry_trust_keyless import Keyless
 from _registry_trust_keys import KEY_LIMIT, Key, openpgp_packets, read_keys
-from support.made_signatures import make_key, public_pem
+from support.made_signatures import make_key, public_pem, signature
 
 PUBLIC_BLOCK = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n…"
 
@@ -33,6 +34,24 @@ def test_a_key_is_read_from_a_file_or_is_the_text_itself(tmp_path):
     key = read(cosign=(str(tmp_path / "ours.pub"), pem), gpg=(PUBLIC_BLOCK,))
     assert [material.body for material in key.cosign] == [pem.encode()] * 2
     assert key.gpg[0].body == PUBLIC_BLOCK.encode()
+
+
+@pytest.mark.parametrize("between", ["", "# the new one\n"])
+def test_each_public_key_of_a_file_is_one(tmp_path, between):
+    keys = [make_key(kind) for kind in ("P-256", "RSA", "Ed25519")]
+    (tmp_path / "ours.pub").write_text(between.join(public_pem(key) for key in keys))
+    read_ones = public_keys([read(cosign=(f"{tmp_path}/ours.pub",))])
+    payload = b"payload"
+    for key in keys:
+        assert open_payload(payload, signature(key, payload), read_ones).names == ("k",)
+    assert len(read_ones) == len(keys)
+
+
+def test_a_file_of_several_keys_with_a_bad_one_is_told(tmp_path):
+    bad = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
+    (tmp_path / "ours.pub").write_text(public_pem(make_key()) + bad)
+    said = refused(cosign=(f"{tmp_path}/ours.pub",))
+    assert said == f"{AT}:cosign: key 2 of {tmp_path}/ours.pub holds no public key in PEM"
 
 
 PACKETS = b"\x98\x01\x04" + bytes(range(40))
