@@ -26,7 +26,7 @@ def text(of, path, clean=False):
         clean (bool): without what is ours.
 
     Returns:
-        str: the whole text; empty where there is to be no such file.
+        str: the whole text; None where there is to be no such file.
 
     Raises:
         CommandExecutionError: the file that is there, or one beside it, says what cannot be added to.
@@ -38,9 +38,35 @@ def text(of, path, clean=False):
         salt '*' registry_policy.text policy /etc/containers/policy.json
     """
     try:
-        return _TEXTS[of](path, clean)
+        found = _TEXTS[of](path, clean)
+        if found is not None:
+            _refuse_dangling_link(path)
     except policy.PolicyError as error:
         raise CommandExecutionError(str(error)) from None
+    return found
+
+
+def concerns(of, path, clean=False):
+    """
+    Whether anything of ours is in a file, or is to be.
+
+    Args:
+        of (str): as in ``text``.
+        path (str): of the file.
+        clean (bool): nothing of ours is to be in it.
+
+    Returns:
+        bool: false only of a policy.json that belongs to others alone.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_policy.concerns policy /etc/containers/policy.json
+    """
+    if of != "policy" or _noted(path):
+        return True
+    return not clean and _settings().engine.policy
 
 
 def manages():
@@ -79,8 +105,8 @@ def note(path):
     if not _settings().engine.policy:
         return
     known = _noted(path)
-    before = known["before"] if known else _read(path)
     try:
+        before = known["before"] if known else _read(path)
         scopes = _merged(path)[1]
         # The file may not let itself be written, and then says what it says now.
         left = _ours(path)
@@ -143,7 +169,7 @@ def _lookaside(path, clean):
     settings = _settings()
     address = signed.store_address(settings)
     if clean or not (address or settings.engine.policy):
-        return ""
+        return None
     for other in sorted(Path(path).parent.glob("*.yaml")):
         if str(other) != path and settings.local.name in _scopes_in(other):
             raise policy.PolicyError(
@@ -155,7 +181,7 @@ def _lookaside(path, clean):
 def _scopes_in(file):
     try:
         return policy.scopes_of(salt.utils.yaml.safe_load(_read(str(file)) or ""))
-    except salt.utils.yaml.YAMLError:
+    except (salt.utils.yaml.YAMLError, ValueError):
         # Engines say what is wrong with it.
         return set()
 
@@ -163,9 +189,9 @@ def _scopes_in(file):
 def _mirrors(_path, clean):
     settings = _settings()
     if clean or not settings.engine.stand_in_for_upstream:
-        return ""
+        return None
     insecure = not settings.local.tls or settings.local.verify is False
-    return policy.mirrors(settings.local.name, insecure, signed.signed_images(settings))
+    return policy.mirrors(settings.local.name, insecure, signed.signed_images(settings)) or None
 
 
 def _policy(path, clean):
@@ -173,12 +199,14 @@ def _policy(path, clean):
     if clean or not _settings().engine.policy:
         now = _read(path)
         if not known or now is None:
-            return now or ""
-        return policy.restored(now, known["before"], _ours(path), path) or ""
+            return now
+        return policy.restored(now, known["before"], _ours(path), path)
     merged, added = _merged(path)
-    now = _read(path) or ""
+    now = _read(path)
+    if not (added or now):
+        return now
     same = now and merged == policy.parse_policy(now, path)
-    return now if same or not (added or now) else policy.policy_text(merged, now)
+    return now if same else policy.policy_text(merged, now or "")
 
 
 def _merged(path):
@@ -217,8 +245,21 @@ def _key(path):
     return found
 
 
+def _refuse_dangling_link(path):
+    # Salt would call it as it should be, and write nothing.
+    link = Path(path)
+    if link.is_symlink() and not link.exists():
+        raise policy.PolicyError(
+            f"{path} is a symbolic link to {link.readlink()}, which is not there; mend it first"
+        )
+
+
 def _read(path):
-    return __salt__["file.read"](path) if __salt__["file.file_exists"](path) else None
+    found = _bytes(path)
+    try:
+        return None if found is None else found.decode()
+    except UnicodeDecodeError:
+        raise policy.PolicyError(f"{path} is not UTF-8; mend it first") from None
 
 
 def _bytes(path):

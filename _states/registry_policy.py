@@ -56,8 +56,10 @@ def _with_text(name, of, clean):
     try:
         if not clean and not __salt__["registry_policy.manages"]():
             return _ret(name, True, _LEFT_ALONE)
+        if not __salt__["registry_policy.concerns"](of, name, clean=clean):
+            return _ret(name, True, f"{name} has nothing of ours")
         text = __salt__["registry_policy.text"](of, name, clean=clean)
-        ret = _written(name, of, clean, text) if text else _gone(name, of)
+        ret = _gone(name, of) if text is None else _written(name, of, clean, text)
     except CommandExecutionError as error:
         return _ret(name, False, str(error))
     warnings = [] if clean else __salt__["registry_policy.warnings"](of)

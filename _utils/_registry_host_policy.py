@@ -256,10 +256,16 @@ def parse_policy(text: str, path: str) -> Policy:
         policy = json.loads(text) if text.strip() else {"default": copy.deepcopy(ACCEPT_ALL)}
     except (ValueError, RecursionError) as error:
         raise PolicyError(f"{path} is no JSON ({error}); mend it first") from None
-    transports = policy.get("transports", {}) if isinstance(policy, dict) else None
-    if not isinstance(transports, dict) or not isinstance(transports.get("docker", {}), dict):
+    if not _is_policy(policy):
         raise PolicyError(f"{path} is no policy of signatures; mend it first")
     return policy
+
+
+def _is_policy(document: Any) -> bool:
+    if not isinstance(document, dict) or not isinstance(document.get("default", []), list):
+        return False
+    transports = document.get("transports", {})
+    return isinstance(transports, dict) and isinstance(transports.get("docker", {}), dict)
 
 
 def with_scopes(policy: Policy, wanted: Scopes, ours: Scopes, path: str) -> tuple[Policy, Scopes]:

@@ -20,6 +20,7 @@ IMAGES = [
 ACCEPTED = '"default": [{"type": "insecureAcceptAnything"}]'
 SITES = {
     "absent": None,
+    "empty": "",
     "of the site": f'{{{ACCEPTED},\n  "transports": {{"docker-daemon": {{"": []}}}}}}',
     "of a distribution": f"{{\n    {ACCEPTED}\n}}\n",
 }
@@ -176,6 +177,42 @@ def test_a_key_that_is_not_here_is_told_before_it_refuses_every_image(host: Host
     assert not host.policy.exists()
 
 
+def test_a_policy_that_is_not_utf_8_is_told(host: Host) -> None:
+    text = f'{{{ACCEPTED}, "x": "\xe9"}}'.encode("latin-1")
+    host.apply("policy")
+    host.policy.write_bytes(text)
+    for function in ("managed", "absent"):
+        ret = host.apply("policy", function)
+        assert (ret["result"], ret["comment"]) == (False, f"{host.policy} is not UTF-8; mend it first")
+    assert host.policy.read_bytes() == text
+
+
+@pytest.mark.parametrize("text", [b"", b'{"x": "\xe9"}', b"{\r\n}"], ids=["empty", "latin-1", "of dos"])
+def test_a_policy_that_has_nothing_of_ours_is_not_touched(host: Host, text: bytes) -> None:
+    host.policy.parent.mkdir()
+    host.policy.write_bytes(text)
+    host.say(engine={"manage": "podman"})
+    for function in ("managed", "absent"):
+        ret = host.apply("policy", function)
+        assert (ret["result"], ret["changes"]) == (True, {})
+        assert host.policy.read_bytes() == text
+
+
+@pytest.mark.parametrize("of", ["policy", "lookaside", "mirrors"])
+def test_a_link_to_nothing_is_told_where_something_is_to_be_written(host: Host, of: str) -> None:
+    path = {"policy": host.policy, "lookaside": host.lookaside, "mirrors": host.mirrors}[of]
+    path.parent.mkdir(parents=True)
+    path.symlink_to(host.containers / "nowhere")
+    ret = host.apply(of)
+    assert ret["result"] is False
+    assert ret["comment"] == (
+        f"{path} is a symbolic link to {host.containers}/nowhere, which is not there; mend it first"
+    )
+    assert host.apply(of, "absent")["result"] is True
+    host.say(engine={"manage": "podman"}, signatures={"serve": 0, "keys": {"vendor": {"gpg": ["/x"]}}})
+    assert host.apply(of)["result"] is True
+
+
 def test_binary_keys_and_armored_ones_are_one_keyring(host: Host) -> None:
     binary = host.key.with_name("vendor.gpg")
     binary.write_bytes(b"\x99\x00\xff")
@@ -249,8 +286,9 @@ def test_a_scope_in_another_file_is_refused_and_nothing_is_written(host: Host) -
     assert ret["result"] is False
     assert ret["comment"] == f"{other} already speaks of {host.name}; with two every pull would fail"
     assert not host.lookaside.exists()
-    other.write_text("docker: {elsewhere.example.com: {}}\n")
-    assert host.apply("lookaside")["result"] is True
+    for text in (b"docker: {elsewhere.example.com: {}}\n", b"docker:\n  x: \xe9\n", b"since: 2024-13-45\n"):
+        other.write_bytes(text)
+        assert host.apply("lookaside")["result"] is True
 
 
 def test_the_mirror_stands_in_for_upstream_and_no_longer(host: Host) -> None:

@@ -231,7 +231,10 @@ def test_a_scope_that_the_site_had_and_we_want_too_stays_its_own() -> None:
     assert (merged, added) == (theirs, {})
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"transports": []}', '{"transports": {"docker": 1}}', '"x"'])
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", '{"transports": []}', '{"transports": {"docker": 1}}', '"x"', '{"default": 5}'],
+)
 def test_what_is_no_policy_is_refused(text) -> None:
     with pytest.raises(PolicyError, match=f"^{PATH} is no "):
         policy.parse_policy(text, PATH)
