@@ -72,15 +72,18 @@ def _written(name, of, clean, text):
         __salt__["registry_policy.note"](name)
     ends = text.endswith("\n")
     ret = __states__["file.managed"](name, contents=text, contents_newline=ends, makedirs=True)
-    if of == "policy" and clean and ret["result"]:
-        __salt__["registry_policy.forget"](name)
+    if clean:
+        _forget(name, of, ret)
     return ret
 
 
 def _gone(name, of):
-    if not __salt__["file.file_exists"](name):
-        return _ret(name, True, f"There is no {name}")
-    ret = __states__["file.absent"](name)
-    if of == "policy" and ret["result"]:
-        __salt__["registry_policy.forget"](name)
+    there = __salt__["file.file_exists"](name)
+    ret = __states__["file.absent"](name) if there else _ret(name, True, f"There is no {name}")
+    _forget(name, of, ret)
     return ret
+
+
+def _forget(name, of, ret):
+    if of == "policy" and ret["result"] and not __opts__["test"]:
+        __salt__["registry_policy.forget"](name)

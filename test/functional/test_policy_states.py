@@ -213,6 +213,15 @@ def test_a_link_to_nothing_is_told_where_something_is_to_be_written(host: Host, 
     assert host.apply(of)["result"] is True
 
 
+def test_what_is_noted_of_a_file_that_was_removed_is_forgotten(host: Host) -> None:
+    host.apply("policy")
+    host.policy.unlink()
+    host.apply("policy", "absent", test=True)
+    assert list(host.minion.root.rglob("policies.json"))
+    host.apply("policy", "absent")
+    assert not list(host.minion.root.rglob("policies.json"))
+
+
 def test_binary_keys_and_armored_ones_are_one_keyring(host: Host) -> None:
     binary = host.key.with_name("vendor.gpg")
     binary.write_bytes(b"\x99\x00\xff")
