@@ -93,6 +93,9 @@ def note(path):
     Args:
         path (str): of the file.
 
+    Returns:
+        bool: whether the pillar wants anything of ours in it.
+
     Raises:
         CommandExecutionError: the file cannot be added to, or nothing can be noted.
 
@@ -103,7 +106,7 @@ def note(path):
         salt '*' registry_policy.note /etc/containers/policy.json
     """
     if not _settings().engine.policy:
-        return
+        return False
     known = _noted(path)
     try:
         before = known["before"] if known else _read(path)
@@ -113,6 +116,7 @@ def note(path):
     except policy.PolicyError as error:
         raise CommandExecutionError(str(error)) from None
     _write_record({**_record(), path: {"before": before, "scopes": scopes, "left": left}})
+    return True
 
 
 def forget(path):

@@ -67,12 +67,11 @@ def _with_text(name, of, clean):
 
 
 def _written(name, of, clean, text):
-    if of == "policy" and not clean and not __opts__["test"]:
-        # Before it is written: what is noted and is not there harms nobody.
-        __salt__["registry_policy.note"](name)
+    # Before it is written: what is noted and is not there harms nobody.
+    ours = not clean and _note(name, of)
     ends = text.endswith("\n")
     ret = __states__["file.managed"](name, contents=text, contents_newline=ends, makedirs=True)
-    if clean:
+    if not ours:
         _forget(name, of, ret)
     return ret
 
@@ -82,6 +81,10 @@ def _gone(name, of):
     ret = __states__["file.absent"](name) if there else _ret(name, True, f"There is no {name}")
     _forget(name, of, ret)
     return ret
+
+
+def _note(name, of):
+    return of == "policy" and not __opts__["test"] and __salt__["registry_policy.note"](name)
 
 
 def _forget(name, of, ret):

@@ -100,6 +100,7 @@ def test_a_policy_that_is_not_wanted_any_more_is_taken_back_and_what_others_wrot
     host.say(engine={"manage": "podman"})
     assert host.apply("policy")["result"] is True
     assert host.scopes() == ["quay.io"]
+    assert not list(host.minion.root.rglob("policies.json"))
 
 
 def other_key(host: Host) -> dict[str, Any]:
