@@ -87,6 +87,11 @@ class Opened:
     signed_by: str
     packed: Mapping[str, Packed]
 
+    def leaves_out(self, digest: str) -> bool:
+        """Whether the bundle has no such blob, and builds on a registry that may have it anywhere."""
+        contents = self.files.contents
+        return contents is not None and bool(contents.base.id) and self.files.blob_size(digest) is None
+
 
 def open_bundle(
     settings: Settings,
@@ -188,7 +193,7 @@ def inspect(settings: Settings, path: str, *, into: str = "", accept: Sequence[s
 def look(opened: Opened, memory: Memory, began: float, *, force: bool = False) -> tuple[Report, Plan]:
     """What an import would do."""
     comparison = compare_with(opened, memory, assume_empty=True, force=force)
-    planned = make_plan(comparison, opened.stores)
+    planned = make_plan(comparison, opened.stores, leaves_out=opened.leaves_out)
     tell_what_waits(planned, opened)
     report = report_on(opened.settings, comparison, (), began, planned=planned)
     report["bundle"] = told(opened, comparison.tags)

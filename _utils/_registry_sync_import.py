@@ -98,7 +98,7 @@ def _bring(
     unfinished = Unfinished(directory, settings.local.url)
     comparison = compare_with(opened, memory, force=force)
     hold_back(comparison.tags, ledger)
-    planned = make_plan(comparison, stores, unfinished.repositories)
+    planned = make_plan(comparison, stores, unfinished.repositories, opened.leaves_out)
     demand_space(planned.bytes_to_copy, storage if settings.local.push_socket else "")
     unfinished.begin(tag.target for tag, _ in planned.content)
     keep = backup_with(settings.backup.tags, stores.target, ledger)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from _registry_oci_errors import RegistryError, Unsupported
@@ -70,13 +70,19 @@ class Plan:
         return sum(missing.blob.size for missing in self.to_copy)
 
 
-def make_plan(comparison: Comparison, stores: Stores, unfinished: Iterable[str] = ()) -> Plan:
+def make_plan(
+    comparison: Comparison,
+    stores: Stores,
+    unfinished: Iterable[str] = (),
+    leaves_out: Callable[[str], bool] = lambda digest: False,
+) -> Plan:
     """Say which manifests and blobs the tags that differ need.
 
     Args:
         comparison: both sides; a tag whose manifests cannot be read becomes ``unreadable`` in it.
         stores: how they are reached.
         unfinished: repositories of the target that may have blobs and no tag.
+        leaves_out: whether upstream has no blob of a digest, since the target has it in some repository.
     """
     reader = _ManifestReader(stores)
     differing = [tag for tag in comparison.tags if tag.status in ("missing", "stale")]
@@ -87,6 +93,7 @@ def make_plan(comparison: Comparison, stores: Stores, unfinished: Iterable[str] 
     attaching = [tag for tag in attaching if tag.status != "unreadable"]
     plan = Plan(comparison, roots, reader.manifests, {}, attaching)
     _find_missing(plan, stores, set(unfinished))
+    _find_left_out(plan, stores, leaves_out)
     _attribute_bytes(plan)
     return plan
 
@@ -283,6 +290,18 @@ def _find_origins(plan: Plan, there: set[tuple[str, str]], stores: Stores) -> No
         )
     for missing in plan.missing.values():
         missing.mount_from = known.get(missing.blob.digest, "")
+
+
+def _find_left_out(plan: Plan, stores: Stores, leaves_out: Callable[[str], bool]) -> None:
+    """Find of blobs that can only be mounted the repository of the target that has them."""
+    inventory = plan.comparison.inventory
+    left = [missing for missing in plan.to_copy if leaves_out(missing.blob.digest)]
+    for repository in dict.fromkeys([*inventory.tags, *inventory.others]) if left else ():
+        pairs = [(repository, missing.blob.digest) for missing in left]
+        has = stores.map_target(lambda pair: _has(stores, *pair), pairs)
+        for missing, is_there in zip(left, has, strict=True):
+            missing.mount_from = repository if is_there else ""
+        left = [missing for missing in left if not missing.mount_from]
 
 
 def _has(stores: Stores, repository: str, digest: str) -> bool:

@@ -127,6 +127,23 @@ def test_an_increment_has_what_is_new_and_nothing_else(sites, images, upstream):
     assert digest_of(sites.local.url, "team/app", "0.0") == new.digest
 
 
+def test_a_repository_that_an_increment_adds_gets_the_layers_of_the_others(sites, images, upstream):
+    sites.export()
+    sites.bring()
+    inventory = sites.inventory()
+    new = oci_image([layer("base", 200_000), layer("own-4", 100_000), layer("fresh", 50_000)])
+    push(upstream.url, "team/new", "1.0", new)
+    sites.list = [*sites.list, {"name": "team/new", "tags": ["1.0"]}]
+    report = sites.export("week-2", since=inventory)
+    looked = inspect(sites.settings, sites.path("week-2"))
+    assert (bundle_code(looked), looked["images"]["team/new:1.0"]["status"]) == (0, "missing")
+    assert looked["summary"]["bytes"] == report["summary"]["bytes"] < 100_000
+    brought = sites.bring("week-2")
+    assert brought["images"]["team/new:1.0"]["error"] == ""
+    assert brought["summary"]["blobs_mounted"] == 2
+    assert digest_of(sites.local.url, "team/new", "1.0") == new.digest
+
+
 def test_a_former_bundle_is_a_base_as_good_as_an_inventory(sites, images):
     sites.export()
     report = sites.export("week-2", since=sites.path())
