@@ -17,6 +17,7 @@ right; of what stands under a tag nothing was read yet.
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import logging
 from collections.abc import Iterable, Sequence
@@ -31,7 +32,7 @@ from _registry_sync_blobs import Source
 from _registry_sync_inventory import Inventory
 from _registry_sync_memory import Memory
 from _registry_sync_stores import Stores
-from _registry_sync_tag import Tag
+from _registry_sync_tag import Tag, chosen
 
 log = logging.getLogger(__name__)
 
@@ -204,12 +205,7 @@ def _below(tag: Tag, stores: Stores, memory: Memory) -> tuple[str, ...]:
     known = memory.get("below", tag.upstream)
     if known is not None:
         return tuple(known.split())
-    if tag.status == "current":
-        store, repository = stores.target, tag.target
-        root = store.manifest(repository, tag.upstream)
-    else:
-        store, repository = stores.source(tag.wanted_by.source), tag.wanted_by.repository
-        root = tag.root = tag.root or store.manifest(repository, tag.upstream)
+    (store, repository), root = _root(tag, stores)
     found: dict[str, None] = {}
     level = [root]
     for _ in range(NESTING_LIMIT):
@@ -218,6 +214,18 @@ def _below(tag: Tag, stores: Stores, memory: Memory) -> tuple[str, ...]:
         level = [store.manifest(repository, child.digest) for child in children if child.is_index]
     memory.put(" ".join(found), "below", tag.upstream)
     return tuple(found)
+
+
+def _root(tag: Tag, stores: Stores) -> tuple[Source, Manifest]:
+    """The manifest that a tag is to have, and where it was read: here if it is here, as pulls may count."""
+    if tag.local == tag.upstream:
+        # Of an inventory nothing can be read.
+        with contextlib.suppress(NotFound):
+            return Source(stores.target, tag.target), stores.target.manifest(tag.target, tag.upstream)
+    image = tag.wanted_by
+    there = Source(stores.source(image.source), image.repository)
+    tag.root = tag.root or chosen(tag, there.store.manifest(image.repository, tag.source))
+    return there, tag.root
 
 
 def _kinds(manifest: Manifest) -> str:

@@ -8,7 +8,7 @@ from functools import partial
 
 from _registry_config_values import Attachments, Image
 from _registry_oci_errors import NotFound, RegistryError, Unauthorized, Unsupported
-from _registry_oci_manifest import SCHEMA1, Manifest, ManifestError, keep_platforms
+from _registry_oci_manifest import SCHEMA1
 from _registry_oci_referrers import stems_of
 from _registry_store_protocol import Store
 from _registry_sync_attachments import ALL, find_attachments
@@ -17,7 +17,7 @@ from _registry_sync_inventory import Inventory, take_inventory
 from _registry_sync_memory import Memory
 from _registry_sync_select import explain_absence, tags_of_image
 from _registry_sync_stores import Stores
-from _registry_sync_tag import Tag
+from _registry_sync_tag import Tag, chosen
 
 Digest = str | Exception
 
@@ -232,19 +232,3 @@ def _digest_of_choice(stores: Stores, memory: Memory, tag: Tag) -> str:
     tag.root = chosen(tag, manifest)
     memory.put(tag.root.digest, "platforms", tag.source, platforms)
     return tag.root.digest
-
-
-def chosen(tag: Tag, manifest: Manifest) -> Manifest:
-    """What is left of a tag's manifest after the choice of platforms.
-
-    Raises:
-        NotFound: none of the platforms is there.
-        Unsupported: what is left cannot be read.
-    """
-    image = tag.wanted_by
-    try:
-        return keep_platforms(manifest, image.platforms)
-    except ManifestError as failure:
-        error = NotFound if failure.cause == "absent" else Unsupported
-        said = f"upstream {image.source.name}: {image.repository}:{tag.reference}: {failure}"
-        raise error(said, side=image.source.side) from None

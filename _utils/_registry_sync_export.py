@@ -36,7 +36,7 @@ from _registry_store_bundle_target import BundleTarget
 from _registry_store_bundle_write import BundleWriter
 from _registry_store_layout_index import CONTAINERD_NAME, REFERENCE_NAME
 from _registry_sync_bundle_signed import sign
-from _registry_sync_compare import chosen, compare
+from _registry_sync_compare import compare
 from _registry_sync_copy import TransferStats, execute
 from _registry_sync_jobs import in_parallel
 from _registry_sync_lock import stopping_on_signals
@@ -47,7 +47,7 @@ from _registry_sync_publish import Publisher
 from _registry_sync_report import report_on
 from _registry_sync_signed import verify_signatures
 from _registry_sync_stores import Stores, open_stores
-from _registry_sync_tag import Tag
+from _registry_sync_tag import Tag, chosen
 
 SUBJECT = "io.containerd.manifest.subject"
 SOURCES = (UPSTREAM, LOCAL)

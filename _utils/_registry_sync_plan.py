@@ -10,9 +10,9 @@ from _registry_oci_errors import RegistryError, Unsupported
 from _registry_oci_manifest import NESTING_LIMIT, Descriptor, Manifest
 from _registry_sync_attachments import read_manifests
 from _registry_sync_blobs import Source
-from _registry_sync_compare import Comparison, chosen
+from _registry_sync_compare import Comparison
 from _registry_sync_stores import Stores
-from _registry_sync_tag import Tag
+from _registry_sync_tag import Tag, chosen
 
 Blob = tuple[str, int]
 

@@ -15,7 +15,6 @@ from _registry_oci_referrers import is_attachment_tag
 from _registry_oci_tags import select_tags
 from _registry_show_report import Report
 from _registry_sync_blobs import Source
-from _registry_sync_compare import chosen
 from _registry_sync_evidence import Gathered, below, gather, node_of
 from _registry_sync_inventory import take_inventory
 from _registry_sync_lookaside import Found, Lookaside, read_kept
@@ -23,7 +22,7 @@ from _registry_sync_memory import Memory
 from _registry_sync_select import tags_of_image
 from _registry_sync_signed import BUNDLES_ALONE, IMAGES_AT_ONCE, INDEX_ONLY, wanted_of
 from _registry_sync_stores import Stores, open_stores
-from _registry_sync_tag import Tag
+from _registry_sync_tag import Tag, chosen
 from _registry_trust_evidence import BUNDLE, Finding
 from _registry_trust_keys import read_keys
 from _registry_trust_policy import Acceptance, Signers

@@ -18,12 +18,11 @@ from _registry_oci_errors import NotSigned, RegistryError
 from _registry_oci_names import is_digest
 from _registry_oci_referrers import Attachment
 from _registry_sync_blobs import Source
-from _registry_sync_compare import chosen
 from _registry_sync_evidence import Gathered, Judgement, below, gather, node_of
 from _registry_sync_lookaside import Found
 from _registry_sync_memory import Memory
 from _registry_sync_stores import Stores
-from _registry_sync_tag import Tag
+from _registry_sync_tag import Tag, chosen
 from _registry_trust_evidence import BUNDLE
 from _registry_trust_keys import Key, read_keys
 from _registry_trust_policy import Node, Signers, Wanted

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from _registry_config_values import Image
-from _registry_oci_manifest import Manifest
+from _registry_oci_errors import NotFound, Unsupported
+from _registry_oci_manifest import Manifest, ManifestError, keep_platforms
 from _registry_oci_names import is_digest
 from _registry_oci_referrers import Attachment
 
@@ -76,3 +77,19 @@ class Tag:
         self.status = status
         self.cause = getattr(failure, "cause", "internal")
         self.error = str(failure) or type(failure).__name__
+
+
+def chosen(tag: Tag, manifest: Manifest) -> Manifest:
+    """What is left of a tag's manifest after the choice of platforms.
+
+    Raises:
+        NotFound: none of the platforms is there.
+        Unsupported: what is left cannot be read.
+    """
+    image = tag.wanted_by
+    try:
+        return keep_platforms(manifest, image.platforms)
+    except ManifestError as failure:
+        error = NotFound if failure.cause == "absent" else Unsupported
+        said = f"upstream {image.source.name}: {image.repository}:{tag.reference}: {failure}"
+        raise error(said, side=image.source.side) from None

@@ -152,6 +152,33 @@ def test_a_former_bundle_is_a_base_as_good_as_an_inventory(sites, images):
     assert third["bundle"]["images"] == 0
 
 
+@pytest.mark.parametrize("remembered", [False, True])
+def test_an_index_that_is_there_stays_out_of_an_increment_also_where_its_children_have_attachments(
+    sites, upstream, remembered
+):
+    children = [oci_image([layer(name)], architecture=name) for name in ("amd64", "arm64")]
+    push(upstream.url, "team/app", ["index", "chosen"], docker_list(children))
+    attach(upstream.url, "team/app", children[0], referrer(children[0], "sbom"))
+    chosen = {"name": "team/app", "tags": ["chosen"], "platforms": ["linux/amd64"]}
+    sites.list = [{"name": "team/app", "tags": ["index"]}, chosen]
+    memory = {"directory": sites.path("cache")} if remembered else {}
+    sites.export(**memory)
+    sites.bring()
+    if remembered:
+        forget(sites.path("cache"), "below")
+    report = sites.export("week-2", since=sites.inventory(), **memory)
+    assert (report["summary"]["current"], report["bundle"]["images"]) == (2, 0), report["images"]
+
+
+def forget(directory, kind):
+    """Take one kind of facts out of a memory, as another host has not got them."""
+    file = Path(directory, "digests.json")
+    facts = json.loads(file.read_text())
+    kept = {key: value for key, value in facts.items() if not key.startswith(kind)}
+    assert len(kept) < len(facts)
+    file.write_text(json.dumps(kept))
+
+
 def test_what_is_attached_later_goes_in_an_increment(sites, images, upstream):
     sites.export()
     sites.bring()
