@@ -160,11 +160,7 @@ class _Finder:
         for tag in tags:
             roots.setdefault(place_of(tag), set()).update((tag.upstream, tag.local))
         unclear = {place for place, digests in roots.items() if self._is_unclear(place, digests)}
-        return [
-            tag
-            for tag in tags
-            if tag.media_type not in (DOCKER_MANIFEST, OCI_MANIFEST) and place_of(tag) in unclear
-        ]
+        return [tag for tag in tags if place_of(tag) in unclear]
 
     def _is_unclear(self, place: Place, digests: set[str]) -> bool:
         there = self._stores.listings.few(place.source, place.repository)
@@ -189,7 +185,7 @@ def read_below(tags: Sequence[Tag], stores: Stores, memory: Memory) -> None:
 
     def read(group: Sequence[Tag]) -> None:
         try:
-            below = _below(group[0], stores, memory)
+            below = digests_below(group[0], stores, memory)
         except RegistryError as failure:
             for tag in group:
                 tag.fail("unreadable", failure)
@@ -201,7 +197,14 @@ def read_below(tags: Sequence[Tag], stores: Stores, memory: Memory) -> None:
     stores.map_sources(read, list(groups.values()))
 
 
-def _below(tag: Tag, stores: Stores, memory: Memory) -> tuple[str, ...]:
+def digests_below(tag: Tag, stores: Stores, memory: Memory) -> tuple[str, ...]:
+    """The manifests below that of a tag: the children of an index, and theirs.
+
+    Raises:
+        RegistryError: they cannot be read.
+    """
+    if tag.media_type in (DOCKER_MANIFEST, OCI_MANIFEST):
+        return ()
     known = memory.get("below", tag.upstream)
     if known is not None:
         return tuple(known.split())

@@ -145,8 +145,8 @@ def export(
     stores.target = StockStore(stock)
     memory = Memory(directory)
     with stopping_on_signals(run):
-        planned, kept = _plan(settings, stores, memory, stock)
-        packing = _pack(planned, stores, kept, _already(planned, kept), names)
+        planned, kept, signed = _plan(settings, stores, memory, stock)
+        packing = _pack(planned, stores, kept, _already(planned, kept, signed), names)
         contents = pack(
             packing.images,
             list(packing.files.values()),
@@ -215,7 +215,10 @@ def _size(path: str, name: str) -> int:
         return 0
 
 
-def _plan(settings: Settings, stores: Stores, memory: Memory, stock: Stock) -> tuple[Plan, Kept]:
+def _plan(
+    settings: Settings, stores: Stores, memory: Memory, stock: Stock
+) -> tuple[Plan, Kept, Mapping[int, Sequence[str]]]:
+    """What is to be done, the signatures, and by the ``id`` of each tag what has signatures of its own."""
     comparison = compare(settings.images, stores, memory, attachments=settings.attachments)
     kept = Kept(settings, stores.run, stock.signatures)
     looked = settings.attachments.travel
@@ -227,10 +230,10 @@ def _plan(settings: Settings, stores: Stores, memory: Memory, stock: Stock) -> t
     for tag, _ in planned.roots:
         publisher.publish(tag)
     memory.save()
-    return planned, kept
+    return planned, kept, publisher.digests
 
 
-def _already(plan: Plan, kept: Kept) -> list[Tag]:
+def _already(plan: Plan, kept: Kept, signed: Mapping[int, Sequence[str]]) -> list[Tag]:
     """Tags whose image the other side has, and that get something beside it."""
     moving = {id(tag) for tag, _ in plan.roots}
     attached = {id(tag) for tag in plan.attaching}
@@ -239,7 +242,7 @@ def _already(plan: Plan, kept: Kept) -> list[Tag]:
         for tag in plan.comparison.tags
         if id(tag) not in moving
         and tag.status in ("current", "stale")
-        and (id(tag) in attached or not kept.gathered.keys().isdisjoint((tag.upstream, *tag.below)))
+        and (id(tag) in attached or not kept.gathered.keys().isdisjoint(signed.get(id(tag), ())))
     ]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from _registry_oci_errors import RegistryError
-from _registry_oci_manifest import NESTING_LIMIT, Manifest
+from _registry_oci_manifest import Manifest
+from _registry_sync_attachments import digests_below
 from _registry_sync_jobs import in_parallel
 from _registry_sync_lookaside import Lookaside
 from _registry_sync_memory import Memory
@@ -19,7 +20,8 @@ class Publisher:
     """Fetches and keeps the signatures of a plan's images.
 
     Engines ask for the signature of the child that they pull, not of its index, so each of both is asked for.
-    A tag whose signatures cannot be had becomes what it would be without, and says so in its ``error``.
+    A tag whose signatures cannot be had becomes what it would be without, and says so in its ``error``. After
+    ``prepare``, ``digests`` has by the ``id`` of each tag the manifests whose signatures were asked for.
 
     Args:
         lookaside: the stores.
@@ -34,6 +36,7 @@ class Publisher:
         self._stores = stores
         self._memory = memory
         self._roots = {id(tag): root for tag, root in plan.roots}
+        self.digests: dict[int, list[str]] = {}
 
     def prepare(self, notes: SignatureNotes | None = None) -> None:
         """Ask the stores for all signatures, and keep what is new of the tags that are current.
@@ -46,6 +49,7 @@ class Publisher:
         """
         tags = [tag for tag in self._plan.comparison.tags if self._concerns(tag)]
         digests = self._stores.map_target(self._digests, tags)
+        self.digests = {id(tag): below for tag, below in zip(tags, digests, strict=True)}
         unique = {
             (tag.wanted_by.source, tag.wanted_by.repository, tag.target, digest): (tag, digest)
             for tag, below in zip(tags, digests, strict=True)
@@ -99,24 +103,12 @@ class Publisher:
         ]
 
     def _below_current(self, tag: Tag) -> list[str]:
-        known = self._memory.get("children", tag.local)
-        if known is None:
-            try:
-                known = " ".join(self._read_below(tag))
-            except RegistryError:
-                # The next run asks again.
-                return []
-            self._memory.put(known, "children", tag.local)
-        return known.split()
-
-    def _read_below(self, tag: Tag) -> list[str]:
-        found: list[str] = []
-        level = [tag.local]
-        for _ in range(NESTING_LIMIT):
-            manifests = [self._stores.target.manifest(tag.target, digest) for digest in level]
-            level = [child.digest for manifest in manifests for child in manifest.children]
-            found += level
-        return found
+        try:
+            return list(digests_below(tag, self._stores, self._memory))
+        except RegistryError as failure:
+            # The next run asks again.
+            tag.error = f"its signatures are not all here: {failure}"
+            return []
 
 
 def _is_here(tag: Tag) -> bool:

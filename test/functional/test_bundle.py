@@ -343,6 +343,26 @@ def test_simple_signatures_travel_and_are_kept_on_the_other_side(sites, images, 
         assert [(kept / f"signature-{number}").read_bytes() for number in (1, 2)] == [FIRST, SECOND]
 
 
+def test_the_simple_signature_of_a_platform_that_comes_later_goes_in_an_increment(sites, upstream, tmp_path):
+    children = [docker_image([layer(name)], architecture=name) for name in ("amd64", "arm64")]
+    push(upstream.url, "team/index", "1.0", docker_list(children))
+    sites.list = [{"name": "team/index", "tags": ["1.0"]}]
+    far = sites.signatures
+    with serve(tmp_path / "vendor") as url:
+        near = {"directory": str(tmp_path / "near"), "stores": {upstream.address: url}}
+        sites.export()
+        sites.bring()
+        inventory = sites.inventory()
+        put_signature(tmp_path / "vendor", "team/index", children[1].digest, FIRST)
+        sites.signatures = near
+        report = sites.export("week-2", since=inventory)
+        assert (report["summary"]["current"], report["bundle"]["images"]) == (1, 1)
+    sites.signatures = far
+    assert sites.bring("week-2")["summary"]["current"] == 1
+    kept = Path(far["directory"]) / f"team/index@{children[1].digest.replace(':', '=')}"
+    assert (kept / "signature-1").read_bytes() == FIRST
+
+
 def test_what_cannot_be_read_upstream_is_left_out_and_told(sites, images, upstream):
     sites.list = [{"name": "team/app", "tags": ["0.0", "nowhere"]}]
     report = export(sites.settings, sites.path())

@@ -116,6 +116,18 @@ def test_an_index_and_each_of_its_children_have_their_own(site: Site) -> None:
     ]
 
 
+def test_where_an_index_cannot_be_read_again_its_tag_says_that_signatures_may_be_lacking(site: Site) -> None:
+    index = two_platforms()
+    push(site.upstream.url, "team/app", "1.0", index)
+    site.sync()
+    with FaultProxy(site.local.url) as near:
+        near.on("GET", f"/manifests/{index.digest}", answer(500), times=None)
+        site.local = near
+        report = site.sync()
+    assert report["images"]["team/app:1.0"]["status"] == "current"
+    assert site.error(report).startswith("its signatures are not all here: local ")
+
+
 def test_of_chosen_platforms_the_children_have_theirs_and_nobody_asks_for_the_index(site: Site) -> None:
     index = two_platforms()
     push(site.upstream.url, "team/app", "1.0", index)
