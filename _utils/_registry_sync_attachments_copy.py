@@ -116,9 +116,11 @@ class Attacher:
         if not attachment.tag:
             self._put(tag, manifest.digest, manifest)
             return
-        manifest = self._with_own(tag.target, attachment.tag, manifest)
-        self._put(tag, attachment.tag, manifest)
-        self.written[tag.target, attachment.tag] = manifest.digest
+        whole = self._with_own(tag.target, attachment.tag, manifest)
+        self._put(tag, attachment.tag, whole)
+        # What has something of the site's in it is not a run's alone to replace, nor to prune.
+        if whole.digest == manifest.digest:
+            self.written[tag.target, attachment.tag] = manifest.digest
 
     def _with_own(self, target: str, name: str, manifest: Manifest) -> Manifest:
         """A manifest for one of cosign's tags, with the signatures that the site has added there."""

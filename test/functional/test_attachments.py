@@ -222,14 +222,15 @@ def test_the_sites_own_referrers_and_signatures_stay(upstream, local):
     sign(upstream.url, NAME, IMAGE, "theirs")
     assert entry_of(mirror.sync(settings_for(upstream, local))) == ("copied", counts(here=2))
     assert digests_listed(local, IMAGE.digest) == sorted([own.digest, theirs.digest])
-    layers = json.loads(attached.manifest(local.url, NAME, tag))["layers"]
-    assert [layer["annotations"]["dev.cosignproject.cosign/signature"] for layer in layers] == [
-        "theirs",
-        "own",
-    ]
+    assert signatures_under(local, tag) == ["theirs", "own"]
     report = mirror.check(settings_for(upstream, local))
     assert entry_of(report) == ("current", counts(here=2))
     assert report["summary"]["extra"] == 0
+
+
+def signatures_under(server, tag):
+    layers = json.loads(attached.manifest(server.url, NAME, tag))["layers"]
+    return [layer["annotations"]["dev.cosignproject.cosign/signature"] for layer in layers]
 
 
 def test_a_signature_that_upstream_replaces_is_replaced_here(upstream, local, tmp_path):
@@ -240,6 +241,18 @@ def test_a_signature_that_upstream_replaces_is_replaced_here(upstream, local, tm
     tag = sign(upstream.url, NAME, IMAGE, "second")
     mirror.sync(settings_for(upstream, local), **notes)
     assert attached.manifest(local.url, NAME, tag) == signature(IMAGE, "second").manifest
+
+
+def test_the_sites_own_signature_stays_however_often_upstreams_change(upstream, local, tmp_path):
+    push(upstream.url, NAME, "1", IMAGE)
+    notes = {"ledger_directory": str(tmp_path)}
+    tag = sign(upstream.url, NAME, IMAGE, "1")
+    mirror.sync(settings_for(upstream, local), **notes)
+    sign(local.url, NAME, IMAGE, "1", "the site's")
+    for words in (["1", "2"], ["1", "2", "3"], ["1", "2", "3", "4"]):
+        sign(upstream.url, NAME, IMAGE, *words)
+        assert entry_of(mirror.sync(settings_for(upstream, local), **notes)) == ("copied", counts(here=1))
+        assert signatures_under(local, tag) == [*words, "the site's"]
 
 
 def test_the_tag_is_the_last_thing_that_is_written(signed, local):
