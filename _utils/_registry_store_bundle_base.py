@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,6 +25,7 @@ from _registry_store_layout_index import reference_name
 from _registry_store_protocol import Written
 
 INVENTORY_LIMIT = 256 * 1024 * 1024
+Places = dict[str, dict[str, list[str]]]
 
 
 def now() -> str:
@@ -43,6 +44,8 @@ class Stock:
         manifests: digest → size, media type, and the digest of what it refers to.
         blobs: digests.
         signatures: digest of a manifest → how many simple signatures of it there are.
+        places: repository → digest of each manifest in it → hashes of its simple signatures there; None where
+            that is not told, as by inventories of earlier versions.
     """
 
     name: str = ""
@@ -51,6 +54,28 @@ class Stock:
     manifests: dict[str, tuple[int, str, str]] = field(default_factory=dict)
     blobs: set[str] = field(default_factory=set)
     signatures: dict[str, int] = field(default_factory=dict)
+    places: Places | None = None
+
+    def put(self, repository: str, digest: str, signatures: Iterable[bytes] = ()) -> None:
+        """Note that a manifest is in a repository, and simple signatures of it there."""
+        places = self.places = self.places or {}
+        kept = places.setdefault(repository, {})
+        more = (hashlib.sha256(one).hexdigest() for one in signatures)
+        kept[digest] = sorted({*kept.get(digest, ()), *more})
+
+    def has(self, repository: str, digest: str) -> bool:
+        """Whether a manifest is in a repository, as far as that is told: where no tag is, nothing is."""
+        if self.places is None:
+            return repository in self.tags and digest in self.manifests
+        return digest in self.places.get(repository, ())
+
+    def has_signatures(self, repository: str, digest: str, signatures: Collection[bytes]) -> bool:
+        """Whether simple signatures of a manifest are kept for a repository."""
+        if self.places is None:
+            count = self.signatures.get(digest, 0) if repository in self.tags else 0
+            return len(signatures) <= count
+        kept = self.places.get(repository, {}).get(digest, ())
+        return all(hashlib.sha256(one).hexdigest() in kept for one in signatures)
 
     @property
     def base(self) -> Base:
@@ -62,7 +87,8 @@ class Stock:
 
     @property
     def _content(self) -> list[Any]:
-        return [self.tags, sorted(self.manifests), sorted(self.blobs), self.signatures]
+        told = [] if self.places is None else [self.places]
+        return [self.tags, sorted(self.manifests), sorted(self.blobs), self.signatures, *told]
 
     def serialized(self) -> bytes:
         """The bytes of the file."""
@@ -74,6 +100,7 @@ class Stock:
             "manifests": self.manifests,
             "blobs": sorted(self.blobs),
             "signatures": self.signatures,
+            **({} if self.places is None else {"places": self.places}),
         }
         return gzip.compress(json.dumps(document, sort_keys=True).encode(), mtime=0)
 
@@ -89,7 +116,7 @@ def read_stock(path: str) -> Stock:
         NotFound: there is no such file.
     """
     if not path:
-        return Stock()
+        return Stock(places={})
     file = Path(path)
     if file.name == Path(CONTENTS).name:
         file = file.with_name(Path(INVENTORY).name)
@@ -129,6 +156,7 @@ def _stock(document: Any, where: str) -> Stock:
             },
             blobs=set(document["blobs"]),
             signatures={digest: int(count) for digest, count in document["signatures"].items()},
+            places=_places(document.get("places")),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise BadBundle(f"{where} is no inventory") from None
@@ -136,10 +164,20 @@ def _stock(document: Any, where: str) -> Stock:
         *stock.manifests,
         *stock.blobs,
         *(one for tags in stock.tags.values() for one in tags.values()),
+        *(one for manifests in (stock.places or {}).values() for one in manifests),
     ]
     if not all(isinstance(one, str) and is_digest(one) for one in digests):
         raise BadBundle(f"{where} is no inventory")
     return stock
+
+
+def _places(told: Any) -> Places | None:
+    if told is None:
+        return None
+    return {
+        repository: {digest: [str(one) for one in hashes] for digest, hashes in manifests.items()}
+        for repository, manifests in told.items()
+    }
 
 
 def write_stock(stock: Stock, path: str) -> None:
@@ -188,7 +226,8 @@ class StockStore:
 
     def resolve(self, repository: str, reference: str) -> Descriptor:
         """What a tag or digest points to."""
-        digest = reference if is_digest(reference) else self._stock.tags.get(repository, {}).get(reference)
+        is_there = is_digest(reference) and self._stock.has(repository, reference)
+        digest = reference if is_there else self._stock.tags.get(repository, {}).get(reference)
         if digest is None or digest not in self._stock.manifests:
             raise NotFound(f"{self} has no {reference_name(repository, reference)}", side=self.side)
         size, kind, _ = self._stock.manifests[digest]
@@ -230,8 +269,8 @@ class StockStore:
         return True
 
     def referrers(self, repository: str, digest: str) -> list[Descriptor]:
-        """Manifests that refer to one."""
-        return self._about.get(digest, [])
+        """Manifests of a repository that refer to one."""
+        return [one for one in self._about.get(digest, ()) if self._stock.has(repository, one.digest)]
 
     def _refuse(self) -> NoReturn:
         raise Unsupported(f"{self} is not written to", side=self.side)
@@ -243,6 +282,7 @@ def with_more(stock: Stock, more: Stock) -> Stock:
     for repository, them in more.tags.items():
         tags.setdefault(repository, {}).update(them)
     counts: Mapping[str, int] = {**stock.signatures, **more.signatures}
+    places = None if stock.places is None else _joined(stock.places, more.places or {})
     return Stock(
         name=more.name,
         created=more.created,
@@ -250,4 +290,14 @@ def with_more(stock: Stock, more: Stock) -> Stock:
         manifests={**stock.manifests, **more.manifests},
         blobs=stock.blobs | more.blobs,
         signatures=dict(counts),
+        places=places,
     )
+
+
+def _joined(places: Places, more: Places) -> Places:
+    joined = {repository: dict(manifests) for repository, manifests in places.items()}
+    for repository, manifests in more.items():
+        there = joined.setdefault(repository, {})
+        for digest, hashes in manifests.items():
+            there[digest] = sorted({*there.get(digest, ()), *hashes})
+    return joined

@@ -38,7 +38,7 @@ def stock_of(stores: Stores, settings: Settings) -> Stock:
     for failure in (inventory.error, inventory.catalog_error):
         if failure:
             raise failure
-    stock = Stock(name=settings.local.name, created=now())
+    stock = Stock(name=settings.local.name, created=now(), places={})
     level = [(repository, tag) for repository, tags in sorted(inventory.tags.items()) for tag in sorted(tags)]
     seen: set[tuple[str, str]] = set()
     for _ in range(NESTING_LIMIT + 1):
@@ -51,7 +51,7 @@ def stock_of(stores: Stores, settings: Settings) -> Stock:
             if not is_digest(reference):
                 stock.tags.setdefault(repository, {})[reference] = manifest.digest
             seen.add((repository, manifest.digest))
-            _note(stock, manifest)
+            _note(stock, repository, manifest)
             below += [(repository, child.digest) for child in manifest.children]
         level = list(dict.fromkeys(below))
     _count_signatures(stock, settings)
@@ -69,7 +69,8 @@ def _manifests(stores: Stores, names: list[tuple[str, str]]) -> list[Manifest | 
     return stores.map_target(read, names)
 
 
-def _note(stock: Stock, manifest: Manifest) -> None:
+def _note(stock: Stock, repository: str, manifest: Manifest) -> None:
+    stock.put(repository, manifest.digest)
     about = manifest.subject.digest if manifest.subject else ""
     stock.manifests[manifest.digest] = (manifest.size, manifest.media_type, about)
     stock.blobs.update(blob.digest for blob in manifest.blobs)
@@ -78,6 +79,9 @@ def _note(stock: Stock, manifest: Manifest) -> None:
 def _count_signatures(stock: Stock, settings: Settings) -> None:
     root = Path(settings.signatures.directory)
     for directory in root.glob("**/*@*=*") if root.is_dir() else ():
-        digest = directory.name.rpartition("@")[2].replace("=", ":", 1)
-        if is_digest(digest) and (count := len(read_kept(directory))):
-            stock.signatures[digest] = max(count, stock.signatures.get(digest, 0))
+        repository, _, name = directory.relative_to(root).as_posix().rpartition("@")
+        digest = name.replace("=", ":", 1)
+        if is_digest(digest) and (kept := read_kept(directory)):
+            stock.signatures[digest] = max(len(kept), stock.signatures.get(digest, 0))
+            if stock.has(repository, digest):
+                stock.put(repository, digest, kept)

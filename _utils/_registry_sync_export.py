@@ -56,12 +56,16 @@ HASHERS = 2
 
 
 class Kept(Lookaside):
-    """The stores of simple signatures, which are gathered instead of kept on this host."""
+    """The stores of simple signatures, which are gathered instead of kept on this host.
 
-    def __init__(self, settings: Settings, run: Run, known: Mapping[str, int]) -> None:
+    ``digests`` has by the ``id`` of each tag the manifests whose signatures were asked for.
+    """
+
+    def __init__(self, settings: Settings, run: Run, stock: Stock) -> None:
         super().__init__(settings.signatures, run)
         self.gathered: dict[str, tuple[bytes, ...]] = {}
-        self._known = known
+        self.digests: Mapping[int, Sequence[str]] = {}
+        self._stock = stock
         self._local = settings.local
 
     def covers(self, image: Image) -> bool:
@@ -72,9 +76,13 @@ class Kept(Lookaside):
         """Gather what is beyond what the other side has."""
         found: Found = self.find(image, digest)
         there = dict.fromkeys((*self.gathered.get(digest, ()), *found.signatures))
-        if len(there) > self._known.get(digest, 0):
+        if not self._stock.has_signatures(image.target, digest, found.signatures):
             self.gathered[digest] = tuple(there)
         return found.error
+
+    def gathered_for(self, tag: Tag) -> list[str]:
+        """The manifests of a tag of which signatures were gathered."""
+        return [digest for digest in self.digests.get(id(tag), ()) if digest in self.gathered]
 
 
 @dataclass
@@ -93,12 +101,13 @@ class _Packing:
         self.files.setdefault(name, Member(name, size))
         self.stock.blobs.add(digest)
 
-    def add_manifest(self, manifest: Manifest) -> None:
+    def add_manifest(self, repository: str, manifest: Manifest) -> None:
         name = blob_name(manifest.digest)
         self.files[name] = Member(name, manifest.size)
         self.small[name] = manifest.body
         about = manifest.subject.digest if manifest.subject else ""
         self.stock.manifests[manifest.digest] = (manifest.size, manifest.media_type, about)
+        self.stock.put(repository, manifest.digest)
 
     def add_small(self, name: str, body: bytes) -> None:
         self.files[name] = Member(name, len(body))
@@ -145,8 +154,8 @@ def export(
     stores.target = StockStore(stock)
     memory = Memory(directory)
     with stopping_on_signals(run):
-        planned, kept, signed = _plan(settings, stores, memory, stock)
-        packing = _pack(planned, stores, kept, _already(planned, kept, signed), names)
+        planned, kept = _plan(settings, stores, memory, stock)
+        packing = _pack(planned, stores, kept, _already(planned, kept), names)
         contents = pack(
             packing.images,
             list(packing.files.values()),
@@ -215,12 +224,9 @@ def _size(path: str, name: str) -> int:
         return 0
 
 
-def _plan(
-    settings: Settings, stores: Stores, memory: Memory, stock: Stock
-) -> tuple[Plan, Kept, Mapping[int, Sequence[str]]]:
-    """What is to be done, the signatures, and by the ``id`` of each tag what has signatures of its own."""
+def _plan(settings: Settings, stores: Stores, memory: Memory, stock: Stock) -> tuple[Plan, Kept]:
     comparison = compare(settings.images, stores, memory, attachments=settings.attachments)
-    kept = Kept(settings, stores.run, stock.signatures)
+    kept = Kept(settings, stores.run, stock)
     looked = settings.attachments.travel
     verify_signatures(comparison.tags, settings.keys, stores, memory, kept.find, looked=looked)
     # What the other side has anywhere it can mount: every repository may have something.
@@ -230,10 +236,11 @@ def _plan(
     for tag, _ in planned.roots:
         publisher.publish(tag)
     memory.save()
-    return planned, kept, publisher.digests
+    kept.digests = publisher.digests
+    return planned, kept
 
 
-def _already(plan: Plan, kept: Kept, signed: Mapping[int, Sequence[str]]) -> list[Tag]:
+def _already(plan: Plan, kept: Kept) -> list[Tag]:
     """Tags whose image the other side has, and that get something beside it."""
     moving = {id(tag) for tag, _ in plan.roots}
     attached = {id(tag) for tag in plan.attaching}
@@ -242,7 +249,7 @@ def _already(plan: Plan, kept: Kept, signed: Mapping[int, Sequence[str]]) -> lis
         for tag in plan.comparison.tags
         if id(tag) not in moving
         and tag.status in ("current", "stale")
-        and (id(tag) in attached or not kept.gathered.keys().isdisjoint(signed.get(id(tag), ())))
+        and (id(tag) in attached or kept.gathered_for(tag))
     ]
 
 
@@ -255,7 +262,7 @@ def _pack(
     for tag in already:
         store, repository = source_of(tag, stores)
         plan.manifests[tag.upstream] = tag.root or chosen(tag, store.manifest(repository, tag.source))
-        packing.add_manifest(plan.manifests[tag.upstream])
+        packing.add_manifest(tag.target, plan.manifests[tag.upstream])
     for digest, signatures in kept.gathered.items():
         for number, body in enumerate(signatures, 1):
             packing.add_small(signature_name(digest, number), body)
@@ -265,6 +272,8 @@ def _pack(
     for tag in plan.comparison.tags:
         if root := roots.get(id(tag)):
             _add_image(packing, tag, root)
+            for digest in kept.gathered_for(tag):
+                packing.stock.put(tag.target, digest, kept.gathered[digest])
     packing.add_small(INDEX, _index(packing.entries))
     return packing
 
@@ -277,17 +286,19 @@ def _add_blobs_and_manifests(packing: _Packing, plan: Plan) -> None:
         children = [plan.manifests[child.digest] for child in manifest.children]
         return [*(one for child in children for one in below(child)), manifest]
 
-    content = [[one for root in manifests for one in below(root)] for _, manifests in plan.content]
+    content = [
+        (tag.target, [one for root in manifests for one in below(root)]) for tag, manifests in plan.content
+    ]
 
     def last(manifests: Iterable[Manifest]) -> int:
         return max((turn.get(blob.digest, -1) for one in manifests for blob in one.blobs), default=-1)
 
-    for manifests in sorted(content, key=last):
+    for target, manifests in sorted(content, key=lambda pair: last(pair[1])):
         blobs = {blob.digest for one in manifests for blob in one.blobs}
         for digest in sorted(blobs & turn.keys(), key=lambda one: turn[one]):
             packing.add_blob(digest, sizes[digest])
         for one in manifests:
-            packing.add_manifest(one)
+            packing.add_manifest(target, one)
 
 
 def _add_image(packing: _Packing, tag: Tag, root: Manifest) -> None:

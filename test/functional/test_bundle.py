@@ -343,6 +343,67 @@ def test_simple_signatures_travel_and_are_kept_on_the_other_side(sites, images, 
         assert [(kept / f"signature-{number}").read_bytes() for number in (1, 2)] == [FIRST, SECOND]
 
 
+def kept_of(signatures, repository, image):
+    directory = Path(signatures["directory"]) / f"{repository}@{image.digest.replace(':', '=')}"
+    return [path.read_bytes() for path in sorted(directory.glob("*"))]
+
+
+def test_one_digest_in_two_repositories_has_the_signatures_of_both(sites, images, upstream, tmp_path):
+    store, far = tmp_path / "vendor", sites.signatures
+    push(upstream.url, "team/other", "2.0", images["2.0"])
+    put_signature(store, "team/app", images["2.0"].digest, FIRST)
+    put_signature(store, "team/other", images["2.0"].digest, SECOND)
+    sites.list = [{"name": "team/app", "tags": ["2.0"]}, {"name": "team/other", "tags": ["2.0"]}]
+    with serve(store) as url:
+        near = {**far, "directory": str(tmp_path / "near"), "stores": {f"{upstream.address}/team/app": url}}
+        for week, stores in (("1", near), ("2", {**near, "stores": {upstream.address: url}})):
+            sites.signatures = far
+            inventory = sites.inventory()
+            sites.signatures = stores
+            sites.export(f"week-{week}", since=inventory)
+            sites.signatures = far
+            sites.bring(f"week-{week}")
+    assert SECOND in kept_of(far, "team/other", images["2.0"])
+
+
+def test_a_signature_of_the_sites_own_keeps_no_later_one_of_the_vendors_away(
+    sites, images, upstream, tmp_path
+):
+    store, far = tmp_path / "vendor", sites.signatures
+    put_signature(store, "team/app", images["2.0"].digest, FIRST)
+    with serve(store) as url:
+        near = {**far, "directory": str(tmp_path / "near"), "stores": {upstream.address: url}}
+        sites.signatures = near
+        sites.export()
+        sites.signatures = far
+        sites.bring()
+        put_signature(Path(far["directory"]), "team/app", images["2.0"].digest, b"\x90of the site", 2)
+        inventory = sites.inventory()
+        sites.signatures = near
+        assert sites.export("nothing-new", since=inventory)["bundle"]["images"] == 0
+        put_signature(store, "team/app", images["2.0"].digest, SECOND, 2)
+        sites.export("week-2", since=inventory)
+        third = sites.export("week-3", since=sites.path("week-2"))
+        assert third["bundle"]["images"] == 0
+    sites.signatures = far
+    sites.bring("week-2")
+    assert kept_of(far, "team/app", images["2.0"]) == [FIRST, b"\x90of the site", SECOND]
+
+
+def test_an_image_that_is_wanted_under_another_name_too_has_its_referrers_there(sites, images):
+    sites.list = [{"name": "team/app", "tags": ["signed"]}]
+    sites.export()
+    sites.bring()
+    sites.list = [*sites.list, {"name": "team/app", "target": "other/app", "tags": ["signed"]}]
+    report = sites.export("week-2", since=sites.inventory())
+    assert (report["bundle"]["images"], report["bundle"]["blobs"]) == (1, 3)
+    assert sites.bring("week-2")["images"]["other/app:signed"]["status"] == "copied"
+    digest = images["signed"].digest
+    assert len(listed(sites.local.url, "other/app", digest)) == 1
+    assert digest.replace(":", "-") + ".sig" in tags_of(sites.local.url, "other/app")
+    assert sites.export("week-3", since=sites.path("week-2"))["bundle"]["images"] == 0
+
+
 def test_the_simple_signature_of_a_platform_that_comes_later_goes_in_an_increment(sites, upstream, tmp_path):
     children = [docker_image([layer(name)], architecture=name) for name in ("amd64", "arm64")]
     push(upstream.url, "team/index", "1.0", docker_list(children))

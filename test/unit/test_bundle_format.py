@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
+import json
 import tarfile
 
 import pytest
 
-from _registry_oci_errors import DigestMismatch, NoSpace, RegistryError, Unsupported
+from _registry_oci_errors import DigestMismatch, NoSpace, NotFound, RegistryError, Unsupported
 from _registry_oci_manifest import Descriptor
 from _registry_store_bundle_base import Stock, StockStore, read_stock, with_more, write_stock
 from _registry_store_bundle_format import (
@@ -203,6 +205,61 @@ def test_an_inventory_reads_as_it_was_written_and_grows(tmp_path):
     assert [found.digest for found in store.referrers("team/app", two)] == [one]
     assert store.resolve("team/app", "1.0") == Descriptor(one, 9, "kind")
     assert store.has("other", two)
+
+
+def test_an_inventory_knows_in_which_repository_a_manifest_and_its_signatures_are(tmp_path):
+    one, two, three = digest(b"1"), digest(b"2"), digest(b"3")
+    stock = Stock("a:5000", "now", {}, {one: (9, "kind", two), two: (5, "kind", "")}, set(), {two: 1})
+    for name in (one, two):
+        stock.put("team/app", name)
+    stock.put("team/app", two, [b"signature"])
+    write_stock(stock, str(tmp_path / "i.json.gz"))
+    stock = read_stock(str(tmp_path / "i.json.gz"))
+    store = StockStore(stock)
+    assert store.resolve("team/app", two).digest == two
+    assert [found.digest for found in store.referrers("team/app", two)] == [one]
+    assert store.referrers("other/app", two) == []
+    with pytest.raises(NotFound, match="has no other/app@"):
+        store.resolve("other/app", two)
+    more = Stock("b", "later", {}, {three: (1, "kind", "")})
+    more.put("other/app", three)
+    more.put("team/app", two, [b"another"])
+    joined = with_more(stock, more)
+    assert joined.has("other/app", three)
+    assert joined.has_signatures("team/app", two, [b"another", b"signature"])
+    assert not joined.has_signatures("team/app", two, [b"another", b"a third"])
+    assert not joined.has_signatures("other/app", two, [b"signature"])
+    assert stock.base.id != joined.base.id
+
+
+def test_an_inventory_of_an_earlier_version_tells_no_repository_and_counts_signatures(tmp_path):
+    one, two = digest(b"1"), digest(b"2")
+    document = {
+        "version": 1,
+        "name": "a:5000",
+        "created": "now",
+        "tags": {"team/app": {"1.0": two}},
+        "manifests": {one: [9, "kind", two], two: [5, "kind", ""]},
+        "blobs": [],
+        "signatures": {two: 1},
+    }
+    (tmp_path / "i").write_bytes(gzip.compress(json.dumps(document).encode()))
+    stock = read_stock(str(tmp_path / "i"))
+    joined = with_more(stock, Stock("b", "later", places={"team/app": {one: []}}))
+    for known in (stock, joined):
+        store = StockStore(known)
+        assert [found.digest for found in store.referrers("team/app", two)] == [one]
+        assert store.referrers("new/app", two) == []
+        assert known.has_signatures("team/app", two, [b"any one"])
+        assert not known.has_signatures("team/app", two, [b"any one", b"a second"])
+        assert not known.has_signatures("new/app", two, [b"any one"])
+
+
+@pytest.mark.parametrize("places", [[], {"team/app": ["x"]}, {"team/app": {"x": []}}, {"a": {"x": 1}}])
+def test_what_says_amiss_where_manifests_are_is_no_inventory(tmp_path, places):
+    write_stock(Stock("a", "now", places=places), str(tmp_path / "i"))
+    with pytest.raises(BadBundle, match="is no inventory"):
+        read_stock(str(tmp_path / "i"))
 
 
 @pytest.mark.parametrize("body", [b"", b"no gzip", b"\x1f\x8b\x08\x00" + b"\0" * 20])
