@@ -15,6 +15,7 @@ from _registry_oci_errors import LOCAL, UPSTREAM, RegistryError
 from _registry_oci_manifest import OCI_INDEX, Manifest
 from _registry_oci_names import is_digest
 from _registry_oci_referrers import referrer
+from _registry_oci_tags import TagRule
 from _registry_show_progress import Progress
 from _registry_show_report import Report
 from _registry_store_bundle_base import Stock, StockStore, now, read_stock, with_more
@@ -189,12 +190,20 @@ def from_mirror(settings: Settings) -> Settings:
             image,
             source=settings.local,
             repository=image.target,
+            tags=_tags_here(image),
             platforms=(),
             signed_as=image.signed_name,
         )
         for image in settings.images
     )
     return replace(settings, images=images)
+
+
+def _tags_here(image: Image) -> TagRule:
+    """The tags of an entry in the mirror: what is left of a pinned index has a digest of its own there."""
+    if not image.platforms:
+        return image.tags
+    return replace(image.tags, include=tuple(entry.partition("@")[0] for entry in image.tags.include))
 
 
 def describe(contents: Contents, path: str, *, new: bool, sums: Mapping[str, str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from _registry_oci_errors import RegistryError
 from _registry_store_bundle_base import write_stock
 from _registry_sync_bundle import bundle_code, inspect
 from _registry_sync_bundle_inventory import take_stock
+from _registry_sync_commands import sync
 from _registry_sync_export import export
 from _registry_sync_import import import_bundle
 from _registry_table import report_lines
@@ -247,6 +248,23 @@ def test_from_the_mirror_it_is_the_same_bundle_but_for_who_was_asked(sites, imag
     names = [json.loads(line.rstrip(",")) for line in index_lines(sites.path("from-mirror"))]
     named = {entry["annotations"].get("org.opencontainers.image.ref.name", "") for entry in names}
     assert f"{upstream.address}/team/app:0.0" in named
+
+
+def test_from_the_mirror_comes_what_a_choice_of_platforms_has_left_of_a_pinned_index(sites, images, upstream):
+    index = docker_list([docker_image([layer(name)], architecture=name) for name in ("amd64", "arm64")])
+    push(upstream.url, "team/index", "1.0", index)
+    pinned, chosen = f"1.0@{index.digest}", ["linux/arm64"]
+    sites.list = [
+        {"name": "team/index", "tags": [pinned], "platforms": chosen},
+        {"name": "team/app", "tags": [f"2.0@{images['2.0'].digest}"]},
+    ]
+    assert sync(sites.settings)["summary"]["copied"] == 2
+    upstream.stop()
+    report = sites.export(source="local")
+    assert report["images"]["team/index:1.0"]["upstream"] == digest_of(sites.local.url, "team/index", "1.0")
+    push(sites.local.url, "team/app", "2.0", images["0.0"])
+    again = sites.export("again", source="local")
+    assert again["images"]["team/app:2.0"]["upstream"] == images["2.0"].digest
 
 
 def index_lines(path):
