@@ -67,8 +67,10 @@ def _host(value: Any, key: str) -> str:
 
 
 def _verify(value: Any, key: str) -> bool | str:
-    if isinstance(value, bool) or (isinstance(value, str) and value.startswith("/")):
+    if isinstance(value, bool):
         return value
+    if isinstance(value, str) and value.startswith("/"):
+        return check.path(value, key)
     raise SettingsError(f"{key}: {check.shown(value)}; give true, false or the path of a CA bundle")
 
 

@@ -26,14 +26,10 @@ def _key_or_path(value: Any, key: str) -> str:
     return text
 
 
-def _required_path(value: Any, key: str) -> str:
-    return check.path(check.filled_string(value, key), key)
-
-
 _KEYLESS: dict[str, Checker] = {
     "issuer": check.filled_string,
     "identity": check.filled_string,
-    "trusted_root": _required_path,
+    "trusted_root": check.filled_path,
 }
 
 

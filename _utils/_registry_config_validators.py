@@ -147,12 +147,23 @@ def number(low: int, high: int) -> Checker:
     return check
 
 
+# What a relative path looks like, and a key or a file with logins does not.
+_RELATIVE_PATH = re.compile(r"[\w./~ -]{1,40}")
+
+
 def path(value: Any, key: str) -> str:
     """An absolute path, or nothing."""
     text = string(value, key)
-    if text and not text.startswith("/"):
+    if not text or (text.startswith("/") and text.isprintable()):
+        return text
+    if _RELATIVE_PATH.fullmatch(text):
         raise SettingsError(f"{key}: {text!r} is no absolute path")
-    return text
+    raise SettingsError(f"{key}: is no path; put it into a file of the minion, and give the path of that")
+
+
+def filled_path(value: Any, key: str) -> str:
+    """An absolute path."""
+    return path(filled_string(value, key), key)
 
 
 def file_name(value: Any, key: str) -> str:
@@ -185,6 +196,7 @@ def _bytes(value: Any, key: str, wanted: str, end: str = "") -> int:
     return max(1, int(float(match.group(1)) * _UNITS[match.group(2) or ""]))
 
 
+_LONGEST_SHOWN = 80
 _SPANS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -198,6 +210,11 @@ def span(value: Any, key: str) -> int:
     return int(match.group(1)) * _SPANS[match.group(2) or ""]
 
 
+def quoted(text: str) -> str:
+    """A text and a blank for a sentence; nothing where it may be a key, or hold a login."""
+    return f"{text!r} " if len(text) <= _LONGEST_SHOWN and text.isprintable() and "@" not in text else ""
+
+
 def shown(value: Any) -> str:
     """A value and its kind for a sentence; mappings may hold secrets and are not shown."""
     if value is None:
@@ -207,7 +224,7 @@ def shown(value: Any) -> str:
     if isinstance(value, (int, float)):
         return f"{value} is a number"
     if isinstance(value, str):
-        return f"{value[:80]!r} is a string"
+        return f"{quoted(value)}is a string"
     return "is a list" if isinstance(value, (list, tuple)) else "is a mapping"
 
 
