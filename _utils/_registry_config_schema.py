@@ -299,10 +299,6 @@ def _registry(value: Any, key: str) -> dict[str, Any]:
     return checked
 
 
-def _span_or_never(value: Any, key: str) -> int | None:
-    return None if value == "never" else check.span(value, key)
-
-
 def _percentage(value: Any, key: str) -> float:
     match = re.fullmatch(r"(\d{1,3}(?:\.\d+)?)\s*%", str(value).strip())
     if match is None or float(match[1]) > 100:
@@ -320,7 +316,7 @@ def _backup_tags(value: Any, key: str) -> str:
 
 
 _PRUNE: dict[str, Checker] = {
-    "after": _span_or_never,
+    "after": check.span_or_never,
     "keep": check.mapping(
         {
             "newest": check.number(0, 10_000),
@@ -331,7 +327,7 @@ _PRUNE: dict[str, Checker] = {
     ),
     "ceiling": _percentage,
     "foreign": check.one_of("keep", "prune"),
-    "untagged": _span_or_never,
+    "untagged": check.span_or_never,
     "repositories": check.boolean,
 }
 _ATTACHMENTS = check.mapping(
@@ -384,7 +380,7 @@ PILLAR: dict[str, Checker] = {
         }
     ),
     "prune": check.mapping(_PRUNE),
-    "collect": check.mapping({"grace": check.span}),
+    "collect": check.mapping({"grace": check.filled_span}),
     "signatures": check.mapping({"keys": signing.keys, **STORES_AND_SERVICE}),
     "backup": check.mapping({"keep": check.number(0, 50), "tags": _backup_tags}),
     "bundle": check.mapping(_BUNDLE),

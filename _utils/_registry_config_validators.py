@@ -188,10 +188,10 @@ def size(value: Any, key: str) -> int:
 
 
 def _bytes(value: Any, key: str, wanted: str, end: str = "") -> int:
-    if value in (None, "", 0):
+    if _is_nothing(value):
         return 0
     match = re.fullmatch(rf"(\d+(?:\.\d+)?)\s*([kmg]i?)?b?{end}", str(value).lower())
-    if match is None or isinstance(value, bool):
+    if match is None:
         raise SettingsError(f"{key}: {shown(value)}; give {wanted}")
     return max(1, int(float(match.group(1)) * _UNITS[match.group(2) or ""]))
 
@@ -202,12 +202,29 @@ _SPANS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def span(value: Any, key: str) -> int:
     """Seconds, written as a number or as ``2h``."""
-    if value in (None, "", 0):
+    if _is_nothing(value):
         return 0
     match = re.fullmatch(r"(\d+)\s*([smhd])?", str(value).lower())
-    if match is None or isinstance(value, bool):
+    if match is None:
         raise SettingsError(f"{key}: {shown(value)}; give seconds or e.g. 2h")
     return int(match.group(1)) * _SPANS[match.group(2) or ""]
+
+
+def filled_span(value: Any, key: str, wanted: str = "e.g. 24h, or 0") -> int:
+    """Seconds after which something is deleted, so that an empty value must not stand for none."""
+    if value in (None, "") or isinstance(value, bool):
+        raise SettingsError(f"{key}: {shown(value if value != '' else None)}; give {wanted}")
+    return span(value, key)
+
+
+def span_or_never(value: Any, key: str) -> int | None:
+    """The same; None = never."""
+    return None if value == "never" else filled_span(value, key, "never, 0 or e.g. 14d")
+
+
+def _is_nothing(value: Any) -> bool:
+    # False == 0 in Python, but a pillar that says false, off or no for an amount is a mistake.
+    return not isinstance(value, bool) and value in (None, "", 0)
 
 
 def quoted(text: str) -> str:

@@ -1,0 +1,50 @@
+"""Values of an unusual kind or size: each is read as it is meant, or refused in one sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from _registry_config_read import SettingsError, read_settings
+from _registry_config_values import Settings
+
+
+def read(pillar: Any) -> Settings:
+    return read_settings(pillar, host="mirror.example.com")
+
+
+def mistake_in(pillar: Any) -> str:
+    with pytest.raises(SettingsError) as caught:
+        read(pillar)
+    assert str(caught.value).isprintable()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "wanted"),
+    [
+        ("prune", "after", "never, 0 or e.g. 14d"),
+        ("prune", "untagged", "never, 0 or e.g. 14d"),
+        ("collect", "grace", "e.g. 24h, or 0"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("value", "what"), [(None, "is empty"), ("", "is empty"), (False, "false is a boolean")]
+)
+def test_how_long_things_are_kept_is_not_nothing_for_lack_of_a_value(
+    part: str, name: str, wanted: str, value: Any, what: str
+) -> None:
+    assert mistake_in({part: {name: value}}) == f"docker_registry:{part}:{name}: {what}; give {wanted}"
+
+
+def test_how_long_things_are_kept_may_be_no_time_at_all() -> None:
+    settings = read({"prune": {"after": 0, "untagged": "0"}, "collect": {"grace": 0}})
+    assert (settings.prune.after, settings.prune.untagged, settings.collect.grace) == (0, 0, 0)
+    assert read({"prune": {"after": "never"}}).prune.after is None
+
+
+@pytest.mark.parametrize("name", ["deadline", "patience", "bandwidth", "spool"])
+def test_false_is_no_amount(name: str) -> None:
+    said = mistake_in({"transfer": {name: False}})
+    assert said.startswith(f"docker_registry:transfer:{name}: false is a boolean; give ")
