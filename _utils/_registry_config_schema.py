@@ -15,6 +15,7 @@ import _registry_config_signatures as signing
 import _registry_config_validators as check
 from _registry_config_lookaside import STORES_AND_SERVICE
 from _registry_config_schedule import schedule
+from _registry_config_service import service_config
 from _registry_config_validators import Checker, SettingsError
 from _registry_oci_names import is_digest, is_pattern, is_platform, is_repository, is_tag, printable
 from _registry_oci_tags import is_comparison, parse_date
@@ -281,7 +282,7 @@ _REGISTRY: dict[str, Checker] = {
     "install": check.one_of("auto", "package", "container", "none"),
     "push": check.one_of("local", "everyone"),
     "storage": check.path,
-    "config": check.free_mapping,
+    "config": service_config,
     "tls": _own_tls,
     "htpasswd": _users,
     "token": check.free_mapping,

@@ -26,12 +26,17 @@ _STORE_NAMES = ("bucket", "container", "rootdirectory")
 
 
 def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge mappings recursively; anything else in ``override`` replaces what ``base`` has."""
+    """Merge mappings recursively; anything else in ``override`` replaces what ``base`` has.
+
+    A mapping is not replaced by None: that is a key below which a file has nothing, or comments alone.
+    """
     merged = dict(base)
     for key, value in override.items():
         old = merged.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        merged[key] = merge(old, value) if both else value  # type: ignore[arg-type]
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            merged[key] = merge(old, value)
+        elif value is not None or not isinstance(old, Mapping):
+            merged[key] = value
     return merged
 
 
@@ -166,9 +171,11 @@ def storage_location(config: Mapping[str, Any]) -> str:
     if not isinstance(storage, Mapping):
         return ""
     driver = storage_driver(config)
-    parameters = storage.get(driver) or {}
+    parameters = storage.get(driver)
+    if not isinstance(parameters, Mapping):
+        parameters = {}
     if driver == "filesystem":
-        return str(parameters.get("rootdirectory", "")).rstrip("/")
+        return str(parameters.get("rootdirectory") or "").rstrip("/")
     named = [str(parameters[name]) for name in _STORE_NAMES if parameters.get(name)]
     return " ".join((driver, *named))
 

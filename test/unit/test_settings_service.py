@@ -1,0 +1,94 @@
+"""What the pillar may say of the registry that this host runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from _registry_config_read import SettingsError, read_settings
+from _registry_config_values import Settings
+from _registry_host_service import (
+    Site,
+    has_push_instance,
+    listen_addresses,
+    push_config,
+    service_config,
+    storage_directory,
+    storage_location,
+)
+
+
+def read(pillar: Any) -> Settings:
+    return read_settings(pillar, host="mirror.example.com")
+
+
+def mistake_in(pillar: Any) -> str:
+    with pytest.raises(SettingsError) as caught:
+        read(pillar)
+    assert str(caught.value).isprintable()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"http": None}, "http: is empty; give a mapping"),
+        ({"http": {"addr": 5000}}, "http:addr: 5000 is a number; give a port by its number,"),
+        ({"http": {"addr": None}}, "http:addr: is empty; give a port by its number,"),
+        ({"http": {"addr": "localhost"}}, "http:addr: 'localhost' is a string; give a port"),
+        ({"http": {"addr": ":http"}}, "http:addr: ':http' is a string; give a port by its number,"),
+        ({"http": {"addr": ":70000"}}, "http:addr: ':70000' is a string; give a port by its number,"),
+        ({"http": {"addr": ":0"}}, "http:addr: ':0' is a string; give a port by its number,"),
+        ({"storage": None}, "storage: is empty; give a mapping"),
+        ({"storage": "filesystem"}, "storage: "),
+        ({"storage": ["filesystem"]}, "storage: is a list; give a mapping"),
+        ({"storage": {"filesystem": "/srv"}}, "storage:filesystem: "),
+        ({"storage": {"s3": "bucket"}}, "storage:s3: "),
+        ({"storage": {"filesystem": {"rootdirectory": None}}}, "storage:filesystem:rootdirectory: is empty"),
+        ({"storage": {"filesystem": {"rootdirectory": "a"}}}, "storage:filesystem:rootdirectory: 'a' is no"),
+    ],
+)
+def test_a_configuration_that_tells_no_address_or_storage_is_refused(
+    config: dict[str, Any], said: str
+) -> None:
+    assert mistake_in({"registry": {"config": config}}).startswith(f"docker_registry:registry:config:{said}")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"http": {}},
+        {"http": {"addr": "10.0.0.1:443"}},
+        {"http": {"addr": "[fd00::1]:5000"}},
+        {"http": {"addr": "localhost:5000", "headers": None}},
+        {"storage": {}},
+        {"storage": {"filesystem": None}},
+        {"storage": {"cache": None, "delete": None, "maintenance": None}},
+        {"storage": {"inmemory": None}},
+        {"auth": None, "health": None, "log": None},
+    ],
+)
+def test_a_configuration_that_is_accepted_can_be_written_and_asked(config: dict[str, Any]) -> None:
+    service = read({"registry": {"config": config}}).service
+    site = Site(config=service.config, storage="/srv", port=5000, secret="s")
+    assert service_config(site)["storage"]
+    assert push_config(site)["http"]["net"] == "unix"
+    assert listen_addresses(service.config, 5000)
+    assert has_push_instance(service) is ("inmemory" not in config.get("storage", {}))
+
+
+def test_what_is_empty_leaves_what_stands_there() -> None:
+    config = read({"registry": {"config": {"storage": {"filesystem": None}, "auth": None}}}).service.config
+    written = service_config(
+        Site(config=config, storage="/srv/images", port=5000, secret="s", htpasswd="/users")
+    )
+    assert written["storage"]["filesystem"] == {"rootdirectory": "/srv/images"}
+    assert written["auth"]["htpasswd"]["path"] == "/users"
+    assert storage_directory(config, "/srv/images") == "/srv/images"
+
+
+@pytest.mark.parametrize("filesystem", ["/srv", None, {"rootdirectory": None}])
+def test_a_file_of_somebody_elses_may_name_no_directory(filesystem: Any) -> None:
+    assert storage_location({"storage": {"filesystem": filesystem}}) == ""
