@@ -10,10 +10,7 @@ import _registry_config_validators as check
 from _registry_config_validators import Checker, SettingsError
 from _registry_oci_names import is_repository
 
-_REGISTRY = re.compile(
-    r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?(?::\d{1,5})?|\[[0-9A-Fa-f:.]+\](?::\d{1,5})?"
-)
-_URL = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?(?:/[A-Za-z0-9._~/-]*)?")
+_URL = re.compile(r"https?://(?P<registry>[^/]+)(?:/[A-Za-z0-9._~/-]*)?")
 
 
 def _stores(value: Any, key: str) -> dict[str, str]:
@@ -23,7 +20,7 @@ def _stores(value: Any, key: str) -> dict[str, str]:
 
 def _scope(scope: str, key: str) -> str:
     registry, _, path = scope.partition("/")
-    if not _REGISTRY.fullmatch(registry) or (path and not is_repository(path)):
+    if not check.is_host_and_port(registry) or (path and not is_repository(path)):
         raise SettingsError(
             f"{key}: {scope!r} is no registry; give its host, with the port or the path of repositories "
             "where it has several stores, e.g. quay.io/team"
@@ -33,7 +30,8 @@ def _scope(scope: str, key: str) -> str:
 
 def _url(value: Any, key: str) -> str:
     text = check.string(value, key).rstrip("/")
-    if text and not _URL.fullmatch(text):
+    match = _URL.fullmatch(text)
+    if text and not (match and check.is_host_and_port(match["registry"])):
         # It may hold a password and is not shown.
         raise SettingsError(
             f"{key}: is no address of a store; give e.g. https://sign.example.com/sigstore, without a login"

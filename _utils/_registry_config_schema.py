@@ -5,7 +5,6 @@ No I/O.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from datetime import date
@@ -45,16 +44,6 @@ def _proxy(value: Any, key: str) -> str:
     return text
 
 
-def _is_ipv6(text: str) -> bool:
-    try:
-        return bool(ipaddress.IPv6Address(text))
-    except ValueError:
-        return False
-
-
-_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
-
-
 def _host(value: Any, key: str) -> str:
     text = check.string(value, key)
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
@@ -62,7 +51,7 @@ def _host(value: Any, key: str) -> str:
         raise SettingsError(f"{key}: {text!r} is a URL; give the host alone, tls and port are own keys")
     if bare.count(":") == 1:
         raise SettingsError(f"{key}: {text!r} has a port in it; give it as port")
-    if not _HOST.fullmatch(bare) and not _is_ipv6(bare):
+    if not check.is_host(bare):
         raise SettingsError(f"{key}: {text!r} is no host name or address")
     return _API_HOSTS.get(bare, bare)
 
@@ -309,7 +298,8 @@ def _percentage(value: Any, key: str) -> float:
 
 def _backup_tags(value: Any, key: str) -> str:
     text = check.string(value, key)
-    if text and ("{n}" not in text or "{tag}" not in text or not is_tag(text.format(tag="t", n=1))):
+    named = text.replace("{tag}", "t").replace("{n}", "1")
+    if text and ("{n}" not in text or "{tag}" not in text or not is_tag(named)):
         raise SettingsError(
             f"{key}: {text!r} is no template of a tag with {{tag}} and {{n}}, e.g. was-{{tag}}-{{n}}"
         )

@@ -7,6 +7,7 @@ stand here; what our pillar has is said in ``_registry_config_schema``. No I/O.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -172,6 +173,40 @@ def file_name(value: Any, key: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", text):
         raise SettingsError(f"{key}: {text!r} is no file name; directory says where it lies")
     return text
+
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+_HIGHEST_PORT = 65535
+
+
+def is_host(text: str) -> bool:
+    """Whether a text is a host's name or address that a resolver takes; IPv6 without brackets or zone.
+
+    https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4
+    """
+    if ":" in text:
+        return _is_ipv6(text)
+    labels = text.split(".")
+    return (
+        len(text) <= 253
+        and all(0 < len(label) <= 63 for label in labels)
+        and bool(_HOST_NAME.fullmatch(text))
+    )
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return not ipaddress.IPv6Address(text).scope_id
+    except ValueError:
+        return False
+
+
+def is_host_and_port(text: str) -> bool:
+    """Whether a text is ``host`` or ``host:port``, an IPv6 address in brackets."""
+    match = re.fullmatch(r"(?:\[(?P<ipv6>[^\]]*:[^\]]*)\]|(?P<name>[^:]*))(?::(?P<port>\d{1,5}))?", text)
+    if match is None or not is_host(match["ipv6"] or match["name"]):
+        return False
+    return match["port"] is None or 1 <= int(match["port"]) <= _HIGHEST_PORT
 
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}

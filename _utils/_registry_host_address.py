@@ -19,7 +19,7 @@ def is_here(name: str, functions: Mapping[str, Callable[..., Any]]) -> bool:
     """
     try:
         found = {str(info[4][0]) for info in socket.getaddrinfo(name, None)}
-    except OSError:
+    except (OSError, UnicodeError):
         return False
     # Debian gives the host's own name 127.0.1.1, which no interface lists.
     if any(address.startswith("127.") or address == "::1" for address in found):
@@ -42,4 +42,6 @@ def unresolved(name: str) -> str:
         socket.getaddrinfo(name, None)
     except OSError as failure:
         return failure.strerror or str(failure)
+    except UnicodeError:
+        return "no host has such a name"
     return ""

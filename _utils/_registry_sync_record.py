@@ -87,7 +87,8 @@ def backup_with(template: str, target: Store, ledger: Ledger) -> Callable[[Tag],
         if not template or not tag.local or tag.local == tag.upstream:
             return
         manifest = target.manifest(tag.target, tag.local)
-        name = template.format(tag=tag.target_reference, n=_next(template, tag, tuple(used(tag.target))))
+        number = str(_next(template, tag, tuple(used(tag.target))))
+        name = template.replace("{tag}", tag.target_reference).replace("{n}", number)
         target.put(tag.target, name, manifest)
         used(tag.target).add(name)
         ledger.became(tag.target, name, tag.local)

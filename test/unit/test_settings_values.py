@@ -48,3 +48,33 @@ def test_how_long_things_are_kept_may_be_no_time_at_all() -> None:
 def test_false_is_no_amount(name: str) -> None:
     said = mistake_in({"transfer": {name: False}})
     assert said.startswith(f"docker_registry:transfer:{name}: false is a boolean; give ")
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["was-{tag}-{n}-{date}", "{tag}-{n}}", "{{tag}-{n}", "{tag}-{n}-{0}", "{tag!r}-{n}", "{tag.x}-{tag}-{n}"],
+)
+def test_a_template_of_backup_tags_knows_two_places_and_no_others(template: str) -> None:
+    said = mistake_in({"backup": {"tags": template}})
+    assert said.startswith(f"docker_registry:backup:tags: {template!r} is no template of a tag")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "mirror..example.com",
+        "mirror.example.com.",
+        f"{'x' * 64}.example.com",
+        ".".join(["x" * 50] * 6),
+        "fe80::1%eth0",
+        "[fe80::1%Wan0]",
+    ],
+)
+def test_a_host_that_no_resolver_takes_is_refused(host: str) -> None:
+    assert mistake_in({"local": {"host": host}}).startswith("docker_registry:local:host: ")
+    assert mistake_in({"local": {"host": host}}).endswith("is no host name or address")
+
+
+@pytest.mark.parametrize("host", [f"{'x' * 63}.example.com", "a_b.example.com", "127.1", "fd00::1"])
+def test_a_host_that_resolvers_take_is_accepted(host: str) -> None:
+    assert read({"local": {"host": host}}).local.host == host
