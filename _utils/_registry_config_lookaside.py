@@ -22,8 +22,8 @@ def _scope(scope: str, key: str) -> str:
     registry, _, path = scope.partition("/")
     if not check.is_host_and_port(registry) or (path and not is_repository(path)):
         raise SettingsError(
-            f"{key}: {scope!r} is no registry; give its host, with the port or the path of repositories "
-            "where it has several stores, e.g. quay.io/team"
+            f"{key}: {check.quoted(scope)}is no registry; give its host, with the port or the path of "
+            "repositories where it has several stores, e.g. quay.io/team"
         )
     return scope
 

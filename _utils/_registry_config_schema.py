@@ -30,7 +30,11 @@ def _username(value: Any, key: str) -> str:
     text = check.string(value, key)
     if ":" in text:
         raise SettingsError(f"{key}: has a colon in it; give the name alone, and the password as password")
-    return text
+    return check.sendable(text, key)
+
+
+def _password(value: Any, key: str) -> str:
+    return check.sendable(check.secret(value, key), key)
 
 
 _PROXY = re.compile(r"(?:https?://)?(?:[^@/\s]*@)?(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?/?")
@@ -44,15 +48,24 @@ def _proxy(value: Any, key: str) -> str:
     return text
 
 
+_WITH_PORT = re.compile(r"(?:[^\s:]+|\[[^\s\]]+\]):\d+")
+
+
 def _host(value: Any, key: str) -> str:
     text = check.string(value, key)
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-    if "://" in text or "/" in text:
+    if "@" in text:
+        raise SettingsError(
+            f"{key}: has a login in it; give the host alone, username and password are own keys"
+        )
+    if "/" in text:
         raise SettingsError(f"{key}: {text!r} is a URL; give the host alone, tls and port are own keys")
-    if bare.count(":") == 1:
+    if _WITH_PORT.fullmatch(text):
         raise SettingsError(f"{key}: {text!r} has a port in it; give it as port")
     if not check.is_host(bare):
-        raise SettingsError(f"{key}: {text!r} is no host name or address")
+        # What has a colon may be a login.
+        named = "" if ":" in text else check.quoted(text)
+        raise SettingsError(f"{key}: {named}is no host name or address")
     return _API_HOSTS.get(bare, bare)
 
 
@@ -67,16 +80,21 @@ def _verify(value: Any, key: str) -> bool | str:
 def _prefix_path(value: Any, key: str) -> str:
     text = check.string(value, key).strip("/")
     if text and not re.fullmatch(r"[A-Za-z0-9._~/-]+", text):
-        raise SettingsError(f"{key}: {text!r} is no path of a URL")
+        raise SettingsError(f"{key}: {check.quoted(text)}is no path of a URL")
     return text
 
 
 def bad_repository(name: str, key: str) -> str:
     """Why a repository's name is none, in a sentence."""
+    named = check.quoted(name)
+    if re.search(r"[:@].*/", name):
+        return (
+            f"{key}: {named}begins with a registry, which upstream and local name; give the repository alone"
+        )
     if ":" in name or "@" in name:
-        return f"{key}: {name!r} names a tag or a digest; give the repository alone and put it under tags"
+        return f"{key}: {named}names a tag or a digest; give the repository alone and put it under tags"
     return (
-        f"{key}: {name!r} is no repository name; it has lower-case letters and digits, "
+        f"{key}: {named}is no repository name; it has lower-case letters and digits, "
         "separated by one of . _ - / and is at most 255 characters long"
     )
 
@@ -172,7 +190,7 @@ _ENDPOINT: dict[str, Checker] = {
     "tls": check.boolean,
     "verify": _verify,
     "username": _username,
-    "password": check.secret,
+    "password": _password,
     "auth_file": check.path,
     "cert": check.path,
     "key": check.path,
@@ -226,10 +244,13 @@ def _own_tls(value: Any, key: str) -> str | dict[str, str]:
 def _users(value: Any, key: str) -> dict[str, str]:
     """Users of the registry; each has a bcrypt hash, or a password to be hashed."""
     users = {}
-    for name, entry in check.free_mapping(value, key).items():
-        user = str(name)
+    for user, entry in ((str(name), entry) for name, entry in check.free_mapping(value, key).items()):
         if not user or user.startswith("#") or ":" in user or not user.isprintable():
-            raise SettingsError(f"{key}:{user!r}: is no name of a user; it has no colon and begins with no #")
+            name, colon, _ = user.partition(":")
+            shown = f"{name}:…" if colon else name
+            raise SettingsError(
+                f"{key}:{shown!r}: is no name of a user; it has no colon and begins with no #"
+            )
         users[user] = check.secret(entry, f"{key}:{user}")
         if mistake := check.password_mistake(users[user]):
             raise SettingsError(f"{key}:{user}: {mistake}")

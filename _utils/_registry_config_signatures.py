@@ -69,7 +69,8 @@ def signed_as(value: Any, key: str) -> str:
     host, slash, repository = text.partition("/")
     if text and (not _SIGNED_AS.fullmatch(host) or (slash and not is_repository(repository))):
         raise SettingsError(
-            f"{key}: {text!r} is neither a host, as host:port if need be, nor host/repository of one image"
+            f"{key}: {check.quoted(text)}is neither a host, as host:port if need be, nor host/repository "
+            "of one image"
         )
     return text
 

@@ -30,12 +30,11 @@ def mapping(table: Mapping[str, Checker], elsewhere: Mapping[str, str] | None = 
 
     def check(value: Any, key: str) -> dict[str, Any]:
         if not isinstance(value, Mapping):
-            raise SettingsError(f"{key}: {shown(value)}; give a mapping of {', '.join(table)}")
+            raise SettingsError(f"{key}: {_kind(value)}; give a mapping of {', '.join(table)}")
         for name in value:
             if name not in table:
-                raise SettingsError(
-                    f"{key}:{name}: unknown key; {_suggestion(str(name), table, elsewhere or {})}"
-                )
+                what = f"{key}:{name}: unknown key" if quoted(str(name)) else f"{key}: has an unknown key"
+                raise SettingsError(f"{what}; {_suggestion(str(name), table, elsewhere or {})}")
         return {name: table[name](entry, f"{key}:{name}") for name, entry in value.items()}
 
     return check
@@ -123,10 +122,24 @@ def secret(value: Any, key: str) -> str:
     return value or ""
 
 
+# Neither a header nor a file of users takes them; the last are halves of characters.
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+
+
+def sendable(text: str, key: str) -> str:
+    """A part of a login, as a request can have it."""
+    if _CONTROL.search(text):
+        raise SettingsError(
+            f"{key}: has a line break or another control character in it; a text behind | ends in one, "
+            "behind |- it does not"
+        )
+    return text
+
+
 def free_mapping(value: Any, key: str) -> Mapping[str, Any]:
     """A mapping whose keys are somebody else's."""
     if not isinstance(value, Mapping):
-        raise SettingsError(f"{key}: {shown(value)}; give a mapping")
+        raise SettingsError(f"{key}: {_kind(value)}; give a mapping")
     return value
 
 
@@ -280,6 +293,11 @@ def shown(value: Any) -> str:
     return "is a list" if isinstance(value, (list, tuple)) else "is a mapping"
 
 
+def _kind(value: Any) -> str:
+    """The kind of what stands in the place of a mapping, which may be a login in a single string."""
+    return "is a string" if isinstance(value, str) else shown(value)
+
+
 def _quoted(value: Any) -> str:
     return f", e.g. '{value}'" if isinstance(value, (int, float)) and not isinstance(value, bool) else ""
 
@@ -302,7 +320,7 @@ def password_mistake(entry: str) -> str:
         return ""
     if _OTHER_HASH.fullmatch(entry):
         return "looks like a hash, but is none of bcrypt, which is all that the registry takes"
-    if "\0" in entry or "\n" in entry:
+    if _CONTROL.search(entry):
         return "has a character in it that no password may have"
     return (
         ""

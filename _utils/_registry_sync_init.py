@@ -82,8 +82,13 @@ def _references(names: Iterable[str]) -> list[Reference]:
         try:
             references.append(read_reference(name))
         except ReferenceMistake as mistake:
-            raise ReferenceMistake(f"{name!r} {mistake}") from None
+            raise ReferenceMistake(f"{_without_login(name)!r} {mistake}") from None
     return list(dict.fromkeys(references))
+
+
+def _without_login(name: str) -> str:
+    _, at, rest = name.rpartition("@")
+    return f"…@{rest}" if at else name
 
 
 def _ask(reference: Reference, settings: Settings, newest: int) -> Upstream:

@@ -106,6 +106,10 @@ def test_a_deadline_is_seconds(text, seconds):
         ({"images": ["Cron"]}, "docker_registry:images:0: 'rhosp13/openstack-Cron' is no repository name"),
         ({"images": ["../etc"]}, "docker_registry:images:0: '../etc' is no repository name"),
         ({"images": ["a/b:1"]}, "docker_registry:images:0: 'a/b:1' names a tag or a digest"),
+        (
+            {"images": ["q.io:443/a/b"]},
+            "docker_registry:images:0: 'q.io:443/a/b' begins with a registry,",
+        ),
         ({"images": [{"name": "a/b", "target": "A"}]}, "docker_registry:images:0:target: 'A' is no repo"),
         (
             {"images": ["a/b", "a/c", {"name": "a/c", "tags": "13.0"}]},
@@ -164,7 +168,7 @@ def test_a_deadline_is_seconds(text, seconds):
             "docker_registry:registry:token: the registry asks for one kind of login, and",
         ),
         ({"registry": {"htpasswd": ["a"]}}, "docker_registry:registry:htpasswd: is a list; give a mapping"),
-        ({"registry": {"htpasswd": {"a:b": "x"}}}, "docker_registry:registry:htpasswd:'a:b': is no name"),
+        ({"registry": {"htpasswd": {"a:b": "x"}}}, "docker_registry:registry:htpasswd:'a:…': is no name"),
         (
             {"registry": {"htpasswd": {"a": 1234}}},
             "docker_registry:registry:htpasswd:a: is no string; put it in quotes",
