@@ -225,8 +225,8 @@ def _authority(tree: Mapping[str, Any]) -> str:
         return ""
     if tree.get("local", {}).get("tls") is False:
         raise SettingsError(f"{ROOT}:local:tls: is false, but {ROOT}:registry:tls is {SELF_SIGNED}")
-    directory = check.path(tree.get("lookup", {}).get("authority", ""), f"{ROOT}:lookup:authority")
-    return f"{directory or AUTHORITY_DIRECTORY}/ca.pem"
+    directory = tree.get("lookup", {}).get("authority") or AUTHORITY_DIRECTORY
+    return f"{directory}/ca.pem"
 
 
 def _listed(listing: Listing, defaults: Mapping[str, Any], upstream: Endpoint) -> tuple[Image, ...]:

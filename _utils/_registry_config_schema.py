@@ -14,7 +14,7 @@ import _registry_config_signatures as signing
 import _registry_config_validators as check
 from _registry_config_lookaside import STORES_AND_SERVICE
 from _registry_config_schedule import schedule
-from _registry_config_service import service_config
+from _registry_config_service import LOOKUP, service_config
 from _registry_config_validators import Checker, SettingsError
 from _registry_oci_names import is_digest, is_pattern, is_platform, is_repository, is_tag, printable
 from _registry_oci_tags import is_comparison, parse_date
@@ -382,7 +382,7 @@ PILLAR: dict[str, Checker] = {
         }
     ),
     "registry": _registry,
-    "lookup": check.mapping_of_strings,
+    "lookup": check.mapping(LOOKUP),
     "engine": check.mapping(
         {
             "manage": check.one_of("auto", "docker", "podman", "none"),

@@ -1,4 +1,4 @@
-"""What may stand in ``registry:config``: what we read of docker-distribution's configuration; no I/O.
+"""What may stand in ``registry:config``, as much as we read of it ourselves, and in ``lookup``; no I/O.
 
 https://distribution.github.io/distribution/about/configuration/
 """
@@ -10,7 +10,25 @@ from collections.abc import Mapping
 from typing import Any
 
 import _registry_config_validators as check
-from _registry_config_validators import SettingsError
+from _registry_config_validators import Checker, SettingsError
+
+# docker_registry/names.yaml has them for each family of systems, but for the last.
+LOOKUP: dict[str, Checker] = {
+    "package": check.filled_string,
+    "service": check.filled_string,
+    "config": check.filled_path,
+    "storage": check.filled_path,
+    "user": check.filled_string,
+    "group": check.filled_string,
+    "program": check.filled_path,
+    "docker_package": check.filled_string,
+    "docker_service": check.filled_string,
+    "nginx_package": check.filled_string,
+    "nginx_program": check.filled_path,
+    "nginx_user": check.filled_string,
+    "init_script": check.path,
+    "authority": check.path,
+}
 
 _ADDRESS = re.compile(r"(?:[^\s:]*|\[[^\s\]]+\]):(\d{1,5})")
 

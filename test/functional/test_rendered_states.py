@@ -16,6 +16,7 @@ SYSTEMS = {
     "fedora": {"os_family": "RedHat", "os": "Fedora", "osmajorrelease": 41},
     "suse": {"os_family": "Suse", "os": "SUSE", "osmajorrelease": 15},
 }
+BAD_LOOKUPS = [{"lookup": lookup} for lookup in (None, "x", ["x"], {"config": None}, {"config": 5})]
 LOADED = "Modules of the formula are loaded"
 GUARD = "Registry is left alone unless forced"
 # They change nothing that a populated registry has: the modules, the guard, the mirror itself.
@@ -128,7 +129,7 @@ def test_lookup_renames_what_is_called_otherwise(tmp_path, checkout):
         assert name_of[f"Docker is {done}"] == "d-x"
 
 
-@pytest.mark.parametrize("broken", ["text", [1], {"registry": 5}, {"registry": [1]}, {"lookup": None}])
+@pytest.mark.parametrize("broken", ["text", [1], {"registry": 5}, {"registry": [1]}, *BAD_LOOKUPS])
 def test_a_broken_pillar_still_renders_as_the_sentence_about_it_comes_from_a_state(
     broken, tmp_path, checkout
 ):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from _registry_config_read import SettingsError, read_settings
+from _registry_config_service import LOOKUP
 from _registry_config_values import Settings
 from _registry_host_service import (
     Site,
@@ -17,6 +20,8 @@ from _registry_host_service import (
     storage_directory,
     storage_location,
 )
+
+ROOT = Path(__file__).parents[2]
 
 
 def read(pillar: Any) -> Settings:
@@ -92,3 +97,30 @@ def test_what_is_empty_leaves_what_stands_there() -> None:
 @pytest.mark.parametrize("filesystem", ["/srv", None, {"rootdirectory": None}])
 def test_a_file_of_somebody_elses_may_name_no_directory(filesystem: Any) -> None:
     assert storage_location({"storage": {"filesystem": filesystem}}) == ""
+
+
+@pytest.mark.parametrize(
+    ("lookup", "said"),
+    [
+        (None, ": is empty; give a mapping of package, service, config,"),
+        ("x", ": is a string; give a mapping of package, service, config,"),
+        ({"packge": "x"}, ":packge: unknown key; did you mean package?"),
+        ({"package": ["x"]}, ":package: is a list; give a string"),
+        ({"service": None}, ":service: is empty"),
+        ({"config": None}, ":config: is empty"),
+        ({"config": "config.yml"}, ":config: 'config.yml' is no absolute path"),
+        ({"storage": "images"}, ":storage: 'images' is no absolute path"),
+        ({"program": "registry"}, ":program: 'registry' is no absolute path"),
+        ({"nginx_program": "nginx"}, ":nginx_program: 'nginx' is no absolute path"),
+        ({"init_script": "registry"}, ":init_script: 'registry' is no absolute path"),
+        ({"authority": "pki"}, ":authority: 'pki' is no absolute path"),
+    ],
+)
+def test_a_name_of_this_system_that_is_none_is_refused(lookup: Any, said: str) -> None:
+    assert mistake_in({"lookup": lookup}).startswith(f"docker_registry:lookup{said}")
+
+
+def test_every_name_of_the_formula_may_be_another_here() -> None:
+    names = yaml.safe_load((ROOT / "docker_registry" / "names.yaml").read_text(encoding="utf-8"))["default"]
+    assert read({"lookup": {**names, "authority": "/srv/pki"}}).given
+    assert set(names) | {"authority"} == set(LOOKUP)
