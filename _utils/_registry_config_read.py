@@ -147,9 +147,9 @@ def read_settings(
 def _local(
     tree: Mapping[str, Any], authority: str, around: Mapping[str, Any], *, host: str, port: int
 ) -> Endpoint:
-    """The registry that is filled; with an authority of this host's own it has TLS."""
-    usual = {"host": host, "port": port, "tls": False}
-    trust = {"tls": True, "verify": authority} if authority else {}
+    """The registry that is filled; one of this host's with a certificate has TLS."""
+    usual = {"host": host, "port": port, "tls": _has_certificate(tree)}
+    trust = {"verify": authority} if authority else {}
     return Endpoint("local", **{**around, **usual, **trust, **tree.get("local", {})})
 
 
@@ -223,10 +223,19 @@ def _authority(tree: Mapping[str, Any]) -> str:
     """Where the registry's own authority is kept, if it has one."""
     if tree.get("registry", {}).get("tls") != SELF_SIGNED:
         return ""
-    if tree.get("local", {}).get("tls") is False:
-        raise SettingsError(f"{ROOT}:local:tls: is false, but {ROOT}:registry:tls is {SELF_SIGNED}")
     directory = tree.get("lookup", {}).get("authority") or AUTHORITY_DIRECTORY
     return f"{directory}/ca.pem"
+
+
+def _has_certificate(tree: Mapping[str, Any]) -> bool:
+    """Whether the registry that this host runs has TLS, which its clients cannot do without then."""
+    registry = tree.get("registry", {})
+    tls = registry.get("tls", {})
+    given = tls != SELF_SIGNED and tls.get("certificate") and registry.get("install") != "none"
+    if tree.get("local", {}).get("tls") is False and (tls == SELF_SIGNED or given):
+        what = "has a certificate" if given else f"is {SELF_SIGNED}"
+        raise SettingsError(f"{ROOT}:local:tls: is false, but {ROOT}:registry:tls {what}")
+    return tls == SELF_SIGNED or bool(given)
 
 
 def _listed(listing: Listing, defaults: Mapping[str, Any], upstream: Endpoint) -> tuple[Image, ...]:

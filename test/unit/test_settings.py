@@ -195,7 +195,7 @@ def test_an_authority_of_its_own_has_the_sync_speak_tls_and_trust_it():
     assert read(elsewhere).local.verify == "/srv/pki/ca.pem"
     assert read({**elsewhere, "local": {"verify": "/site.pem"}}).local.verify == "/site.pem"
     given = read({"registry": {"tls": {"certificate": "/c", "key": "/k", "ca": "/a"}}})
-    assert (given.authority, given.local.tls, given.local.verify) == ("", False, True)
+    assert (given.authority, given.local.tls, given.local.verify) == ("", True, True)
 
 
 def test_a_wrong_value_next_to_a_password_does_not_show_it():

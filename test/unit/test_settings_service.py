@@ -124,3 +124,19 @@ def test_every_name_of_the_formula_may_be_another_here() -> None:
     names = yaml.safe_load((ROOT / "docker_registry" / "names.yaml").read_text(encoding="utf-8"))["default"]
     assert read({"lookup": {**names, "authority": "/srv/pki"}}).given
     assert set(names) | {"authority"} == set(LOOKUP)
+
+
+GIVEN = {"certificate": "/c", "key": "/k", "ca": "/a"}
+
+
+def test_a_certificate_of_the_sites_has_the_sync_speak_tls() -> None:
+    assert read({"registry": {"tls": GIVEN}}).local.url == "https://mirror.example.com:5000"
+    assert read({"registry": {"tls": {"ca": "/a"}}}).local.url == "http://mirror.example.com:5000"
+    elsewhere = {"registry": {"tls": GIVEN, "install": "none"}}
+    assert read(elsewhere).local.url == "http://mirror.example.com:5000"
+
+
+def test_a_certificate_and_plain_http_contradict_each_other() -> None:
+    said = mistake_in({"registry": {"tls": GIVEN}, "local": {"tls": False}})
+    assert said == "docker_registry:local:tls: is false, but docker_registry:registry:tls has a certificate"
+    assert read({"registry": {"tls": GIVEN, "install": "none"}, "local": {"tls": False}}).local.tls is False
