@@ -21,7 +21,7 @@ from _registry_config_defaults import (
     UNDERCLOUD_PORT,
     UPSTREAM_DEFAULTS,
 )
-from _registry_config_schema import IMAGE, PILLAR, ROOT, SELF_SIGNED, bad_repository
+from _registry_config_schema import IMAGE, PILLAR, ROOT, SELF_SIGNED, bad_repository, landing
 from _registry_config_validators import SettingsError
 from _registry_config_values import (
     Attachments,
@@ -359,11 +359,7 @@ def _refuse_shared_targets(images: tuple[Image, ...]) -> None:
 def _may_meet(one: TagRule, other: TagRule) -> bool:
     if one.needs_list or other.needs_list:
         return True
-    return not {_landing(tag) for tag in one.include}.isdisjoint(map(_landing, other.include))
-
-
-def _landing(tag: str) -> str:
-    return tag.split("@")[0]
+    return not set(map(landing, one.include)).isdisjoint(map(landing, other.include))
 
 
 def _refuse_mirroring_oneself(images: tuple[Image, ...], local: Endpoint) -> None:

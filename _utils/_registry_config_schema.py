@@ -170,7 +170,25 @@ def _variables(value: Any, key: str) -> dict[str, str]:
 
 _TAGS_EXAMPLE = "['13.0']"
 _tag_list = check.list_of(_tag, _TAGS_EXAMPLE)
-_wanted_tags = check.filled(_tag_list, _TAGS_EXAMPLE)
+
+
+def landing(tag: str) -> str:
+    """The tag that an entry of a list fills here: without the digest that it is pinned to."""
+    return tag.partition("@")[0]
+
+
+def _wanted_tags(value: Any, key: str) -> list[str]:
+    tags: list[str] = check.filled(_tag_list, _TAGS_EXAMPLE)(value, key)
+    seen: dict[str, str] = {}
+    for position, tag in enumerate(tags):
+        if seen.setdefault(landing(tag), tag) != tag:
+            raise SettingsError(
+                f"{key}:{position}: {landing(tag)} is in this list already, with another digest or none; "
+                "give it once"
+            )
+    return tags
+
+
 _platforms = check.list_of(_platform, "[linux/amd64]")
 _tags = check.either(
     check.mapping(

@@ -78,3 +78,20 @@ def test_a_host_that_no_resolver_takes_is_refused(host: str) -> None:
 @pytest.mark.parametrize("host", [f"{'x' * 63}.example.com", "a_b.example.com", "127.1", "fd00::1"])
 def test_a_host_that_resolvers_take_is_accepted(host: str) -> None:
     assert read({"local": {"host": host}}).local.host == host
+
+
+PIN, OTHER_PIN = (f"1.0@sha256:{digit * 64}" for digit in "ab")
+
+
+@pytest.mark.parametrize("tags", [["2.0", "1.0", PIN], ["2.0", PIN, "1.0"], ["2.0", PIN, OTHER_PIN]])
+def test_one_tag_is_not_mirrored_with_two_digests(tags: list[str]) -> None:
+    said = "2: 1.0 is in this list already, with another digest or none; give it once"
+    assert mistake_in({"images": [{"name": "a/b", "tags": tags}]}) == f"docker_registry:images:0:tags:{said}"
+    including = mistake_in({"images": [{"name": "a/b", "tags": {"include": tags}}]})
+    assert including == f"docker_registry:images:0:tags:include:{said}"
+    assert mistake_in({"image_defaults": {"tags": tags}}) == f"docker_registry:image_defaults:tags:{said}"
+
+
+def test_a_tag_may_stand_in_a_list_twice_and_beside_its_pattern() -> None:
+    tags = ["1.*", PIN, PIN, "2.0", "2.0"]
+    assert read({"images": [{"name": "a/b", "tags": tags}]}).images[0].tags.include == ("1.*", PIN, "2.0")
