@@ -114,7 +114,7 @@ def _repository(value: Any, key: str) -> str:
 
 
 def _namespace(value: Any, key: str) -> str:
-    return _repository(value, key) if value else ""
+    return "" if value in (None, "") else _repository(value, key)
 
 
 def _tag(value: Any, key: str) -> str:
@@ -140,7 +140,7 @@ def _semver(value: Any, key: str) -> str:
 
 def _since(value: Any, key: str) -> str:
     # YAML makes a date of what looks like one; Salt's own reader leaves it a string.
-    text = value.isoformat() if isinstance(value, date) else value or ""
+    text = value.isoformat() if isinstance(value, date) else "" if value is None else value
     if not isinstance(text, str) or (text and parse_date(text) is None):
         raise SettingsError(f"{key}: {printable(text)!r} is no date; give e.g. 2025-01-01")
     return text
@@ -285,7 +285,7 @@ IMAGE: dict[str, Checker] = {
 }
 _RECOGNISE = check.one_of("auto", True, False)
 _strings = check.list_of(check.filled_string, "[openstack-*]")
-_paths = check.list_of(check.path, "[/home/stack/stackrc]")
+_paths = check.list_of(check.filled_path, "[/home/stack/stackrc]")
 _UNDERCLOUD: dict[str, Checker] = {
     "recognise": _RECOGNISE,
     "profile": check.mapping(
@@ -352,7 +352,7 @@ _PRUNE: dict[str, Checker] = {
             "newest": check.number(0, 10_000),
             "since": check.span,
             "tags": check.list_of(_tag, "['*-golden']"),
-            "environments": check.list_of(check.path, "[/home/stack/overcloud-container-images.yaml]"),
+            "environments": check.list_of(check.filled_path, "[/home/stack/overcloud-container-images.yaml]"),
         }
     ),
     "ceiling": _percentage,
@@ -360,6 +360,15 @@ _PRUNE: dict[str, Checker] = {
     "untagged": check.span_or_never,
     "repositories": check.boolean,
 }
+
+
+def _page(value: Any, key: str) -> dict[str, Any]:
+    checked: dict[str, Any] = check.mapping({"path": check.path, "max_age": check.span})(value, key)
+    if "max_age" in checked and "path" not in checked:
+        raise SettingsError(f"{key}: has no path, so no page is written")
+    return checked
+
+
 _ATTACHMENTS = check.mapping(
     {
         "exclude": check.list_of(check.filled_string, "['application/vnd.example.*']"),
@@ -418,7 +427,7 @@ PILLAR: dict[str, Checker] = {
     "firewall": check.one_of("auto", "firewalld", "iptables", "nftables", "none"),
     "undercloud": check.either(check.mapping(_UNDERCLOUD), _RECOGNISE),
     "metrics": check.path,
-    "page": check.either(check.mapping({"path": check.path, "max_age": check.span}), check.path),
+    "page": check.either(_page, check.path),
     "history": check.number(0, 100_000),
     "mine": check.boolean,
     "schedule": schedule,

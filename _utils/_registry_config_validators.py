@@ -10,6 +10,7 @@ import difflib
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
+from datetime import date
 from typing import Any
 
 
@@ -103,8 +104,8 @@ def string(value: Any, key: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise SettingsError(f"{key}: {shown(value)}; give a string{_quoted(value)}")
-    return value
+        raise SettingsError(f"{key}: {shown(value)}{_in_quotes(value)}")
+    return _encodable(value, key)
 
 
 def filled_string(value: Any, key: str) -> str:
@@ -119,11 +120,21 @@ def secret(value: Any, key: str) -> str:
     """A string that is never shown."""
     if value is not None and not isinstance(value, str):
         raise SettingsError(f"{key}: is no string; put it in quotes")
-    return value or ""
+    return _encodable(value or "", key)
 
 
-# Neither a header nor a file of users takes them; the last are halves of characters.
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+_HALF_CHARACTER = re.compile(r"[\ud800-\udfff]")
+
+
+def _encodable(text: str, key: str) -> str:
+    # YAML takes the half of a character that stands as \ud800; no file and no request does.
+    if _HALF_CHARACTER.search(text):
+        raise SettingsError(f"{key}: has a character in it that is none")
+    return text
+
+
+# Neither a header nor a file of users takes them.
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def sendable(text: str, key: str) -> str:
@@ -155,7 +166,7 @@ def number(low: int, high: int) -> Checker:
         if not isinstance(value, int) or isinstance(value, bool):
             raise SettingsError(f"{key}: {shown(value)}; give a whole number")
         if not low <= value <= high:
-            raise SettingsError(f"{key}: {value} is not between {low} and {high}")
+            raise SettingsError(f"{key}: {_digits(value)}is not between {low} and {high}")
         return value
 
     return check
@@ -238,13 +249,14 @@ def size(value: Any, key: str) -> int:
 def _bytes(value: Any, key: str, wanted: str, end: str = "") -> int:
     if _is_nothing(value):
         return 0
-    match = re.fullmatch(rf"(\d+(?:\.\d+)?)\s*([kmg]i?)?b?{end}", str(value).lower())
+    match = re.fullmatch(rf"(\d{{1,18}}(?:\.\d{{1,18}})?)\s*([kmg]i?)?b?{end}", _written(value))
     if match is None:
         raise SettingsError(f"{key}: {shown(value)}; give {wanted}")
     return max(1, int(float(match.group(1)) * _UNITS[match.group(2) or ""]))
 
 
-_LONGEST_SHOWN = 80
+# What a wait takes, and a date.
+_LONGEST_SPAN = 100_000 * 86_400
 _SPANS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -252,10 +264,13 @@ def span(value: Any, key: str) -> int:
     """Seconds, written as a number or as ``2h``."""
     if _is_nothing(value):
         return 0
-    match = re.fullmatch(r"(\d+)\s*([smhd])?", str(value).lower())
+    match = re.fullmatch(r"(\d{1,18})\s*([smhd])?", _written(value))
     if match is None:
         raise SettingsError(f"{key}: {shown(value)}; give seconds or e.g. 2h")
-    return int(match.group(1)) * _SPANS[match.group(2) or ""]
+    seconds = int(match.group(1)) * _SPANS[match.group(2) or ""]
+    if seconds > _LONGEST_SPAN:
+        raise SettingsError(f"{key}: is longer than 100000 days")
+    return seconds
 
 
 def filled_span(value: Any, key: str, wanted: str = "e.g. 24h, or 0") -> int:
@@ -270,9 +285,21 @@ def span_or_never(value: Any, key: str) -> int | None:
     return None if value == "never" else filled_span(value, key, "never, 0 or e.g. 14d")
 
 
+def _written(value: Any) -> str:
+    return _digits(value).strip() if isinstance(value, int) else str(value).lower()
+
+
+def _digits(value: float) -> str:
+    """A number and a blank; nothing for one that Python does not write, or nobody reads."""
+    return "" if isinstance(value, int) and value.bit_length() > 100 else f"{value} "
+
+
 def _is_nothing(value: Any) -> bool:
     # False == 0 in Python, but a pillar that says false, off or no for an amount is a mistake.
     return not isinstance(value, bool) and value in (None, "", 0)
+
+
+_LONGEST_SHOWN = 80
 
 
 def quoted(text: str) -> str:
@@ -287,10 +314,12 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return f"{str(value).lower()} is a boolean"
     if isinstance(value, (int, float)):
-        return f"{value} is a number"
+        return f"{_digits(value)}is a number"
     if isinstance(value, str):
         return f"{quoted(value)}is a string"
-    return "is a list" if isinstance(value, (list, tuple)) else "is a mapping"
+    kinds = {"list": (list, tuple), "mapping": (Mapping,), "date": (date,)}
+    kind = next((name for name, types in kinds.items() if isinstance(value, types)), "")
+    return f"is a {kind}" if kind else f"is of type {type(value).__name__}"
 
 
 def _kind(value: Any) -> str:
@@ -298,8 +327,12 @@ def _kind(value: Any) -> str:
     return "is a string" if isinstance(value, str) else shown(value)
 
 
-def _quoted(value: Any) -> str:
-    return f", e.g. '{value}'" if isinstance(value, (int, float)) and not isinstance(value, bool) else ""
+def _in_quotes(value: Any) -> str:
+    # 1.10 and 1.1 are the same number, so what was written is not known any more.
+    if isinstance(value, (float, date)):
+        return ", as YAML reads it; put it in quotes"
+    digits = _digits(value).strip() if isinstance(value, int) and not isinstance(value, bool) else ""
+    return f"; give a string, e.g. '{digits}'" if digits else "; give a string"
 
 
 # bcrypt ignores what is longer.

@@ -117,7 +117,7 @@ def test_a_deadline_is_seconds(text, seconds):
         ),
         (
             {"image_defaults": {"tags": [13.0]}},
-            "docker_registry:image_defaults:tags:0: 13.0 is a number; give a string, e.g. '13.0'",
+            "docker_registry:image_defaults:tags:0: 13.0 is a number, as YAML reads it; put it in quotes",
         ),
         ({"images": [{"name": "a/b", "tags": []}]}, "docker_registry:images:0:tags: is empty; give a list"),
         ({"images": [{"name": "a/b", "tags": ["-x"]}]}, "docker_registry:images:0:tags:0: '-x' is no tag"),

@@ -97,7 +97,7 @@ def test_a_login_in_a_name_that_is_typed_is_not_shown() -> None:
     )
 
 
-@pytest.mark.parametrize("password", ["hunter2\n", "hunter2\r\n", "hunter2\0", "hunter2\ud800"])
+@pytest.mark.parametrize("password", ["hunter2\n", "hunter2\r\n", "hunter2\0"])
 def test_a_password_that_no_header_takes_is_refused(password: str) -> None:
     said = mistake_in({"upstream": {"username": "joe", "password": password}})
     assert said.startswith("docker_registry:upstream:password: has a line break or another control character")
