@@ -1,6 +1,6 @@
-"""States of a mirror: its images are up to date, its registry serves.
+"""States of a mirror: its images are up to date, its registry serves, its pillar has no mistake.
 
-Both take what they need from the pillar ``docker_registry``.
+All take what they need from the pillar ``docker_registry``.
 """
 
 from salt.exceptions import CommandExecutionError
@@ -79,6 +79,26 @@ def serving(name):
     if registry["up"]:
         return _ret(name, False, f"{url} answers but holds no image")
     return _ret(name, False, f"No registry answers at {url}: {registry['error']}")
+
+
+def pillar_checked(name):
+    """Be sure that the pillar has no mistake, before something is made that only later runs by it.
+
+    Args:
+        name: free text.
+
+    Returns:
+        False, and the sentence about the first wrong key, where there is one.
+
+    .. code-block:: yaml
+
+        Pillar has no mistake:
+          registry_sync.pillar_checked
+    """
+    try:
+        return _with_warnings(_ret(name, True, "docker_registry has no mistake"))
+    except CommandExecutionError as mistake:
+        return _ret(name, False, str(mistake))
 
 
 def _read_only_return(name):

@@ -8,6 +8,7 @@ import _registry_config_validators as check
 from _registry_config_validators import Checker, SettingsError
 
 _TIMES = ("minutes", "hours", "days", "cron", "when")
+_EXAMPLE_OF_TIMES = "['2:30am', '2:30pm']"
 
 
 def schedule(value: Any, key: str) -> Any:
@@ -52,7 +53,7 @@ def _time_of_day(value: Any, key: str) -> str:
 
 
 def _times_of_day(value: Any, key: str) -> Any:
-    times = check.list_of(_time_of_day, "['2:30am', '2:30pm']")
+    times = check.filled(check.list_of(_time_of_day, _EXAMPLE_OF_TIMES), _EXAMPLE_OF_TIMES)
     return times(value, key) if isinstance(value, (list, tuple)) else _time_of_day(value, key)
 
 

@@ -15,12 +15,19 @@
 
 include:
   - .modules
-{%- for name, entry in wanted.items() %}
 
-{{ 'Mirror schedule is present' if name == 'docker_registry' else 'Schedule of ' ~ entry.get('function', 'sync') ~ ' is present' }}:
+# A job with a mistake in it would run at other times, do something else, or fail where nobody looks.
+Pillar has no mistake:
+  registry_sync.pillar_checked:
+    - require:
+      - test: Modules of the formula are loaded
+{%- for name, entry in wanted.items() %}
+{%- set function = entry.get('function', 'sync') | string %}
+
+{{ ('Mirror schedule is present' if name == 'docker_registry' else 'Schedule of ' ~ function ~ ' is present') | json }}:
   schedule.present:
-    - name: {{ name }}
-    - function: registry_sync.{{ entry.get('function', 'sync') }}
+    - name: {{ name | json }}
+    - function: {{ ('registry_sync.' ~ function) | json }}
     {%- if entry.get('function') == 'prune' %}
     - job_kwargs: {automatic: true}
     {%- endif %}
@@ -32,11 +39,13 @@ include:
     - {{ key }}: {{ entry[key] | json }}
     {%- endfor %}
     - require:
-      - test: Modules of the formula are loaded
+      - registry_sync: Pillar has no mistake
 {%- endfor %}
 {%- if unwanted %}
 
 Mirror schedule is absent:
   schedule.absent:
     - names: {{ unwanted | json }}
+    - require:
+      - registry_sync: Pillar has no mistake
 {%- endif %}

@@ -33,6 +33,7 @@ def test_each_function_may_have_hours_of_its_own():
         ([{"function": "delete", "days": 1}], "schedule:0:function: "),
         (["6h"], "schedule:0: "),
         ("6h", "schedule: "),
+        ({"when": []}, r"schedule:when: is empty; give a list, e.g. \['2:30am'"),
     ],
 )
 def test_a_mistake_names_the_entry(schedule, said):
