@@ -243,8 +243,9 @@ def _listed(listing: Listing, defaults: Mapping[str, Any], upstream: Endpoint) -
         check.mapping(IMAGE)(entry, f"{listing.key}:{position}")
         for position, entry in enumerate(listing.entries)
     ]
+    whole_names = {**defaults, "namespace": "", "prefix": ""}
     return tuple(
-        _image(entry, f"{listing.key}:{position}", defaults, upstream)
+        _image(entry, f"{listing.key}:{position}", whole_names, upstream)
         for position, entry in enumerate(entries)
     )
 

@@ -145,6 +145,13 @@ def test_an_image_of_the_pillars_upstream_is_reached_as_the_pillar_says():
     assert found.tags.include == ("13.0",)
 
 
+def test_a_name_of_one_part_is_whole_in_a_list_although_it_is_not_in_the_pillar():
+    (found,) = listed(image("site.example.com:5000/acme-osp13_containers-aodh-api:13.0"))
+    assert (found.repository, found.target) == ("acme-osp13_containers-aodh-api",) * 2
+    with pytest.raises(SettingsError, match="would mirror itself"):
+        listed(image("site.example.com:5000/app:1"), local={"host": "site.example.com", "port": 5000})
+
+
 def test_another_registry_is_reached_by_https_and_gets_no_password():
     (found,) = listed(image("docker.io/ceph/daemon:v3"))
     assert (found.source.url, found.source.verify) == ("https://registry-1.docker.io:443", True)
