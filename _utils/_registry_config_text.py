@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -12,19 +13,19 @@ from _registry_config_schema import ROOT
 _WIDTH = 100
 
 
-def pillar_text(pillar: Mapping[str, Any], comments: Mapping[str, Iterable[str]] | None = None) -> str:
+def pillar_text(pillar: Mapping[str, Any], comments: Sequence[Iterable[str]] = ()) -> str:
     """YAML of the pillar ``docker_registry``, small mappings and lists on one line.
 
     Args:
         pillar: its keys.
-        comments: lines that stand before an image, by its ``name``.
+        comments: lines that stand before each of its images.
     """
     lines = [f"{ROOT}:"]
     for key, value in pillar.items():
         if key == "images":
             lines.append("  images:")
-            for image in value:
-                lines += [f"    # {line}" for line in (comments or {}).get(image["name"], ())]
+            for image, about in itertools.zip_longest(value, comments, fillvalue=()):
+                lines += [f"    # {line}" for line in about]
                 lines += _indented([image], 4)
         else:
             lines += _indented({key: value}, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -40,13 +41,20 @@ class Upstream:
         reference: as it was typed.
         endpoint: where that is.
         tags: that are chosen, the newest first.
-        comments: lines about it.
+        about_tags: a line on how many there are.
+        comments: more lines about it.
     """
 
     reference: Reference
     endpoint: Endpoint
     tags: tuple[str, ...]
+    about_tags: str
     comments: tuple[str, ...]
+
+    @property
+    def place(self) -> tuple[str, int, str]:
+        """Where that is, however it was typed."""
+        return self.endpoint.host, self.endpoint.port, self.reference.repository
 
 
 def first_pillar(names: Sequence[str], settings: Settings, *, newest: int) -> tuple[str, bool]:
@@ -73,7 +81,7 @@ def first_pillar(names: Sequence[str], settings: Settings, *, newest: int) -> tu
             failures.append(f"{reference}: {failure}")
     if not found:
         raise NothingFound("; ".join(failures))
-    return commented(failures) + _text(found, settings), bool(failures)
+    return commented(failures) + _text(_joined(found), settings), bool(failures)
 
 
 def _references(names: Iterable[str]) -> list[Reference]:
@@ -96,13 +104,30 @@ def _ask(reference: Reference, settings: Settings, newest: int) -> Upstream:
     tags = [tag for tag in store.tags(reference.repository) if not is_attachment_tag(tag) and is_tag(tag)]
     chosen = _chosen(reference, store, tags, newest)
     manifest = store.manifest(reference.repository, reference.digest or chosen[0])
-    comments = (
-        _about_tags(tags, chosen, reference),
-        *_about_platforms(manifest),
-        *_about_tls(store.endpoint),
-    )
     entries = (reference.entry,) if reference.entry else tuple(chosen)
-    return Upstream(reference, store.endpoint, entries, comments)
+    comments = (*_about_platforms(manifest), *_about_tls(store.endpoint))
+    return Upstream(reference, store.endpoint, entries, _about_tags(tags, chosen, reference), comments)
+
+
+def _joined(found: Iterable[Upstream]) -> list[Upstream]:
+    """What is of one repository as one: the pillar's check refuses two that land in one place."""
+    together: dict[tuple[str, int, str], list[Upstream]] = {}
+    for image in found:
+        together.setdefault(image.place, []).append(image)
+    return [_as_one(images) for images in together.values()]
+
+
+def _as_one(images: Iterable[Upstream]) -> Upstream:
+    # What is asked for without a tag says more of the tags than what is asked for with one.
+    first, *others = sorted(images, key=lambda image: bool(image.reference.entry))
+    tags = [tag for image in (first, *others) for tag in image.tags]
+    pinned = {tag.partition("@")[0] for tag in tags if "@" in tag}
+    comments = [line for image in (first, *others) for line in image.comments]
+    return replace(
+        first,
+        tags=tuple(dict.fromkeys(tag for tag in tags if tag not in pinned)),
+        comments=tuple(dict.fromkeys(comments)),
+    )
 
 
 def _endpoint(reference: Reference, settings: Settings) -> Endpoint:
@@ -182,7 +207,10 @@ def _text(found: list[Upstream], settings: Settings) -> str:
     common = found[0].endpoint
     images: list[dict[str, Any]] = []
     for image in found:
-        entry: dict[str, Any] = {"name": image.reference.repository, "tags": list(image.tags)}
+        repository = image.reference.repository
+        entry: dict[str, Any] = {"name": repository, "tags": list(image.tags)}
+        if any(repository == other["name"] for other in images):
+            entry["target"] = _own_place(image)
         if image.endpoint != common:
             entry["upstream"] = _keys(image, common)
         images.append(entry)
@@ -193,8 +221,13 @@ def _text(found: list[Upstream], settings: Settings) -> str:
         "image_defaults": {"namespace": "", "prefix": ""},
         "images": images,
     }
-    comments = {image.reference.repository: image.comments for image in found}
-    return pillar_text(pillar, comments)
+    return pillar_text(pillar, [(image.about_tags, *image.comments) for image in found])
+
+
+def _own_place(image: Upstream) -> str:
+    """Where an image lands whose name another registry's image has already."""
+    registry = re.sub(r"[^a-z0-9.]+", "-", image.reference.registry.lower()).strip("-")
+    return f"{registry}/{image.reference.repository}"
 
 
 def _keys(image: Upstream, common: Endpoint | None) -> dict[str, Any]:

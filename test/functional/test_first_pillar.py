@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -14,7 +15,7 @@ from _registry_oci_reference import ReferenceMistake
 from support.hostile import fresh_name
 from support.images import Layer, docker_image, docker_list, oci_index
 from support.pillar import settings_of
-from support.registry_content import push
+from support.registry_content import digest_of, push
 
 pytestmark = pytest.mark.needs("docker-distribution")
 
@@ -78,6 +79,40 @@ def test_a_tag_that_is_typed_is_taken_alone(module_upstream, settings, node_expo
 def test_a_tag_that_upstream_lacks_suggests_the_nearest(module_upstream, settings, node_exporter):
     with pytest.raises(beginning.NothingFound, match=r"has no tag 1\.10\.1 of .*; did you mean 1\.10\.0\?"):
         beginning.first_pillar([f"{module_upstream.address}/{node_exporter}:1.10.1"], settings, newest=3)
+
+
+def test_what_is_typed_of_one_repository_is_one_image(module_upstream, settings, node_exporter):
+    name = f"{module_upstream.address}/{node_exporter}"
+    text, _ = beginning.first_pillar([f"{name}:1.8.2", name, f"{name}:1.9.0"], settings, newest=2)
+    tags = ["1.10.0", "1.9.0", "1.8.2"]
+    assert pillar_in(text)["images"] == [{"name": node_exporter, "tags": tags}]
+    assert text.count("has 7 tags of it; to follow the newest") == text.count("tags of it") == 1
+
+
+def test_a_tag_that_is_typed_with_and_without_its_digest_is_asked_for_once(
+    module_upstream, settings, node_exporter
+):
+    name = f"{module_upstream.address}/{node_exporter}"
+    digest = digest_of(module_upstream.url, node_exporter, "1.8.2")
+    text, _ = beginning.first_pillar([f"{name}:1.8.2", f"{name}:1.8.2@{digest}"], settings, newest=2)
+    assert pillar_in(text)["images"][0]["tags"] == [f"1.8.2@{digest}"]
+
+
+def test_a_name_that_two_registries_have_lands_in_two_places_each_with_its_comment(
+    module_upstream, module_local, settings, node_exporter
+):
+    push(module_local.url, node_exporter, "1.0", docker_image([Layer("other")]))
+    registries = (module_upstream.address, module_local.address)
+    other = replace(settings, local=replace(settings.local, port=1))
+    text, _ = beginning.first_pillar([f"{each}/{node_exporter}" for each in registries], other, newest=1)
+    first, second = read_settings(pillar_in(text), host="unused").images
+    assert (first.repository, first.target) == (node_exporter, node_exporter)
+    assert (second.repository, second.source.port) == (node_exporter, module_local.port)
+    assert second.target == f"{module_local.address.replace(':', '-')}/{node_exporter}"
+    images = text.partition("  images:\n")[2]
+    before, _, after = images.partition(node_exporter)
+    assert before.startswith(f"    # {registries[0]} has 7 tags of it")
+    assert f"\n    # {registries[1]} has 1 tag of it.\n" in after
 
 
 def test_one_name_that_is_not_there_does_not_keep_the_others(module_upstream, settings, node_exporter):
