@@ -88,7 +88,7 @@ def prune(plan="", automatic=False):
     .. code-block:: bash
 
         salt 'mirror*' registry_sync.prune
-        salt 'mirror*' registry_sync.prune plan=3f2a91c0
+        salt 'mirror*' registry_sync.prune plan=p3f2a91c
     """
     settings = _settings()
     try:

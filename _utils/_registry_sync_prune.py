@@ -339,7 +339,8 @@ def plan_id(registry: str, rules: Prune, items: Iterable[Item]) -> str:
         (item.name, item.digest, str(item.needed), *item.twins) for item in items if item.status == DOOMED
     )
     told = json.dumps([registry, repr(rules), deeds])
-    return hashlib.sha256(told.encode()).hexdigest()[:8]
+    # With a letter ahead it is no number to Salt, which reads what is typed as YAML.
+    return f"p{hashlib.sha256(told.encode()).hexdigest()[:7]}"
 
 
 def share(items: Sequence[Item]) -> float:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 
 from _registry_config_values import Prune
 from _registry_show_progress import State
 from _registry_show_sinks import in_words
 from _registry_sync_ledger import OTHER, PRUNE, SYNC, Entry, Was
-from _registry_sync_prune import Found, Item, judge
+from _registry_sync_prune import Found, Item, judge, plan_id
 
 DAY = 86_400
 NOW = 1_000 * DAY
@@ -112,3 +113,10 @@ def test_a_tag_without_a_digest(found: dict[str, Any], status: str, reason: str)
 
 def test_where_nothing_moves_a_line_tells_of_no_bytes() -> None:
     assert in_words(State(40, 0, 0, landed=12, failed=1, seconds=3.0)) == "12 of 40 tags (1 failed)"
+
+
+def test_a_plans_id_is_read_as_it_was_typed() -> None:
+    # Salt reads what is typed as YAML, to which 02215117 is a number in base 8.
+    identities = [plan_id(f"http://{number}", Prune(), []) for number in range(500)]
+    assert [yaml.safe_load(identity) for identity in identities] == identities
+    assert {len(identity) for identity in identities} == {8}

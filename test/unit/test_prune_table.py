@@ -35,14 +35,14 @@ def test_what_is_wrong_stands_last_and_what_is_wanted_not_at_all() -> None:
         "a/b:3": image("kept", "it is on the image list"),
         "a/b:hand": image("kept", "sync never put it here"),
     }
-    assert prune_lines(report(images, plan="3f2a91c0")) == [
+    assert prune_lines(report(images, plan="p3f2a91c")) == [
         "mirror.example.com:5000  up, 137 tags",
         "  a/b:hand  kept: sync never put it here",
         "  a/b:1 2  doomed: no entry of the list wants it since 2026-11-02 04:00",
         "  a/b:4f1c2b7d9e0a  doomed: it is part of 1",
         "  a/b:failed  failed: network: local mirror: no answer",
         "",
-        "2 kept, 3 doomed, 1 failed; 18 MB to be freed by a collection  plan 3f2a91c0",
+        "2 kept, 3 doomed, 1 failed; 18 MB to be freed by a collection  plan p3f2a91c",
     ]
 
 
