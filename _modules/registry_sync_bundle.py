@@ -181,7 +181,7 @@ def inventory(file=""):
     Write what the local registry has, for whoever exports a bundle for it: ``export since=FILE``.
 
     Args:
-        file: path of the file, gzipped JSON; without it one in ``/var/lib/docker_registry``.
+        file: absolute path of the file, gzipped JSON; without it one in ``/var/lib/docker_registry``.
 
     Returns:
         ``file``, ``id``, and the numbers of ``tags``, ``manifests``, ``blobs`` and ``signatures``.
@@ -196,7 +196,8 @@ def inventory(file=""):
 
         salt-call registry_sync.inventory /media/usb/site-b.inventory.json.gz
     """
-    place = str(file) or str(Path(_ledger_directory()) / "inventory.json.gz")
+    given = checked.argument(validators.path, file, "file")
+    place = given or str(Path(_ledger_directory()) / "inventory.json.gz")
     try:
         found = here.take_stock(_pillar_settings())
         stock.write_stock(found, place)
@@ -230,10 +231,7 @@ def _path(path, own):
 def _bytes(volume, own):
     if volume in ("", None):
         return own.volume
-    try:
-        return validators.size(volume, "volume")
-    except SettingsError as mistake:
-        raise CommandExecutionError(str(mistake)) from None
+    return checked.argument(validators.size, volume, "volume")
 
 
 def _pillar_settings(listing=None):

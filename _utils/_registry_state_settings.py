@@ -11,7 +11,7 @@ from salt.exceptions import CommandExecutionError
 
 import _registry_config_minion as minion
 import _registry_tripleo_files as undercloud_files
-from _registry_config_validators import SettingsError
+from _registry_config_validators import Checker, SettingsError
 from _registry_config_values import Settings
 from _registry_host_address import is_here
 from _registry_host_service import push_socket
@@ -116,6 +116,23 @@ def _prepared(
     if planned:
         return file, planned
     return (file, read_text(file)) if Path(file).exists() else ("", "")
+
+
+def argument(check: Checker, value: Any, name: str) -> Any:
+    """An argument that somebody typed, checked as a value of the pillar is.
+
+    Args:
+        check: for it.
+        value: as Salt has read it.
+        name: of the argument.
+
+    Raises:
+        CommandExecutionError: one sentence that begins with the name.
+    """
+    try:
+        return check(value, name)
+    except SettingsError as mistake:
+        raise CommandExecutionError(str(mistake)) from None
 
 
 def read_text(file: str) -> str:

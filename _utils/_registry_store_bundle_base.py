@@ -10,17 +10,17 @@ import datetime
 import gzip
 import hashlib
 import json
-import os
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from _registry_oci_errors import LOCAL, NotFound, RegistryError, Unsupported
+from _registry_oci_errors import LOCAL, NotFound, Unsupported
 from _registry_oci_manifest import Descriptor, Manifest
 from _registry_oci_names import is_digest, printable
 from _registry_store_bundle_format import CONTENTS, INVENTORY, VERSION, BadBundle, Base
+from _registry_store_bundle_places import put_file
 from _registry_store_layout_index import reference_name
 from _registry_store_protocol import Written
 
@@ -186,13 +186,7 @@ def write_stock(stock: Stock, path: str) -> None:
     Raises:
         RegistryError: it cannot be written.
     """
-    draft = f"{path}.{os.getpid()}"
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(draft).write_bytes(stock.serialized())
-        Path(draft).replace(path)
-    except OSError as failure:
-        raise RegistryError(f"{path}: {failure.strerror}", side=LOCAL) from None
+    put_file(Path(path), [stock.serialized()])
 
 
 class StockStore:

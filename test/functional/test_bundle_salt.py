@@ -44,6 +44,9 @@ def test_exported_looked_at_and_imported_by_hand(minion, local, tmp_path):
     assert digest_of(local.url, "team/app", "1.0") == exported.value["images"]["team/app:1.0"]["upstream"]
     told = minion.call("registry_sync.inventory", str(tmp_path / "far.json.gz"))
     assert (told.value["tags"], told.value["manifests"]) == (2, 2)
+    refused = minion.call("registry_sync.inventory", "far.json.gz")
+    assert refused.retcode != 0
+    assert "file: 'far.json.gz' is no absolute path" in refused.stdout + refused.stderr
     second = minion.call(
         "registry_sync.export", str(tmp_path / "week-2"), f"since={tmp_path / 'far.json.gz'}"
     )

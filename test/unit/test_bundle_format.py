@@ -269,6 +269,13 @@ def test_what_is_no_inventory_is_said_to_be_none(tmp_path, body):
         read_stock(str(tmp_path / "i"))
 
 
+def test_of_an_inventory_that_cannot_be_written_nothing_stays(tmp_path):
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(RegistryError, match=f"^{tmp_path}/taken: Is a directory$"):
+        write_stock(Stock("a", "now"), str(tmp_path / "taken"))
+    assert [path.name for path in tmp_path.rglob("*")] == ["taken"]
+
+
 def test_an_inventory_is_found_in_a_former_bundle(tmp_path):
     (tmp_path / "docker_registry").mkdir()
     write_stock(Stock("a", "now"), str(tmp_path / INVENTORY))
