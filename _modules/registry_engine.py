@@ -41,6 +41,7 @@ def manages(engine):
 
         salt '*' registry_engine.manages docker
     """
+    checked.choice(_PROGRAMS, engine, "engine")
     choice = _settings().engine.manage
     if choice != "auto":
         return choice == engine
@@ -85,8 +86,9 @@ def should_manage(what):
 
         salt '*' registry_engine.should_manage daemon
     """
+    condition = _CONDITIONS[checked.choice(_CONDITIONS, what, "what")]
     try:
-        wanted = not __salt__["registry_host.skips_configuration"]() and _CONDITIONS[what]()
+        wanted = not __salt__["registry_host.skips_configuration"]() and condition()
     except engines.EngineFileError as error:
         raise CommandExecutionError(str(error)) from error
     # See registry_host.should_manage.
@@ -116,7 +118,7 @@ def text(of, clean=False):
         salt '*' registry_engine.text daemon
     """
     try:
-        return _TEXTS[of](clean)
+        return _TEXTS[checked.choice(_TEXTS, of, "of")](clean)
     except engines.EngineFileError as error:
         raise CommandExecutionError(str(error)) from error
 

@@ -101,7 +101,8 @@ def should_manage(what):
 
         salt '*' registry_host.should_manage package
     """
-    wanted = not skips_configuration() and _CONDITIONS[what]()
+    condition = _CONDITIONS[checked.choice(_CONDITIONS, what, "what")]
+    wanted = not skips_configuration() and condition()
     # Salt takes a condition for failed when a command has failed anywhere before, and asking whether a
     # service runs is one: https://github.com/saltstack/salt/blob/master/salt/state.py (_run_check_onlyif)
     __context__["retcode"] = 0
@@ -233,7 +234,7 @@ def text(of):
 
         salt '*' registry_host.text certificate
     """
-    return getattr(_settings().service, of)
+    return getattr(_settings().service, checked.choice(("certificate", "key"), of, "of"))
 
 
 def container_unit(kind, name, config, storage_default, push=False):

@@ -32,7 +32,8 @@ def should_manage(what):
 
         salt '*' registry_lookaside.should_manage serve
     """
-    wanted = __salt__["registry_host.should_manage"]("service") and _CONDITIONS[what]()
+    condition = _CONDITIONS[checked.choice(_CONDITIONS, what, "what")]
+    wanted = __salt__["registry_host.should_manage"]("service") and condition()
     # See registry_host.should_manage.
     __context__["retcode"] = 0
     return wanted

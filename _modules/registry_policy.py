@@ -38,7 +38,7 @@ def text(of, path, clean=False):
         salt '*' registry_policy.text policy /etc/containers/policy.json
     """
     try:
-        found = _TEXTS[of](path, clean)
+        found = _TEXTS[checked.choice(_TEXTS, of, "of")](path, clean)
         if found is not None:
             _refuse_dangling_link(path)
     except policy.PolicyError as error:

@@ -10,6 +10,8 @@ the snapshot, too, unless ``docker_registry:mine`` is false.
 
 from pathlib import Path
 
+from salt.exceptions import CommandExecutionError
+
 # A module, not its functions: whatever function stands here is one of registry_sync to Salt.
 import _registry_sync_snapshot as snapshots
 
@@ -89,13 +91,26 @@ def runs(limit=20):
         A list of ``at``, ``function``, ``code``, ``seconds``, ``moved``, ``counts``, ``cause`` and ``error``,
         as ``last`` has them, and ``failed``, the names of up to 20 tags that failed or could not be read.
 
+    Raises:
+        CommandExecutionError: ``limit`` is no whole number.
+
     CLI Example:
 
     .. code-block:: bash
 
         salt '*' registry_sync.runs limit=5
     """
-    return snapshots.read_runs(_directory(), int(limit))
+    return snapshots.read_runs(_directory(), _whole_number(limit, "limit"))
+
+
+def _whole_number(value, name):
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        number = -1
+    if number < 0:
+        raise CommandExecutionError(f"{name}: {value!r}; give a whole number, 0 for all")
+    return number
 
 
 def _directory():

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from salt.exceptions import CommandExecutionError
 
+import _registry_config_validators as validators
 import _registry_config_warnings as reminders
 import _registry_host_pull as engine_pull
 
@@ -265,6 +266,7 @@ def pull(name):
 
         salt-call registry_sync.pull rhosp13/openstack-cron:13.0
     """
+    name = checked.argument(validators.string, name, "name")
     try:
         pulled = engine_pull.pull(_pillar_settings().local, name)
     except SettingsError as mistake:
@@ -369,6 +371,7 @@ def _check(images_file, everything=False):
 def _check_environment(file, images_file):
     if images_file:
         raise CommandExecutionError("give environment or images_file, not both")
+    file = checked.argument(validators.string, file, "environment")
     settings = _pillar_settings()
     try:
         wanted = undercloud_files.wanted_images(checked.read_text(file), file)

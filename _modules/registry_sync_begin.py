@@ -4,6 +4,7 @@ from salt.exceptions import CommandExecutionError
 
 # Modules, not their functions: whatever function stands here is one of registry_sync to Salt.
 import _registry_config_convert as conversion
+import _registry_config_validators as validators
 import _registry_state_settings as checked
 import _registry_sync_init as beginning
 from _registry_oci_reference import ReferenceMistake
@@ -87,6 +88,7 @@ def convert(file):
         salt-call registry_sync.convert /etc/skopeo/sync.yaml
         salt-call --log-level=quiet registry_sync.convert /etc/regsync.yaml > /srv/pillar/docker_registry.sls
     """
+    file = checked.argument(validators.filled_string, file, "file")
     try:
         return conversion.convert(checked.read_text(file)).rstrip("\n")
     except conversion.ConvertError as mistake:

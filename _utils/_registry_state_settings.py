@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 import _registry_config_minion as minion
+import _registry_config_validators as validators
 import _registry_tripleo_files as undercloud_files
 from _registry_config_validators import Checker, SettingsError
 from _registry_config_values import Settings
@@ -80,8 +81,9 @@ def with_list(
         images_file: path of a file that takes the place of the pillar's list.
 
     Raises:
-        CommandExecutionError: one sentence about the file.
+        CommandExecutionError: one sentence about the file, or its path.
     """
+    images_file = argument(validators.string, images_file, "images_file")
     settings = _with_good_keys(read())
     planned = context.get("registry_undercloud.planned", "")
     file, text = (
@@ -133,6 +135,15 @@ def argument(check: Checker, value: Any, name: str) -> Any:
         return check(value, name)
     except SettingsError as mistake:
         raise CommandExecutionError(str(mistake)) from None
+
+
+def choice(choices: Iterable[str], value: Any, name: str) -> Any:
+    """An argument that is one of some words.
+
+    Raises:
+        CommandExecutionError: it is another; the sentence begins with the name.
+    """
+    return argument(validators.one_of(*choices), value, name)
 
 
 def read_text(file: str) -> str:

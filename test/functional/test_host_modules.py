@@ -462,3 +462,43 @@ def test_a_rule_that_no_boot_brings_back_is_a_warning(grains, files, said, firew
     warnings = module.warnings()
     assert len(warnings) == bool(said)
     assert all(said in warning and "is lost at the next boot" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "arguments", "sentence"),
+    [
+        ("registry_host", "should_manage", ["x"], "what: 'x' is a string; give one of package, quadlet, "),
+        ("registry_host", "text", ["token"], "of: 'token' is a string; give one of certificate, key"),
+        ("registry_lookaside", "should_manage", [5], "what: 5 is a number; give one of serve, "),
+        (
+            "registry_engine",
+            "should_manage",
+            ["x"],
+            "what: 'x' is a string; give one of package, sys",
+        ),
+        ("registry_engine", "manages", ["rkt"], "engine: 'rkt' is a string; give one of docker, podman"),
+        ("registry_engine", "text", [["daemon"]], "of: is a list; give one of sysconfig, daemon, "),
+        ("registry_policy", "text", ["x", "/nowhere"], "of: 'x' is a string; give one of lookaside, "),
+        ("registry_sync_actions", "pull", [5], "name: 5 is a number; give a string"),
+        ("registry_sync_actions", "plan", [False, 5], "images_file: 5 is a number; give a string"),
+        ("registry_sync_actions", "check", [False, "", 5], "environment: 5 is a number; give a string"),
+        ("registry_sync_bundle", "export", ["/x", "", "", "local", 5], "images_file: 5 is a number; give "),
+        ("registry_sync_begin", "convert", [5], "file: 5 is a number; give a string"),
+        ("registry_sync", "runs", ["x"], "limit: 'x'; give a whole number, 0 for all"),
+        ("registry_sync", "runs", [None], "limit: None; give a whole number, 0 for all"),
+        ("registry_sync", "runs", [-1], "limit: -1; give a whole number, 0 for all"),
+    ],
+)
+def test_a_bad_argument_is_one_sentence_with_its_name(name, function, arguments, sentence, checkout):
+    module = load(checkout, name)
+    module.__opts__ = {"cachedir": "/nowhere", "root_dir": "/", "test": True}
+    with pytest.raises(CommandExecutionError) as mistake:
+        getattr(module, function)(*arguments)
+    assert str(mistake.value).startswith(sentence)
+
+
+def test_a_monitor_is_told_of_a_bad_argument(checkout):
+    module = load(checkout, "registry_sync_actions")
+    module.__opts__ = {"cachedir": "/nowhere", "root_dir": "/", "test": True}
+    assert module.check(brief=True, environment=5).startswith("UNKNOWN")
+    assert module.__context__["retcode"] == 3
