@@ -44,6 +44,11 @@ _Texts.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag in _KEPT]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+_TEXTS = ("binary", "bool", "float", "int", "timestamp")
+_Texts.yaml_constructors = {
+    **yaml.SafeLoader.yaml_constructors,
+    **{f"tag:yaml.org,2002:{kind}": yaml.SafeLoader.construct_yaml_str for kind in _TEXTS},
+}
 
 
 def convert(text: str) -> str:

@@ -34,7 +34,7 @@ def is_oc_mirror(tree: Any) -> bool:
     return (
         isinstance(tree, Mapping)
         and tree.get("kind") == _KIND
-        and tree.get("apiVersion") in {_GROUP + version for version in VERSIONS}
+        and tree.get("apiVersion") in [_GROUP + version for version in VERSIONS]
     )
 
 

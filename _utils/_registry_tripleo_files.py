@@ -46,6 +46,8 @@ PREPARE_NEWER_OPTION = "--dry-run"
 STDERR_SHOWN = 3
 # What Python and its libraries say about themselves, each with the line of code that is to blame.
 _NOISE = re.compile(r"Warning: |^\s|^Could not load ")
+# PyYAML lets through what Python says of a date, number or truth value that is none, and of too many levels.
+_NO_YAML = (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, RecursionError, ValueError)
 
 
 class ListError(ValueError):
@@ -274,7 +276,7 @@ def changes(old: str, new: str) -> dict[str, list[str]]:
 def _told(text: str) -> list[str]:
     try:
         tree = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except _NO_YAML:
         return []
     if not isinstance(tree, Mapping):
         return []
@@ -289,7 +291,7 @@ def _told(text: str) -> list[str]:
 def _mapping_in(text: str, file: str) -> Mapping[str, Any]:
     try:
         tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except _NO_YAML as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark else ""
         raise ListError(f"{file}: is no YAML{where}") from error

@@ -173,6 +173,9 @@ def test_what_our_own_check_refuses_is_a_comment_and_the_rest_is_carried():
         ("- a\n- b\n", "is none of"),
         ("services: {web: {image: nginx}}", "is none of"),
         ("kind: ImageSetConfiguration\napiVersion: mirror.openshift.io/v9\nmirror: {}", "is none of"),
+        ("kind: ImageSetConfiguration\napiVersion: [a]\nmirror: {}", "is none of"),
+        ("created: !!timestamp 2024-13-45", "is none of"),
+        ("a: !!int [1]", "is no YAML"),
         ("quay.io: {images: {}}", "has no image that can be carried"),
         ("sync: []", "has no image that can be carried"),
     ],
@@ -180,6 +183,11 @@ def test_what_our_own_check_refuses_is_a_comment_and_the_rest_is_carried():
 def test_a_file_of_another_kind_is_refused_in_a_sentence(text, message):
     with pytest.raises(ConvertError, match=message):
         convert(text)
+
+
+def test_a_value_is_the_text_that_it_is_whatever_its_tag_says():
+    pillar = yaml.safe_load(convert("quay.io: {images: {a/b: [3.10, !!float 3.20, !!int x, !!bool v]}}"))
+    assert pillar["docker_registry"]["images"][0]["tags"] == ["3.10", "3.20", "x", "v"]
 
 
 REGSYNC = "sync: [{{source: a/b, target: m.x/a/b, type: image}}]\n"

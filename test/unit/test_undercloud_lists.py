@@ -240,6 +240,16 @@ def test_what_is_no_environment_is_one_sentence_about_the_file(text, sentence):
     assert sentence in str(mistake.value)
 
 
+@pytest.mark.parametrize(
+    "text", ["created: 2024-13-45", "a: !!bool 2", "a: !!timestamp x", "a: !!int x", "[\n" * 1000]
+)
+def test_what_yaml_cannot_make_values_of_is_one_sentence_about_the_file(text):
+    for read in (wanted_images, lambda text, file: listing_of(text, file, settings(), alone=True)):
+        with pytest.raises(ListError, match=f"^{FILE}: is no YAML"):
+            read(text, FILE)
+    assert changes(text, text) == {}
+
+
 def test_a_new_date_is_no_change():
     assert changes(f"# at noon\n{ENVIRONMENT}", f"# at one\n{ENVIRONMENT}") == {}
     assert changes("", "container_images: [{imagename: a, push_destination: b}]") == {
