@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from _registry_config_values import Image
+from _registry_oci_errors import LOCAL, Unsupported
+from _registry_oci_names import is_tag
 from _registry_oci_referrers import fallback_tag
 from _registry_store_protocol import Store
 from _registry_sync_ledger import Ledger, LedgerError
@@ -89,6 +91,8 @@ def backup_with(template: str, target: Store, ledger: Ledger) -> Callable[[Tag],
         manifest = target.manifest(tag.target, tag.local)
         number = str(_next(template, tag, tuple(used(tag.target))))
         name = template.replace("{tag}", tag.target_reference).replace("{n}", number)
+        if not is_tag(name):
+            raise Unsupported(_too_long(name, tag), side=LOCAL)
         target.put(tag.target, name, manifest)
         used(tag.target).add(name)
         ledger.became(tag.target, name, tag.local)
@@ -102,6 +106,13 @@ def _next(template: str, tag: Tag, used: Iterable[str]) -> int:
     )
     matches = (re.fullmatch(pattern, reference) for reference in used)
     return 1 + max((int(match[1]) for match in matches if match), default=0)
+
+
+def _too_long(name: str, tag: Tag) -> str:
+    return (
+        f"docker_registry:backup:tags: would keep {tag.target}:{tag.target_reference} under a tag of "
+        f"{len(name)} characters, of which it may have 128; give a shorter template"
+    )
 
 
 def _save(ledger: Ledger, write: Callable[[], None]) -> None:

@@ -210,6 +210,19 @@ def test_a_backup_takes_no_name_that_is_there(site: Site) -> None:
     assert digest_of(site.local.url, "team/app", "was-latest-3") == second
 
 
+def test_a_tag_whose_backups_name_would_be_too_long_stays_and_says_so(site: Site) -> None:
+    old = site.release_upstream(1)
+    site.sync()
+    site.release_upstream(2)
+    after = site.sync(backup={"tags": "a" * 121 + "-{tag}-{n}"})
+    assert (after["status"], after["cause"]) == ("failed", "unsupported")
+    assert after["error"] == (
+        "docker_registry:backup:tags: would keep team/app:latest under a tag of 130 characters, of which it "
+        "may have 128; give a shorter template"
+    )
+    assert site.now == old.digest
+
+
 def test_regsync_where_the_backup_fails_the_tag_is_not_overwritten(site: Site, builds: list[Image]) -> None:
     newest = site.release_upstream(9)
     revision = builds[2].digest.partition(":")[2]
