@@ -31,7 +31,7 @@ def planned(make_minion):
         ({"function": "sync", "hour": 6}, "schedule:hour: unknown key; did you mean hours?"),
         ([{"hours": 6}, {"function": "sync", "hours": 1}], "schedule:1: sync is scheduled already; "),
         ([{"function": ["x: y"], "hours": 6}], "schedule:0:function: is a list; give one of check, "),
-        ("every 6 hours", "schedule: 'every 6 hours' is a string; give a mapping of function, "),
+        ("every 6 hours", "schedule: is a string; give a mapping of function, "),
     ],
 )
 def test_a_mistake_is_told_and_no_job_is_changed(planned, schedule, said):
