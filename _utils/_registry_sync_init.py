@@ -69,7 +69,7 @@ def first_pillar(names: Sequence[str], settings: Settings, *, newest: int) -> tu
         The text, and whether a name could not be asked for.
 
     Raises:
-        ReferenceMistake: a name is none.
+        ReferenceMistake: a name is none, or two of one tag have two digests.
         NothingFound: no name could be asked for.
     """
     found: list[Upstream] = []
@@ -91,7 +91,17 @@ def _references(names: Iterable[str]) -> list[Reference]:
             references.append(read_reference(name))
         except ReferenceMistake as mistake:
             raise ReferenceMistake(f"{_without_login(name)!r} {mistake}") from None
+    _refuse_two_digests(references)
     return list(dict.fromkeys(references))
+
+
+def _refuse_two_digests(references: Iterable[Reference]) -> None:
+    pinned: dict[Reference, Reference] = {}
+    for reference in references:
+        if reference.tag and reference.digest:
+            first = pinned.setdefault(replace(reference, digest=""), reference)
+            if first != reference:
+                raise ReferenceMistake(f"{reference} and {first} give one tag two digests")
 
 
 def _without_login(name: str) -> str:

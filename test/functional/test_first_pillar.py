@@ -98,6 +98,12 @@ def test_a_tag_that_is_typed_with_and_without_its_digest_is_asked_for_once(
     assert pillar_in(text)["images"][0]["tags"] == [f"1.8.2@{digest}"]
 
 
+def test_two_digests_of_one_tag_are_refused(settings):
+    names = [f"quay.io/a/b:1@sha256:{digit * 64}" for digit in "12"]
+    with pytest.raises(ReferenceMistake, match=f"^{names[1]} and {names[0]} give one tag two digests"):
+        beginning.first_pillar(names, settings, newest=1)
+
+
 def test_a_name_that_two_registries_have_lands_in_two_places_each_with_its_comment(
     module_upstream, module_local, settings, node_exporter
 ):
