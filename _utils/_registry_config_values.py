@@ -38,8 +38,11 @@ class Image:
     @property
     def signed_name(self) -> str:
         """``host/repository`` as signatures have it."""
-        if self.signed_as:
-            return self.signed_as
+        return self.signed_as or self.upstream_name
+
+    @property
+    def upstream_name(self) -> str:
+        """``host/repository`` as an engine would ask upstream for it."""
         usual = 443 if self.source.tls else 80
         host = self.source.name.removesuffix(f":{usual}")
         return f"{host}/{self.repository}"

@@ -96,6 +96,13 @@ class _Packing:
     files: dict[str, Member] = field(default_factory=dict)
     small: dict[str, bytes] = field(default_factory=dict)
     stock: Stock = field(default_factory=Stock)
+    named: dict[str, str] = field(default_factory=dict)
+
+    def repository_of(self, tag: Tag, root: Manifest) -> str:
+        """``host/repository``; the target where that has another image of this reference already."""
+        upstream = self.names[tag.wanted_by.key]
+        name = _full_name(upstream, tag.target_reference)
+        return upstream if self.named.setdefault(name, root.digest) == root.digest else tag.target
 
     def add_blob(self, digest: str, size: int) -> None:
         name = blob_name(digest)
@@ -311,7 +318,7 @@ def _add_blobs_and_manifests(packing: _Packing, plan: Plan) -> None:
 
 
 def _add_image(packing: _Packing, tag: Tag, root: Manifest) -> None:
-    repository = packing.names[tag.wanted_by.key]
+    repository = packing.repository_of(tag, root)
     name = _full_name(repository, tag.target_reference)
     packing.images.append(Packed(name, tag.target, tag.target_reference, root.digest, tag.local))
     if not is_digest(tag.target_reference):
@@ -331,7 +338,7 @@ def _add_image(packing: _Packing, tag: Tag, root: Manifest) -> None:
 
 def _names(images: Iterable[Image]) -> dict[str, str]:
     """Of each entry of the list ``host/repository`` as an engine would ask for it."""
-    return {image.key: replace(image, signed_as="").signed_name for image in images}
+    return {image.key: image.upstream_name for image in images}
 
 
 def _full_name(name: str, reference: str) -> str:
