@@ -125,6 +125,7 @@ class Contents:
         base: what it builds on.
         images: what is in it.
         volumes: name → its files in order, without the head; a bundle that is no tar has one without a name.
+        sums: name → SHA-256 of each file whose name is no digest; those made before had none.
     """
 
     id: str
@@ -132,6 +133,7 @@ class Contents:
     base: Base
     images: tuple[Packed, ...]
     volumes: Mapping[str, tuple[Member, ...]] = field(repr=False)
+    sums: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def serialized(self) -> bytes:
         """The bytes of ``bundle.json``."""
@@ -144,6 +146,7 @@ class Contents:
             "made_by": "the Salt formula docker_registry",
             "base": vars(self.base),
             "volumes": volumes,
+            "sha256": dict(self.sums),
         }
         return f'{json.dumps(head)[:-1]}, "images": [\n{lines}\n]}}\n'.encode()
 
@@ -252,7 +255,14 @@ def _parts(file: Member, room: int) -> Iterator[Member]:
 
 
 def pack(
-    images: Sequence[Packed], files: Sequence[Member], base: Base, *, created: str, volume: int, path: str
+    images: Sequence[Packed],
+    files: Sequence[Member],
+    base: Base,
+    *,
+    created: str,
+    volume: int,
+    path: str,
+    small: Mapping[str, bytes] | None = None,
 ) -> Contents:
     """Lay a bundle out.
 
@@ -263,18 +273,22 @@ def pack(
         created: when it is made.
         volume: bytes that a volume may have; 0 = a directory.
         path: of the bundle.
+        small: files whose bytes are known; those whose names are no digests are hashed.
 
     Raises:
         Unsupported: a volume of so few bytes cannot hold it.
     """
+    sums = {
+        name: hashlib.sha256(body).hexdigest() for name, body in (small or {}).items() if not digest_in(name)
+    }
     index = next(file for file in files if file.name == INDEX)
     rest = [file for file in files if file.name != INDEX]
-    key = json.dumps([list(map(vars, images)), list(map(vars, files)), base.id, volume])
+    key = json.dumps([list(map(vars, images)), list(map(vars, files)), base.id, volume, sums])
     identity = hashlib.sha256(key.encode()).hexdigest()[:16]
     fixed = Member(LAYOUT, len(LAYOUT_BODY)).room + index.room
     head = fixed + 4096
     while True:
-        contents = Contents(identity, created, base, tuple(images), cut(rest, volume, head, path))
+        contents = Contents(identity, created, base, tuple(images), cut(rest, volume, head, path), sums)
         needed = fixed + Member(CONTENTS, len(contents.serialized())).room
         if needed <= head or not volume:
             return contents
@@ -307,6 +321,7 @@ def read_contents(body: bytes, where: str) -> Contents:
             base=Base(**{key: _text(document["base"][key]) for key in ("id", "created", "name")}),
             images=tuple(_packed(one, where) for one in document["images"]),
             volumes={name: _members(name, them, where) for name, them in document["volumes"].items()},
+            sums=dict(_sum(*one) for one in document.get("sha256", {}).items()),
         )
     except (KeyError, TypeError, AttributeError, ValueError):
         raise BadBundle(f"{where}: {CONTENTS} is no table of contents") from None
@@ -342,6 +357,12 @@ def _member(name: Any, size: Any, where: str) -> Member:
     if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= BLOB_LIMIT:
         raise BadBundle(f"{where}: {name} has no size that can be")
     return Member(name, size)
+
+
+def _sum(name: str, value: Any) -> tuple[str, str]:
+    if not is_digest(f"sha256:{_text(value)}"):
+        raise ValueError("no hash")
+    return name, value
 
 
 def _refuse_twice(names: Iterable[str], where: str) -> None:

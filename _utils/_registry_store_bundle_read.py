@@ -11,7 +11,7 @@ import json
 import os
 import stat
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -133,29 +133,35 @@ class BundleFiles:
         return (1, 1, 1)
 
     def small(self, name: str, limit: int = SMALL_LIMIT) -> bytes:
-        """The bytes of a small file."""
+        """The bytes of a small file, hashed where something says what its hash is.
+
+        Raises:
+            Damaged: they are others.
+        """
         part = self._found.files.get(name)
         if part is None:
             raise NotFound(f"{self} has no {name}", side=UPSTREAM)
         if part.size > limit:
             raise BadBundle(f"{self}: {name} has {part.size} bytes")
-        return b"".join(self._chunks(part, 0, part.size))
+        body = b"".join(self._chunks(part, 0, part.size))
+        self._compare_hash(name, body)
+        return body
+
+    def is_covered(self, name: str) -> bool:
+        """Whether ``SHA256SUMS``, or the table of contents, says what the hash of a file is."""
+        return any(name in sums for _, sums in self._sums)
 
     def has_file(self, name: str) -> bool:
         """Whether a file is at hand."""
         return name in self._found.files
 
-    def signatures(self, digest: str) -> tuple[bytes, ...]:
-        """The simple signatures of a manifest that are in it."""
-        if not is_digest(digest):
-            return ()
+    def signatures(self, digest: str, limit: int = SMALL_LIMIT) -> Iterator[bytes]:
+        """The simple signatures of a manifest that are in it, none of more than ``limit`` bytes."""
         names = (signature_name(digest, number) for number in range(1, _SIGNATURES_AT_MOST + 1))
-        found: list[bytes] = []
-        for name in names:
+        for name in names if is_digest(digest) else ():
             if not self.has_file(name):
-                break
-            found.append(self.small(name))
-        return tuple(found)
+                return
+            yield self.small(name, limit)
 
     def check_sums(self, name: str) -> RegistryError | None:
         """Hash a file that ``SHA256SUMS`` names; what is wrong with it, if anything."""
@@ -190,6 +196,19 @@ class BundleFiles:
             for file in self._open.values():
                 os.close(file)
             self._open = {}
+
+    @property
+    def _sums(self) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """What says which hash a file has."""
+        yield SUMS, self.sums
+        if self.contents:
+            yield CONTENTS, self.contents.sums
+
+    def _compare_hash(self, name: str, body: bytes) -> None:
+        found = hashlib.sha256(body).hexdigest()
+        for where, sums in self._sums:
+            if sums.get(name, found) != found:
+                raise Damaged(f"{self}: {name} is not what {where} says", side=UPSTREAM)
 
     def _parts(self, digest: str) -> list[_Part]:
         if not is_digest(digest):
@@ -271,10 +290,12 @@ class BundleFiles:
         return b"".join(self._chunks(part, 0, part.size))
 
     def _read_contents(self) -> None:
-        contents = read_contents(self.small(CONTENTS, CONTENTS_LIMIT), str(self.path))
+        body = self.small(CONTENTS, CONTENTS_LIMIT)
+        contents = read_contents(body, str(self.path))
         self.contents = contents
         if self.path.is_dir():
             self._read_sums()
+            self._compare_hash(CONTENTS, body)
         volumes = {name for name in contents.volumes if name}
         for path in self.path.glob("*.tar") if self.path.is_dir() else ():
             if path.name not in volumes and volumes:
@@ -287,10 +308,6 @@ class BundleFiles:
             self.sums = read_sums(self.sums_body, str(self.path))
         except NotFound:
             raise NotWhole(f"{self.path} is not whole: it has no {SUMS}", side=UPSTREAM) from None
-        if self.sums.get(CONTENTS) and self.has_file(CONTENTS):
-            body = self.small(CONTENTS, CONTENTS_LIMIT)
-            if hashlib.sha256(body).hexdigest() != self.sums[CONTENTS]:
-                raise BadBundle(f"{self.path}: {CONTENTS} is not what {SUMS} says")
 
     def _compare(self, contents: Contents) -> None:
         """See that what lies here is what the table of contents says; note what is not at hand."""

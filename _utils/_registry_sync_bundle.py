@@ -25,7 +25,7 @@ from _registry_sync_bundle_signed import demand_signature
 from _registry_sync_compare import Comparison, compare
 from _registry_sync_export import describe
 from _registry_sync_jobs import in_parallel
-from _registry_sync_lookaside import Found, Lookaside
+from _registry_sync_lookaside import LARGEST_SIGNATURE, Found, Lookaside, is_signature
 from _registry_sync_memory import Memory
 from _registry_sync_plan import Plan, blobs_below, make_plan
 from _registry_sync_report import report_on
@@ -62,8 +62,15 @@ class BundleSignatures(Lookaside):
 
     def _find(self, image: Image, digest: str) -> Found:
         kept = super()._find(image, digest).signatures
-        more = [one for one in self._files.signatures(digest) if one not in kept]
-        return Found((*kept, *more), len(kept))
+        found = [*kept]
+        try:
+            for one in self._files.signatures(digest, LARGEST_SIGNATURE):
+                if not is_signature(one):
+                    raise BadBundle(f"{self._files} has something else than a signature of {digest}")
+                found += [one] if one not in kept else []
+        except RegistryError as failure:
+            return Found(tuple(found), len(kept), failure)
+        return Found(tuple(found), len(kept))
 
     def _store(self, image: Image) -> None:
         return None

@@ -1,4 +1,4 @@
-"""Who has made a bundle: a signature of its ``SHA256SUMS``, which covers the table of contents.
+"""Who has made a bundle: a signature of its ``SHA256SUMS``, which covers the table of contents and the index.
 
 Digests protect blobs, but not which digest a tag means.
 """
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from _registry_config_values import SigningKey
 from _registry_oci_errors import NotFound, NotSigned, RegistryError
-from _registry_store_bundle_format import CONTENTS, SIGNATURE, SUMS
+from _registry_store_bundle_format import CONTENTS, INDEX, SIGNATURE, SUMS
 from _registry_store_bundle_read import BundleFiles
 from _registry_trust_evidence import Unverified
 from _registry_trust_gpg import GpgHome
@@ -61,8 +61,7 @@ def demand_signature(files: BundleFiles, accept: Sequence[str], keys: Mapping[st
     if unknown:
         raise BadKey(f"docker_registry:bundle:accept: {unknown!r} is not among signatures:keys")
     nobody = f"nobody of accept ({', '.join(accept)}) has signed {SUMS} of {files.path}"
-    if CONTENTS not in files.sums:
-        raise NotSigned(f"{nobody}: it does not cover {CONTENTS}")
+    _demand_cover(files, nobody)
     home = GpgHome(read_keys(keys, accept).values())
     try:
         return " ".join(home.signer_of(files.raw(SIGNATURE), files.sums_body).names)
@@ -72,3 +71,18 @@ def demand_signature(files: BundleFiles, accept: Sequence[str], keys: Mapping[st
         raise NotSigned(f"{nobody}: the signature {failure}") from None
     finally:
         home.close()
+
+
+def _demand_cover(files: BundleFiles, nobody: str) -> None:
+    """See that what ``SHA256SUMS`` says tells of the index, too.
+
+    Where it and the table of contents have no hash of the index, one volume that is right will do: all begin
+    with the same.
+    """
+    if CONTENTS not in files.sums:
+        raise NotSigned(f"{nobody}: it does not cover {CONTENTS}")
+    if files.is_covered(INDEX) or not files.has_file(INDEX):
+        return
+    volumes = [name for name in files.sums if name.endswith(".tar")]
+    if all(files.check_sums(name) for name in volumes):
+        raise NotSigned(f"{nobody}: it does not cover {INDEX}")

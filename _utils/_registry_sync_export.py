@@ -171,6 +171,7 @@ def export(
             created=now(),
             volume=volume,
             path=path,
+            small=packing.small,
         )
         known = _known(path, contents)
         stats: TransferStats | None = None

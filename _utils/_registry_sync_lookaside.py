@@ -217,7 +217,7 @@ class _Store:
             raise
         except RegistryError as failure:
             raise BadStore(str(failure), side=failure.side) from None
-        if not answer.body or answer.body[0] not in FIRST_BYTES:
+        if not is_signature(answer.body):
             raise self._client.error(BadStore, f"has something else than a signature as {what}")
         return answer.body
 
@@ -236,6 +236,11 @@ def store_of(stores: Mapping[str, str], source: Endpoint, repository: str) -> st
             if address is not None:
                 return address
     return ""
+
+
+def is_signature(body: bytes) -> bool:
+    """Whether bytes begin as a signature does."""
+    return bool(body) and body[0] in FIRST_BYTES
 
 
 def read_kept(directory: Path) -> tuple[bytes, ...]:

@@ -74,3 +74,125 @@ def test_what_is_attached_to_the_second_of_one_name_comes_with_it(settings, upst
     name = children[1].digest.replace(":", "-") + ".sig"
     assert name in tags_of(local.url, "team/one")
     assert name not in tags_of(local.url, "team/app")
+
+
+@contextmanager
+def bundle_with_signature(settings, upstream, tmp_path, body, volume):
+    push(upstream.url, "team/app", "1.0", IMAGE)
+    put_signature(tmp_path / "vendor", "team/app", IMAGE.digest, body)
+    with serve(tmp_path / "vendor") as url:
+        near = settings(directory=str(tmp_path / "near"), stores={upstream.address: url})
+        export(near, str(tmp_path / "week-1"), volume=volume)
+    yield tmp_path / "week-1"
+
+
+def kept(tmp_path):
+    return [path.read_bytes() for path in (tmp_path / "sigstore").rglob("signature-*")]
+
+
+@pytest.mark.parametrize("volume", [0, 10**6])
+def test_a_signature_that_was_damaged_on_the_way_is_not_kept_and_told(settings, upstream, tmp_path, volume):
+    with bundle_with_signature(settings, upstream, tmp_path, FIRST, volume) as path:
+        (file,) = [one for one in path.rglob("*") if one.is_file() and FIRST in one.read_bytes()]
+        good = file.read_bytes()
+        file.write_bytes(good.replace(FIRST, b"\x90fXrst"))
+        (image,) = import_bundle(settings(), str(path))["images"].values()
+        assert image["status"] == "copied"
+        assert image["error"].startswith("its signatures are not all here: bundle ")
+        assert f"{signature_name(IMAGE.digest, 1)} is not what " in image["error"]
+        assert kept(tmp_path) == []
+        file.write_bytes(good)
+        assert statuses(import_bundle(settings(), str(path))) == {"team/app:1.0": "current"}
+        assert kept(tmp_path) == [FIRST]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"<html>", "has something else than a signature"),
+        (b"\x90" + bytes(4 * 1024 * 1024), "signature-1 has 4194305 bytes"),
+    ],
+)
+def test_what_is_no_signature_is_not_kept(settings, upstream, tmp_path, monkeypatch, body, said):
+    without_hashes(monkeypatch)
+    with bundle_with_signature(settings, upstream, tmp_path, FIRST, 0) as path:
+        (file,) = path.rglob("signature-1")
+        file.write_bytes(body)
+        contents = path / CONTENTS
+        document = json.loads(contents.read_bytes())
+        (entry,) = [one for one in document["volumes"][""] if one[0].endswith("signature-1")]
+        entry[1] = len(body)
+        contents.write_text(json.dumps(document))
+        (path / SUMS).write_text(f"{hashlib.sha256(contents.read_bytes()).hexdigest()}  {CONTENTS}\n")
+        (image,) = import_bundle(settings(), str(path))["images"].values()
+        assert image["status"] == "copied"
+        assert said in image["error"]
+        assert kept(tmp_path) == []
+
+
+@pytest.fixture
+def ours(tmp_path, monkeypatch):
+    home = Gpg(tmp_path / "ours")
+    monkeypatch.setenv("GNUPGHOME", str(tmp_path / "ours"))
+    yield home.make_key("ours"), {"ours": {"gpg": [home.public("ours")]}}
+    home.close()
+
+
+def add_to_index(path: Path, image) -> None:
+    """Add an image to a bundle in a directory, as somebody who has it in his hands might."""
+    parts = {blob.digest: b"".join(blob.chunks()) for blob in image.blobs}
+    for digest, body in {**parts, image.digest: image.manifest}.items():
+        (path / "blobs/sha256" / digest.partition(":")[2]).write_bytes(body)
+    index = json.loads((path / INDEX).read_bytes())
+    entry = {"mediaType": image.media_type, "digest": image.digest, "size": len(image.manifest)}
+    index["manifests"].append(entry)
+    (path / INDEX).write_text(json.dumps(index))
+
+
+@pytest.mark.needs("gpg")
+@pytest.mark.parametrize("is_old", [False, True])
+def test_a_signature_of_a_directory_covers_its_index(
+    settings, upstream, local, tmp_path, ours, monkeypatch, is_old
+):
+    push(upstream.url, "team/app", "1.0", IMAGE)
+    fingerprint, keys = ours
+    if is_old:
+        without_hashes(monkeypatch)
+    path = tmp_path / "week-1"
+    export(settings(), str(path), sign_with=fingerprint)
+    good = (path / INDEX).read_bytes()
+    add_to_index(path, referrer(IMAGE, "somebody-elses"))
+    with pytest.raises(RegistryError, match=r"index\.json is not what SHA256SUMS says"):
+        import_bundle(settings(keys=keys), str(path), accept=["ours"])
+    assert listed(local.url, "team/app", IMAGE.digest) == []
+    (path / INDEX).write_bytes(good)
+    assert statuses(import_bundle(settings(keys=keys), str(path), accept=["ours"])) == {
+        "team/app:1.0": "copied"
+    }
+
+
+@pytest.mark.needs("gpg")
+@pytest.mark.parametrize(
+    ("is_old", "said"),
+    [
+        (False, r"index\.json is not what docker_registry/bundle\.json says"),
+        (True, r"nobody of accept \(ours\) has signed .*: it does not cover index\.json"),
+    ],
+)
+def test_a_signature_of_volumes_covers_their_index(
+    settings, upstream, tmp_path, ours, monkeypatch, is_old, said
+):
+    push(upstream.url, "team/app", "1.0", IMAGE)
+    fingerprint, keys = ours
+    if is_old:
+        without_hashes(monkeypatch)
+    export(settings(), str(tmp_path / "week-1"), sign_with=fingerprint, volume=10**6)
+    (volume,) = (tmp_path / "week-1").glob("*.tar")
+    good = volume.read_bytes()
+    volume.write_bytes(good.replace(b"io.containerd.image.name", b"io.containerd.image.game"))
+    asked = settings(keys=keys)
+    with pytest.raises(RegistryError, match=said):
+        import_bundle(asked, str(tmp_path / "week-1"), accept=["ours"])
+    volume.write_bytes(good)
+    brought = import_bundle(asked, str(tmp_path / "week-1"), accept=["ours"])
+    assert statuses(brought) == {"team/app:1.0": "copied"}

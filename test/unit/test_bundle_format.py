@@ -41,11 +41,11 @@ def blobs(*sizes):
     return [bytes([number]) * size for number, size in enumerate(sizes, 1)]
 
 
-def contents_of(bodies, volume=0, path="/srv/week-1"):
+def contents_of(bodies, volume=0, path="/srv/week-1", small=None):
     files = [Member(blob_name(digest(body)), len(body)) for body in bodies]
     files.append(Member(INDEX, len(INDEX_BODY)))
     image = Packed("registry.example.com/team/app:1.0", "team/app", "1.0", digest(bodies[0]))
-    return pack([image], files, Base(), created="2026-11-26T05:50:00Z", volume=volume, path=path)
+    return pack([image], files, Base(), created="2026-11-26T05:50:00Z", volume=volume, path=path, small=small)
 
 
 def written(path, bodies, volume=0, skip=()):
@@ -70,9 +70,18 @@ def test_a_table_of_contents_reads_as_it_was_written():
     assert read_contents(made.serialized(), "x") == made
 
 
+def test_one_that_was_made_before_it_had_hashes_is_read():
+    made = contents_of(blobs(10))
+    document = json.loads(made.serialized())
+    del document["sha256"]
+    assert read_contents(json.dumps(document).encode(), "x") == made
+
+
 def test_what_is_in_it_decides_its_id_and_not_when_it_was_made():
     one, other = contents_of(blobs(10)), contents_of(blobs(11))
     assert one.id == contents_of(blobs(10)).id != other.id
+    first, second = (contents_of(blobs(10), small={INDEX: body}) for body in (b"first", b"other"))
+    assert first.id != second.id
 
 
 @pytest.mark.parametrize("volume", [200_000, 300_000, 1_000_000])

@@ -51,7 +51,15 @@ def make(path: Path, volume: int = 0) -> Path:
     files = [Member(blob_name(digest(body)), len(body)) for body in bodies]
     files.append(Member(INDEX, len(INDEX_BODY)))
     image = Packed(NAME, "team/app", "1.0", digest(MANIFEST))
-    contents = pack([image], files, Base(), created="2026-11-26T05:50:00Z", volume=volume, path=str(path))
+    contents = pack(
+        [image],
+        files,
+        Base(),
+        created="2026-11-26T05:50:00Z",
+        volume=volume,
+        path=str(path),
+        small={INDEX: INDEX_BODY},
+    )
     writer = BundleWriter(str(path), contents, {INDEX: INDEX_BODY}, {})
     for body in bodies:
         writer.write(Descriptor(digest(body), len(body)), [body])
@@ -91,6 +99,12 @@ def change(path: Path, **changes) -> None:
         document[key] = value(document[key]) if callable(value) else value
     file.write_text(json.dumps(document))
     put_sums(path, {CONTENTS: hashlib.sha256(file.read_bytes()).hexdigest()})
+
+
+def put(path: Path, name: str, text: str) -> None:
+    """Put another file in the place of one whose hash is told, and no hash is told any more."""
+    (path / name).write_text(text)
+    change(path, sha256=lambda _: {})
 
 
 def member(name, **fields):
@@ -156,17 +170,24 @@ DIRECTORIES = {
     ),
     "the index is a link": (lambda path: replaced_by_link(path, INDEX, "/etc/passwd"), "is a link"),
     "the contents are a link": (lambda path: replaced_by_link(path, CONTENTS, "/etc/passwd"), "is a link"),
-    "the index is no JSON": (lambda path: (path / INDEX).write_text("["), "is not JSON"),
-    "the index is deep": (lambda path: (path / INDEX).write_text("[" * 100_000), "is not JSON"),
-    "the index is a list": (lambda path: (path / INDEX).write_text("[]"), "is not a JSON object"),
+    "the index is no JSON": (lambda path: put(path, INDEX, "["), "is not JSON"),
+    "the index is deep": (lambda path: put(path, INDEX, "[" * 100_000), "is not JSON"),
+    "the index is a list": (lambda path: put(path, INDEX, "[]"), "is not a JSON object"),
     "the index has another image": (
-        lambda path: (path / INDEX).write_text(
-            json.dumps({"manifests": [{**ENTRY, "digest": digest(b"x")}]})
-        ),
+        lambda path: put(path, INDEX, json.dumps({"manifests": [{**ENTRY, "digest": digest(b"x")}]})),
         "has another image as",
     ),
+    "the index has more": (
+        lambda path: (path / INDEX).write_text(json.dumps({"manifests": [ENTRY, ENTRY]})),
+        "index.json is not what SHA256SUMS says",
+    ),
+    "the index has more than was hashed": (
+        lambda path: ((path / INDEX).write_text(json.dumps({"manifests": [ENTRY, ENTRY]})), change(path)),
+        "index.json is not what docker_registry/bundle.json says",
+    ),
+    "a hash is none": (lambda path: change(path, sha256=lambda _: {INDEX: "0"}), "is no table of contents"),
     "the layout is of another version": (
-        lambda path: (path / "oci-layout").write_text('{"imageLayoutVersion": "9"}'),
+        lambda path: put(path, "oci-layout", '{"imageLayoutVersion": "9"}'),
         "of version 9",
     ),
     "it is newer": (lambda path: change(path, version=2), "made by another version"),
