@@ -14,7 +14,7 @@ from _registry_http_retry import Run
 from _registry_oci_errors import DigestMismatch, NotFound, RegistryError, Stopped
 from _registry_oci_names import is_digest, is_repository, is_tag, printable
 from _registry_oci_referrers import is_attachment_tag
-from _registry_oci_tags import TagRule, parse_date
+from _registry_oci_tags import TagRule, parse_date, select_tags
 from _registry_show_report import FAILED, OUT_OF_DATE, UP_TO_DATE, Report
 from _registry_store_bundle_format import BadBundle, Packed
 from _registry_store_bundle_read import BundleFiles
@@ -315,7 +315,11 @@ def _packed_images(packed: Iterable[Packed], endpoint: Endpoint, settings: Setti
     places: dict[tuple[str, str], list[str]] = {}
     for one in packed:
         places.setdefault((_split(one.name)[0], one.repository), []).append(one.reference)
-    return [_image(*place, references, endpoint, settings) for place, references in places.items()]
+    return [
+        image
+        for place, references in places.items()
+        for image in _images(*place, references, endpoint, settings)
+    ]
 
 
 def _foreign_images(store: BundleStore, endpoint: Endpoint, settings: Settings, into: str) -> list[Image]:
@@ -334,7 +338,7 @@ def _foreign_images(store: BundleStore, endpoint: Endpoint, settings: Settings, 
             if bad:
                 raise BadBundle(f"{store}: {printable(repository)} is no repository")
             if tags:
-                images.append(_image(repository, target, tags, endpoint, settings))
+                images += _images(repository, target, tags, endpoint, settings)
         else:
             images += _nameless(store, tags, names, endpoint, settings, into)
     if not images:
@@ -360,8 +364,8 @@ def _nameless(
             f"{store}: {printable(first)} has no repository; give into=REPOSITORY or REPOSITORY:TAG"
         )
     if not tags and len(digests) == 1:
-        return [_image("", target, [f"{tag or 'latest'}@{digests[0]}"], endpoint, settings)]
-    return [_image("", target, tags, endpoint, settings)] if tags else []
+        tags = [f"{tag or 'latest'}@{digests[0]}"]
+    return _images("", target, tags, endpoint, settings)
 
 
 def _is_referrer(store: BundleStore, digest: str) -> bool:
@@ -371,20 +375,38 @@ def _is_referrer(store: BundleStore, digest: str) -> bool:
         return False
 
 
-def _image(
-    repository: str, target: str, references: Sequence[str], endpoint: Endpoint, settings: Settings
-) -> Image:
-    """An entry as the list would have it; who must have signed it is for this site to say."""
-    wanted = [image for image in settings.images if image.target == target]
-    return Image(
-        key=f"bundle:{repository}",
-        source=endpoint,
-        repository=repository,
-        target=target,
-        tags=TagRule(include=tuple(dict.fromkeys(references))),
-        signed_by=tuple(dict.fromkeys(name for image in wanted for name in image.signed_by)),
-        signed_as=wanted[0].signed_name if wanted else repository,
-    )
+def _images(
+    repository: str, target: str, references: Iterable[str], endpoint: Endpoint, settings: Settings
+) -> list[Image]:
+    """Entries as the list would have them; who must have signed what is for this site to say."""
+    here = [image for image in settings.images if image.target == target]
+    groups: dict[tuple[Image, ...], list[str]] = {}
+    for reference in dict.fromkeys(references):
+        wanted = _wanting(here, repository, reference.partition("@")[0])
+        groups.setdefault(wanted, []).append(reference)
+    return [
+        Image(
+            key=f"bundle:{repository}",
+            source=endpoint,
+            repository=repository,
+            target=target,
+            tags=TagRule(include=tuple(them)),
+            signed_by=tuple(dict.fromkeys(name for image in wanted for name in image.signed_by)),
+            signed_as=wanted[0].signed_name if wanted else repository,
+        )
+        for wanted, them in groups.items()
+    ]
+
+
+def _wanting(here: Sequence[Image], repository: str, reference: str) -> tuple[Image, ...]:
+    """Of the list's entries of one target that which wants a reference; else all, the upstream's first."""
+    wanted = [image for image in here if _wants(image.tags, reference)]
+    return tuple(wanted or sorted(here, key=lambda image: image.upstream_name != repository))
+
+
+def _wants(rule: TagRule, reference: str) -> bool:
+    names = {entry.partition("@")[0] for entry in rule.literals}
+    return reference in names or bool(select_tags(replace(rule, newest=0, since=""), [reference]))
 
 
 def _split(name: str) -> tuple[str, str]:

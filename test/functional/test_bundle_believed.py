@@ -196,3 +196,83 @@ def test_a_signature_of_volumes_covers_their_index(
     volume.write_bytes(good)
     brought = import_bundle(asked, str(tmp_path / "week-1"), accept=["ours"])
     assert statuses(brought) == {"team/app:1.0": "copied"}
+
+
+def signed_by(name, source, repository, image, key):
+    payload = cosign_payload(image.digest, f"{source.address}/{repository}")
+    push_sig(source.url, repository, image.digest, (payload, signature(key, payload)))
+    return {name: {"cosign": [public_pem(key)]}}
+
+
+def test_each_tag_must_be_signed_by_those_of_its_own_entry(settings, upstream, tmp_path):
+    one, two = make_key(), make_key()
+    keys = {"one": {"cosign": [public_pem(one)]}}
+    for tag, image in (("1.0", IMAGE), ("2.0", OTHER)):
+        push(upstream.url, "team/app", tag, image)
+        keys |= signed_by("two", upstream, "team/app", image, two)
+    export(settings([{"name": "team/app", "tags": ["*"]}]), str(tmp_path / "week-1"))
+    names = [
+        {"name": "team/app", "tags": ["1.0"], "signed_by": ["one"]},
+        {"name": "team/app", "tags": ["2.0"], "signed_by": ["two"]},
+    ]
+    brought = import_bundle(settings(names, keys=keys), str(tmp_path / "week-1"))
+    assert statuses(brought) == {"team/app:1.0": "failed", "team/app:2.0": "copied"}
+    assert brought["images"]["team/app:1.0"]["cause"] == "signature"
+
+
+def two_vendors(upstream, other, key):
+    """Push 1.0 to one and 2.0 to the other, each signed as its own; the list of both, and the keys."""
+    keys = {}
+    for source, tag, image in ((upstream, "1.0", IMAGE), (other, "2.0", OTHER)):
+        push(source.url, "team/app", tag, image)
+        keys |= signed_by("ours", source, "team/app", image, key)
+    there = {"host": other.host, "port": other.port, "tls": False}
+    names = [
+        {"name": "team/app", "tags": ["1.0"], "signed_by": ["ours"]},
+        {"name": "team/app", "tags": ["2.0"], "signed_by": ["ours"], "upstream": there},
+    ]
+    return names, keys
+
+
+def test_a_target_of_two_vendors_has_each_vendors_names_in_signatures(
+    settings, upstream, start_registry, tmp_path
+):
+    names, keys = two_vendors(upstream, start_registry(), make_key())
+    export(settings(names, keys=keys), str(tmp_path / "week-1"))
+    brought = import_bundle(settings(names, keys=keys), str(tmp_path / "week-1"))
+    assert statuses(brought) == {"team/app:1.0": "copied", "team/app:2.0": "copied"}, brought["images"]
+
+
+def test_a_tag_that_no_entry_wants_is_asked_for_as_its_vendor_signs(
+    settings, upstream, start_registry, tmp_path
+):
+    names, keys = two_vendors(upstream, start_registry(), make_key())
+    export(settings(names, keys=keys), str(tmp_path / "week-1"))
+    names[1]["tags"] = ["3.0"]
+    brought = import_bundle(settings(names, keys=keys), str(tmp_path / "week-1"))
+    assert statuses(brought) == {"team/app:1.0": "copied", "team/app:2.0": "copied"}, brought["images"]
+
+
+def test_a_name_in_a_bundle_spares_no_image_a_signature(settings, upstream, start_registry, tmp_path):
+    other = start_registry()
+    for tag in ("1.0", "3.0"):
+        push(other.url, "team/app", tag, IMAGE)
+    export(settings([{"name": "team/app", "tags": ["*"]}], other), str(tmp_path / "week-1"))
+    there = {"host": other.host, "port": other.port, "tls": False}
+    keys = {"ours": {"cosign": [public_pem(make_key())]}}
+    names = [
+        {"name": "team/app", "tags": ["1.0"], "signed_by": ["ours"]},
+        {"name": "team/app", "tags": ["2.0"], "upstream": there},
+    ]
+    brought = import_bundle(settings(names, keys=keys), str(tmp_path / "week-1"))
+    assert {image["cause"] for image in brought["images"].values()} == {"signature"}
+
+
+@pytest.mark.needs("gpg")
+def test_a_simple_signature_in_a_bundle_proves_who_has_signed(settings, upstream, tmp_path):
+    with Signer() as vendor:
+        body = vendor.sign(f"{upstream.address}/team/app:1.0", IMAGE.digest)
+        with bundle_with_signature(settings, upstream, tmp_path, body, 10**6) as path:
+            key = vendor.public_key.decode()
+            asked = settings([{**NAMES[0], "signed_by": ["vendor"]}], keys={"vendor": {"gpg": [key]}})
+            assert statuses(import_bundle(asked, str(path))) == {"team/app:1.0": "copied"}
