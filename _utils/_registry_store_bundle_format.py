@@ -16,6 +16,7 @@ import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from _registry_oci_errors import RegistryError, Unsupported
@@ -150,14 +151,14 @@ class Contents:
         }
         return f'{json.dumps(head)[:-1]}, "images": [\n{lines}\n]}}\n'.encode()
 
-    @property
-    def volume_of(self) -> dict[str, str]:
-        """Digest → the first volume that has some of the blob."""
-        found: dict[str, str] = {}
+    @cached_property
+    def volumes_of(self) -> Mapping[str, Sequence[str]]:
+        """Digest → the volumes that have some of the blob."""
+        found: dict[str, list[str]] = {}
         for name, members in self.volumes.items():
             for one in members:
                 if digest := digest_in(one.name):
-                    found.setdefault(digest, name)
+                    found.setdefault(digest, []).append(name)
         return found
 
     @property
@@ -389,6 +390,6 @@ def read_sums(body: bytes, where: str) -> dict[str, str]:
 
 
 class NotWhole(RegistryError):
-    """A bundle whose export has not ended."""
+    """A bundle whose export has not ended, or of which something that it needs is not at hand."""
 
     cause = "absent"

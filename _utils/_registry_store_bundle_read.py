@@ -111,21 +111,31 @@ class BundleFiles:
 
     def explain(self, digest: str) -> NoReturn:
         """Say why a blob is not at hand."""
+        raise NotFound(self.why_not(digest), side=UPSTREAM)
+
+    def why_not(self, digest: str) -> str:
+        """Why a blob is not at hand."""
         contents = self.contents
-        volume = contents.volume_of.get(digest) if contents else None
+        volumes = contents.volumes_of.get(digest, ()) if contents else ()
         short = f"{digest[:19]}…"
-        if volume in self.amiss:
-            raise NotFound(f"{self.amiss[volume]}; {short} is in it", side=UPSTREAM)
-        if contents and volume is None and contents.base.id:
-            raise NotFound(
+        for volume in volumes:
+            if volume in self.amiss:
+                return f"{self.amiss[volume]}; {short} is in it"
+        if contents and not volumes and contents.base.id:
+            return (
                 f"the bundle builds on {contents.base}, and {short} of that is not here: export it with "
-                "since= this registry's inventory",
-                side=UPSTREAM,
+                "since= this registry's inventory"
             )
-        raise NotFound(f"{self} does not have {short}", side=UPSTREAM)
+        return f"{self} does not have {short}"
 
     def read_index(self) -> dict[str, Any]:
-        """The document in ``index.json``."""
+        """The document in ``index.json``.
+
+        Raises:
+            NotWhole: it is not at hand, and why.
+        """
+        if not self.has_file(INDEX):
+            raise NotWhole(str(next(iter(self.amiss.values()), f"{self} has no {INDEX}")), side=UPSTREAM)
         return self._document(INDEX)
 
     def index_stamp(self) -> Stamp:

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from _registry_oci_errors import UPSTREAM, NotFound
 from _registry_oci_manifest import Descriptor
 from _registry_oci_names import is_digest
+from _registry_store_bundle_format import INDEX, NotWhole
 from _registry_store_bundle_read import BundleFiles
 from _registry_store_layout import LayoutStore
-from _registry_store_layout_index import LayoutIndex
+from _registry_store_layout_index import LayoutIndex, reference_name
 
 
 class BundleStore(LayoutStore):
@@ -44,17 +45,27 @@ class BundleStore(LayoutStore):
         """What a tag or digest points to.
 
         Raises:
-            NotFound: it is not at hand, and why.
+            NotFound: it is not there.
+            NotWhole: it is not at hand, and why.
         """
-        entry = self._index().entry(repository, reference)
-        if entry and entry.descriptor and not self.has(repository, entry.descriptor.digest):
-            self._bundle.explain(entry.descriptor.digest)
+        digest = self._digest_of(repository, reference)
+        if digest and not self.has(repository, digest):
+            raise NotWhole(self._bundle.why_not(digest), side=UPSTREAM)
         try:
             return super().resolve(repository, reference)
         except NotFound:
             if is_digest(reference) and not self.has(repository, reference):
                 self._bundle.explain(reference)
             raise
+
+    def _digest_of(self, repository: str, reference: str) -> str:
+        """What a name means, also where the index is not at hand; empty = nothing by itself."""
+        contents = self._bundle.contents
+        if contents and not self._bundle.has_file(INDEX):
+            name = reference_name(repository, reference)
+            return next((one.digest for one in contents.images if one.name == name), "")
+        entry = self._index().entry(repository, reference)
+        return entry.descriptor.digest if entry and entry.descriptor else ""
 
     def _reachable(self, repository: str) -> Iterator[Descriptor]:
         """Also what has no name: a referrer belongs to whatever it refers to."""

@@ -223,7 +223,7 @@ def describe(contents: Contents, path: str, *, new: bool, sums: Mapping[str, str
         "base": dict(vars(contents.base)) if contents.base.id else {},
         "new": new,
         "images": len(contents.images),
-        "blobs": len(contents.volume_of),
+        "blobs": len(contents.volumes_of),
         "bytes": contents.size,
         "volumes": {
             name: {"bytes": _size(path, name), "sha256": sums.get(name, "")}

@@ -229,6 +229,21 @@ def test_a_lost_volume_costs_its_own_images_alone(sites, images, harm):
     everything_is_there(sites, images)
 
 
+def test_all_tags_wait_for_the_only_volume(sites, images):
+    sites.export(volume=10**9)
+    (Path(sites.path()) / "week-1.001.tar").unlink()
+    looked = inspect(sites.settings, sites.path())
+    count = len(images)
+    amiss = {"week-1.001.tar": f"week-1.001.tar is missing; {count} of {count} tags wait for it"}
+    assert (bundle_code(looked), looked["bundle"]["amiss"]) == (2, amiss)
+    brought = sites.bring()
+    assert all(
+        image["error"].startswith("week-1.001.tar is missing; sha256:")
+        and image["error"].endswith(" is in it")
+        for image in brought["images"].values()
+    )
+
+
 def test_the_same_again_writes_nothing_and_another_does_not_overwrite(sites, images, upstream):
     first = sites.export()
     again = sites.export()

@@ -116,6 +116,19 @@ def test_every_blob_is_read_back_from_any_offset(tmp_path, volume):
     files.close()
 
 
+@pytest.mark.parametrize("lost", [0, -1])
+def test_the_volume_of_any_piece_that_is_not_at_hand_is_named(tmp_path, lost):
+    (body,) = blobs(700_000)
+    written(tmp_path / "b", [body], 200_000)
+    volume = sorted((tmp_path / "b").glob("*.tar"))[lost]
+    volume.unlink()
+    files = BundleFiles(str(tmp_path / "b"))
+    assert files.blob_size(digest(body)) is None
+    with pytest.raises(NotFound, match=rf"^{volume.name} is missing; sha256:.* is in it$"):
+        files.explain(digest(body))
+    files.close()
+
+
 @pytest.mark.parametrize("volume", [0, 200_000])
 def test_what_was_not_ended_is_gone_on_with(tmp_path, volume):
     bodies = blobs(150_000, 20, 90_000)

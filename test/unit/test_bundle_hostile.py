@@ -13,7 +13,17 @@ import pytest
 
 from _registry_oci_errors import RegistryError
 from _registry_oci_manifest import Descriptor
-from _registry_store_bundle_format import CONTENTS, INDEX, SUMS, Base, Member, Packed, blob_name, pack
+from _registry_store_bundle_format import (
+    CONTENTS,
+    INDEX,
+    SUMS,
+    Base,
+    Member,
+    NotWhole,
+    Packed,
+    blob_name,
+    pack,
+)
 from _registry_store_bundle_read import BundleFiles
 from _registry_store_bundle_source import BundleStore
 from _registry_store_bundle_write import BundleWriter
@@ -297,6 +307,17 @@ def test_a_tar_is_refused_with_a_sentence(tmp_path, case):
     path = layout_tar(tmp_path / "layout.tar", (info, body))
     with pytest.raises(RegistryError, match=said):
         read_all(path)
+
+
+@pytest.mark.parametrize(("harm", "said"), [(Path.unlink, "is missing"), (truncate, "ends early")])
+def test_the_only_volume_is_named_for_each_image_that_waits_for_it(tmp_path, harm, said):
+    path = make(tmp_path / "b", 10**6)
+    harm(path / "b.001.tar")
+    store = BundleStore(BundleFiles(str(path)))
+    with pytest.raises(NotWhole, match=rf"^b\.001\.tar {said}; sha256:.* is in it$"):
+        store.resolve("registry.example.com/team/app", "1.0")
+    with pytest.raises(NotWhole, match=rf"^b\.001\.tar {said}$"):
+        store.tags("registry.example.com/team/app")
 
 
 def test_good_ones_are_read(tmp_path):
