@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from _registry_store_bundle_format import (
 
 CHUNK = 1024 * 1024
 PARTIAL = ".partial-"
+_DRAFT = re.compile(rf"{re.escape(PARTIAL)}[0-9a-f]{{16}}")
 # Smaller files are not worth a hint; fsync has them all at the end.
 WRITTEN_BACK_FROM = CHUNK
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -254,6 +256,19 @@ class Volumes:
                 written = os.pwrite(self._files[volume], rest, offset)
                 offset += written
                 rest = rest[written:]
+
+
+def is_draft(name: str) -> bool:
+    """Whether a file is what ``put_file`` leaves when it is killed."""
+    return _DRAFT.fullmatch(name) is not None
+
+
+def sweep(directory: Path) -> None:
+    """Remove the drafts below a directory that nobody writes any more."""
+    with failures(directory):
+        for path in directory.rglob(f"{PARTIAL}*"):
+            if is_draft(path.name):
+                path.unlink()
 
 
 def put_file(path: Path, chunks: Iterable[bytes]) -> None:

@@ -29,7 +29,16 @@ from _registry_store_bundle_format import (
     is_volume,
     read_contents,
 )
-from _registry_store_bundle_places import Loose, Places, Volumes, failures, flush, put_file
+from _registry_store_bundle_places import (
+    Loose,
+    Places,
+    Volumes,
+    failures,
+    flush,
+    is_draft,
+    put_file,
+    sweep,
+)
 
 PARTIAL = ".partial"
 _OURS = {"blobs", "docker_registry", LAYOUT, INDEX, SUMS, SIGNATURE}
@@ -157,6 +166,7 @@ class BundleWriter:
             self.put(CONTENTS, self.contents.serialized())
         else:
             self.contents = known
+            sweep(self.directory)
         members = self.contents.volumes
         head = {CONTENTS: self.contents.serialized(), **self._small}
         self._blobs: Places = (
@@ -173,9 +183,11 @@ class BundleWriter:
         """Remove what another bundle has left; never anything else."""
         with failures(self.directory):
             names = {path.name for path in self.directory.iterdir()}
-            foreign = {name for name in names - _OURS if not is_volume(name)}
-            if foreign or (names and known is None and "docker_registry" not in names):
-                raise BadBundle(f"{self.directory} has something else than a bundle in it: {min(names)}")
+            written = {name for name in names if not is_draft(name)}
+            foreign = {name for name in written - _OURS if not is_volume(name)}
+            if foreign or (written and known is None and "docker_registry" not in written):
+                one = min(foreign or written)
+                raise BadBundle(f"{self.directory} has something else than a bundle in it: {one}")
             for name in names:
                 path = self.directory / name
                 if path.is_dir() and not path.is_symlink():

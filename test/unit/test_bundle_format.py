@@ -172,6 +172,29 @@ def test_another_bundle_does_not_go_on_with_it(tmp_path):
     assert len(list((tmp_path / "b/blobs/sha256").iterdir())) == 1
 
 
+DRAFT = ".partial-0123456789abcdef"
+
+
+@pytest.mark.parametrize("place", ["", "docker_registry", "blobs/sha256"])
+@pytest.mark.parametrize("volume", [0, 200_000])
+@pytest.mark.parametrize("then", [(100, 20), (7000,)], ids=["the same", "another"])
+def test_what_was_being_written_when_an_export_was_killed_is_in_no_bundle(tmp_path, place, volume, then):
+    bodies = blobs(100, 20)
+    written(tmp_path / "b", bodies, volume, skip=bodies[1:])
+    left = partial_of(tmp_path / "b") / place
+    left.mkdir(parents=True, exist_ok=True)
+    (left / DRAFT).write_bytes(b"half")
+    written(tmp_path / "b", blobs(*then), volume)
+    assert not list((tmp_path / "b").rglob(".partial*"))
+
+
+def test_a_draft_alone_is_no_reason_to_leave_a_directory_alone(tmp_path):
+    partial_of(tmp_path / "b").mkdir()
+    (partial_of(tmp_path / "b") / DRAFT).write_bytes(b"half")
+    written(tmp_path / "b", blobs(10))
+    assert not list((tmp_path / "b").rglob(".partial*"))
+
+
 def test_a_directory_of_somebody_else_is_left_alone(tmp_path):
     partial_of(tmp_path / "b").mkdir()
     (partial_of(tmp_path / "b") / "thesis.txt").write_text("mine")
