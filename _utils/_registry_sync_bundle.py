@@ -11,7 +11,7 @@ from typing import Any
 from _registry_config_values import Image, Settings
 from _registry_http_endpoint import Endpoint
 from _registry_http_retry import Run
-from _registry_oci_errors import DigestMismatch, NotFound, RegistryError, Stopped
+from _registry_oci_errors import NotFound, RegistryError, Stopped
 from _registry_oci_names import is_digest, is_repository, is_tag, printable
 from _registry_oci_referrers import is_attachment_tag
 from _registry_oci_tags import TagRule, parse_date, select_tags
@@ -239,7 +239,7 @@ def check_sums(opened: Opened) -> dict[str, str]:
     names = list(files.sums)
     found = in_parallel(files.check_sums, names, HASHERS, opened.stores.run.stopping)
     for name, why in zip(names, found, strict=True):
-        if why and name.endswith(".tar"):
+        if why and name.endswith(".tar") and not isinstance(why, NotFound):
             files.amiss.setdefault(name, why)
     broken = {name: str(why) for name, why in zip(names, found, strict=True) if why and _is_damage(why)}
     cut = {name: str(why) for name, why in files.amiss.items() if _is_damage(why)}
@@ -263,7 +263,7 @@ def tell_what_waits(plan: Plan, opened: Opened) -> None:
 
 
 def _is_damage(why: RegistryError) -> bool:
-    return isinstance(why, DigestMismatch)
+    return not isinstance(why, NotFound)
 
 
 def _goes_back(tag: Tag, opened: Opened) -> bool:

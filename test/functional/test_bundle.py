@@ -244,6 +244,17 @@ def test_all_tags_wait_for_the_only_volume(sites, images):
     )
 
 
+def test_unpacked_volumes_are_the_bundle_too(sites, images):
+    sites.export(volume=10**6)
+    for volume in sorted(Path(sites.path()).glob("*.tar")):
+        subprocess.run(["tar", "xf", volume.name], cwd=sites.path(), check=True)
+        volume.unlink()
+    looked = inspect(sites.settings, sites.path())
+    assert (bundle_code(looked), looked["bundle"]["amiss"]) == (0, {})
+    sites.bring()
+    everything_is_there(sites, images)
+
+
 def test_the_same_again_writes_nothing_and_another_does_not_overwrite(sites, images, upstream):
     first = sites.export()
     again = sites.export()
