@@ -6,12 +6,13 @@ images that need something of it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import stat
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -24,6 +25,7 @@ from _registry_store_bundle_format import (
     HEAD,
     INDEX,
     LAYOUT,
+    SIGNATURE,
     SUMS,
     BadBundle,
     Contents,
@@ -36,13 +38,16 @@ from _registry_store_bundle_format import (
     read_sums,
     signature_name,
 )
-from _registry_store_bundle_tar import Damaged, places_in
+from _registry_store_bundle_tar import Damaged, Place, places_in
 from _registry_store_layout_files import Stamp
 
 CHUNK = 256 * 1024
 SMALL_LIMIT = 16 * 1024 * 1024
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _SIGNATURES_AT_MOST = 128
+# A bundle may have more volumes, and a layout more blobs, than files may be open.
+KEPT_OPEN = 64
+_DIRECTORIES = ("blobs", "docker_registry")
 
 
 class _Part(NamedTuple):
@@ -75,7 +80,10 @@ class BundleFiles:
     """
 
     def __init__(self, path: str) -> None:
+        # A link to it is the operator's own; in it none is followed.
         self.path = Path(path)
+        if self.path.is_symlink():
+            self.path = Path(os.path.realpath(path))
         self._lock = threading.Lock()
         self._open: dict[Path, int] = {}
         self._found = _Found()
@@ -183,6 +191,8 @@ class BundleFiles:
                 found.update(chunk)
         except FileNotFoundError:
             return NotFound(f"{name} is missing", side=UPSTREAM)
+        except OSError as failure:
+            return _failed(path, failure)
         except RegistryError as failure:
             return failure
         if found.hexdigest() != self.sums[name]:
@@ -195,7 +205,7 @@ class BundleFiles:
         try:
             size = path.lstat().st_size
         except OSError as failure:
-            raise NotFound(f"{path}: {failure.strerror}", side=UPSTREAM) from None
+            raise _failed(path, failure) from None
         if size > SMALL_LIMIT:
             raise BadBundle(f"{path} has {size} bytes")
         return b"".join(self._chunks(_Part(path, 0, size), 0, size))
@@ -230,7 +240,7 @@ class BundleFiles:
         try:
             kind = self.path.lstat().st_mode
         except OSError as failure:
-            raise NotFound(f"{self.path}: {failure.strerror}", side=UPSTREAM) from None
+            raise _failed(self.path, failure) from None
         if stat.S_ISREG(kind):
             self._take_tar(self.path)
         elif stat.S_ISDIR(kind):
@@ -244,7 +254,10 @@ class BundleFiles:
         self._check_version()
 
     def _look_in_directory(self) -> None:
-        self._walk(self.path, "")
+        try:
+            self._walk(self.path, "")
+        except OSError as failure:
+            raise _failed(Path(failure.filename or self.path), failure) from None
         for path in sorted(self.path.glob("*.tar")):
             self._take_tar(path)
 
@@ -252,9 +265,9 @@ class BundleFiles:
         for entry in os.scandir(directory):
             name = prefix + entry.name
             if entry.is_symlink():
-                if is_member(name) or name in ("blobs", "docker_registry"):
+                if is_member(name) or name in (*_DIRECTORIES, SUMS, SIGNATURE):
                     raise BadBundle(f"{self.path}: {printable(name)} is a link")
-            elif entry.is_dir() and name.count("/") < 3:
+            elif entry.is_dir() and (prefix or name in _DIRECTORIES) and name.count("/") < 3:
                 self._walk(Path(entry.path), f"{name}/")
             elif entry.is_file() and is_member(name):
                 self._add(name, _Part(Path(entry.path), 0, entry.stat(follow_symlinks=False).st_size))
@@ -262,19 +275,26 @@ class BundleFiles:
     def _take_tar(self, path: Path) -> None:
         """Learn what a tar has; one that is damaged takes away only what is in it."""
         seen: set[str] = set()
-        found: list[tuple[str, _Part]] = []
+        places: list[Place] = []
         try:
-            for place in places_in(self._file(path), path.name):
-                if place.name in seen:
-                    raise BadBundle(f"{path.name} has {printable(place.name)} twice")
-                seen.add(place.name)
-                found.append((place.name, _Part(path, place.offset, place.size)))
+            with self._opened(path) as file:
+                for place in places_in(file, path.name):
+                    if place.name in seen:
+                        raise BadBundle(f"{path.name} has {printable(place.name)} twice")
+                    seen.add(place.name)
+                    places.append(place)
         except Damaged as failure:
             self.amiss[path.name] = failure
             return
-        for name, part in found:
+        if any(map(is_member, seen)):
+            self._take_places(path, places, seen)
+
+    def _take_places(self, path: Path, places: Iterable[Place], seen: Container[str]) -> None:
+        for name, offset, size, oddity in places:
+            if oddity:
+                raise BadBundle(f"{path.name}: {printable(name)} is {oddity}")
             if is_member(name):
-                self._add(name, part)
+                self._add(name, _Part(path, offset, size))
             elif CONTENTS in seen:
                 raise BadBundle(f"{path.name} names {printable(name)!r}")
 
@@ -368,35 +388,57 @@ class BundleFiles:
             raise BadBundle(f"{self.path}: {name} is not a JSON object")
         return document
 
-    def _file(self, path: Path) -> int:
+    @contextlib.contextmanager
+    def _opened(self, path: Path) -> Iterator[int]:
+        """A file that is open meanwhile; of tars some stay so."""
+        file = self._open.get(path)
+        if file is not None:
+            yield file
+            return
+        file = _open_regular(path)
+        if self._keep_open(path, file):
+            yield file
+            return
+        try:
+            yield file
+        finally:
+            os.close(file)
+
+    def _keep_open(self, path: Path, file: int) -> bool:
+        if path.suffix != ".tar" and path != self.path:
+            return False
         with self._lock:
-            if path not in self._open:
-                try:
-                    file = os.open(path, _READ)
-                except FileNotFoundError:
-                    raise
-                except OSError as failure:
-                    raise RegistryError(f"{path}: {failure.strerror}", side=UPSTREAM) from None
-                if not stat.S_ISREG(os.fstat(file).st_mode):
-                    os.close(file)
-                    raise BadBundle(f"{path} is no regular file")
+            is_kept = len(self._open) < KEPT_OPEN and path not in self._open
+            if is_kept:
                 self._open[path] = file
-            return self._open[path]
+            return is_kept
 
     def _chunks(self, part: _Part, begin: int, end: int) -> Iterator[bytes]:
-        """Bytes of a file; a layout has too many to keep them all open."""
-        in_tar = part.path.suffix == ".tar" or part.path == self.path
-        file = self._file(part.path) if in_tar else os.open(part.path, _READ)
-        try:
+        """Bytes of a file."""
+        with self._opened(part.path) as file:
             while begin < end:
                 try:
                     chunk = os.pread(file, min(CHUNK, end - begin), part.offset + begin)
                 except OSError as failure:
-                    raise RegistryError(f"{part.path}: {failure.strerror}", side=UPSTREAM) from None
+                    raise _failed(part.path, failure) from None
                 if not chunk:
                     return
                 begin += len(chunk)
                 yield chunk
-        finally:
-            if not in_tar:
-                os.close(file)
+
+
+def _open_regular(path: Path) -> int:
+    try:
+        file = os.open(path, _READ)
+    except OSError as failure:
+        raise _failed(path, failure) from None
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise BadBundle(f"{path} is no regular file")
+    return file
+
+
+def _failed(path: Path, failure: OSError) -> RegistryError:
+    """What the operating system says of a path, in a sentence."""
+    kind = NotFound if isinstance(failure, FileNotFoundError) else RegistryError
+    return kind(f"{path}: {failure.strerror}", side=UPSTREAM)

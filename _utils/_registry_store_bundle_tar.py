@@ -1,8 +1,8 @@
 """Where files lie in a tar: headers are read, and nothing is ever extracted.
 
-A tar may come from anywhere. What is no regular file is refused, and so is a name that leads out of the
-directory; what a header says of more than the file has is damage. Only headers are read: their number and
-the bytes of long names are bounded.
+A tar may come from anywhere. What is no regular file is told, and a name that leads out of the directory is
+refused; what a header says of more than the file has is damage. Only headers are read: their number and the
+bytes of those that say more of the next file are bounded.
 
 https://www.gnu.org/software/tar/manual/html_node/Standard.html
 """
@@ -20,9 +20,10 @@ from _registry_oci_names import printable
 from _registry_store_bundle_format import BLOCK, BadBundle
 
 MEMBERS_AT_MOST = 500_000
-_LONG_NAME_LIMIT = 4096
-# Of pax headers what changes a name or a size: nobody who writes layouts needs these.
-_PAX_MEANT = re.compile(rb"(?:^|\n)\d+ (?:path|linkpath|size|GNU\.sparse[^=]*)=")
+_AHEAD_LIMIT = 4096
+_AHEAD = (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE)
+# What names a file in a pax header: nobody who writes layouts needs it.
+_PAX_NAMES = re.compile(rb"path|linkpath|GNU\.sparse.*")
 _REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE)
 
 
@@ -31,11 +32,19 @@ class Damaged(DigestMismatch):
 
 
 class Place(NamedTuple):
-    """Where a file of a tar lies."""
+    """Where a file of a tar lies; ``oddity`` says what it is instead of a regular file."""
 
     name: str
     offset: int
     size: int
+    oddity: str = ""
+
+
+class _Ahead(NamedTuple):
+    """What headers of their own have said of the next file."""
+
+    name: str = ""
+    size: int = -1
 
 
 def places_in(file: int, where: str) -> Iterator[Place]:
@@ -46,11 +55,11 @@ def places_in(file: int, where: str) -> Iterator[Place]:
         where: how messages name it.
 
     Raises:
-        BadBundle: something in it is no regular file, or leads out of a directory.
+        BadBundle: something in it leads out of a directory.
         Damaged: it ends early, or a header is none.
     """
     end = os.fstat(file).st_size
-    offset, long_name = 0, ""
+    offset, ahead = 0, _Ahead()
     for _ in range(MEMBERS_AT_MOST):
         header = os.pread(file, BLOCK, offset)
         if len(header) < BLOCK:
@@ -59,18 +68,16 @@ def places_in(file: int, where: str) -> Iterator[Place]:
             return
         info = _info(header, where)
         begin = offset + BLOCK
-        if info.size < 0 or begin + info.size > end:
+        size = info.size if info.type in _AHEAD or ahead.size < 0 else ahead.size
+        if size < 0 or begin + size > end:
             raise Damaged(f"{where} ends early")
-        offset = begin + -(-info.size // BLOCK) * BLOCK
-        if info.type in (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE):
-            long_name = _long(file, begin, info, where) or long_name
+        offset = begin + -(-size // BLOCK) * BLOCK
+        if info.type in _AHEAD:
+            ahead = _more(ahead, file, begin, info, where)
             continue
-        name, long_name = _name(long_name or info.name, where), ""
-        if info.type == tarfile.DIRTYPE:
-            continue
-        if info.type not in _REGULAR:
-            raise BadBundle(f"{where}: {printable(name)} is {_kind(info)}")
-        yield Place(name, begin, info.size)
+        name, ahead = _name(ahead.name or info.name, where), _Ahead()
+        if info.type != tarfile.DIRTYPE:
+            yield Place(name, begin, size, _oddity(info))
     raise BadBundle(f"{where} has more than {MEMBERS_AT_MOST} files")
 
 
@@ -81,16 +88,37 @@ def _info(header: bytes, where: str) -> tarfile.TarInfo:
         raise Damaged(f"{where} has something else than a tar's header where one should be") from None
 
 
-def _long(file: int, begin: int, info: tarfile.TarInfo, where: str) -> str:
-    """The long name that a header of its own holds."""
-    if info.size > _LONG_NAME_LIMIT:
+def _more(ahead: _Ahead, file: int, begin: int, info: tarfile.TarInfo, where: str) -> _Ahead:
+    """What is known of the next file with what another header of its own says."""
+    if info.size > _AHEAD_LIMIT:
         raise BadBundle(f"{where} has a header of {info.size} bytes")
     body = os.pread(file, info.size, begin)
     if info.type == tarfile.GNUTYPE_LONGNAME:
-        return body.rstrip(b"\0").decode("utf-8", "surrogateescape")
-    if _PAX_MEANT.search(body):
-        raise BadBundle(f"{where} renames a file in a pax header")
-    return ""
+        return ahead._replace(name=body.rstrip(b"\0").decode("utf-8", "surrogateescape"))
+    for key, value in _pax_records(body, where):
+        if _PAX_NAMES.fullmatch(key):
+            raise BadBundle(f"{where} renames a file in a pax header")
+        if key == b"size":
+            ahead = ahead._replace(size=_number(value, where))
+    return ahead
+
+
+def _pax_records(body: bytes, where: str) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values of a pax header, of which each record says its length first."""
+    while body:
+        length = body.partition(b" ")[0]
+        end = _number(length, where)
+        key, equals, value = body[len(length) + 1 : end].partition(b"=")
+        if end > len(body) or not equals or not value.endswith(b"\n"):
+            raise Damaged(f"{where} has a pax header that is none")
+        yield key, value[:-1]
+        body = body[end:]
+
+
+def _number(digits: bytes, where: str) -> int:
+    if not re.fullmatch(rb"\d{1,19}", digits):
+        raise Damaged(f"{where} has a pax header that is none")
+    return int(digits)
 
 
 def _name(name: str, where: str) -> str:
@@ -101,5 +129,7 @@ def _name(name: str, where: str) -> str:
     return "/".join(part for part in parts if part not in ("", "."))
 
 
-def _kind(info: tarfile.TarInfo) -> str:
+def _oddity(info: tarfile.TarInfo) -> str:
+    if info.type in _REGULAR:
+        return ""
     return "a link" if info.issym() or info.islnk() else "no regular file"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
+import resource
+import shutil
 import tarfile
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -17,6 +21,7 @@ from _registry_store_bundle_format import (
     CONTENTS,
     INDEX,
     SUMS,
+    BadBundle,
     Base,
     Member,
     NotWhole,
@@ -26,6 +31,7 @@ from _registry_store_bundle_format import (
 )
 from _registry_store_bundle_read import BundleFiles
 from _registry_store_bundle_source import BundleStore
+from _registry_store_bundle_tar import places_in
 from _registry_store_bundle_write import BundleWriter
 from _registry_sync_bundle import agree
 
@@ -180,6 +186,13 @@ DIRECTORIES = {
     ),
     "the index is a link": (lambda path: replaced_by_link(path, INDEX, "/etc/passwd"), "is a link"),
     "the contents are a link": (lambda path: replaced_by_link(path, CONTENTS, "/etc/passwd"), "is a link"),
+    "the sums are a link": (lambda path: replaced_by_link(path, SUMS, "/etc/passwd"), "SUMS is a link"),
+    "a blob is another's from now on": (
+        lambda path: (path / blob_name(digest(LAYER))).chmod(0),
+        r"[0-9a-f]{64}: Permission denied",
+    ),
+    "the sums are somebody else's": (lambda path: (path / SUMS).chmod(0), "SHA256SUMS: Permission denied"),
+    "the blobs are somebody else's": (lambda path: (path / "blobs").chmod(0), "blobs: Permission denied"),
     "the index is no JSON": (lambda path: put(path, INDEX, "["), "is not JSON"),
     "the index is deep": (lambda path: put(path, INDEX, "[" * 100_000), "is not JSON"),
     "the index is a list": (lambda path: put(path, INDEX, "[]"), "is not a JSON object"),
@@ -279,15 +292,118 @@ TARS = {
         b"20 path=/etc/passwd\n",
         "renames a file",
     ),
+    "a pax header without end": (
+        member("x", type=tarfile.XHDTYPE, size=20),
+        b"99 path=/etc/passwd\n",
+        "a pax header that is none",
+    ),
+    "a pax header with a size that is none": (
+        member("x", type=tarfile.XHDTYPE, size=11),
+        b"11 size=-1\n",
+        "a pax header that is none",
+    ),
 }
 
 
+@contextlib.contextmanager
+def not_as_root():
+    """Have permissions count; the directory must be one that everybody may enter."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def open_path():
+    path = Path(tempfile.mkdtemp())
+    path.chmod(0o755)
+    yield path
+    (path / "b/blobs").chmod(0o755)
+    shutil.rmtree(path)
+
+
 @pytest.mark.parametrize("case", DIRECTORIES)
-def test_a_directory_is_refused_with_a_sentence(tmp_path, case):
+def test_a_directory_is_refused_with_a_sentence(open_path, case):
     harm, said = DIRECTORIES[case]
-    path = make(tmp_path / "b")
+    path = make(open_path / "b")
     harm(path)
-    with pytest.raises((RegistryError, AssertionError), match=said):
+    with not_as_root(), pytest.raises((RegistryError, AssertionError), match=said):
+        read_all(path)
+
+
+def test_what_lies_beside_a_bundle_need_not_be_readable(open_path):
+    path = make(open_path / "b")
+    (path / "lost+found").mkdir(mode=0o700)
+    (path / "lost+found").chmod(0)
+    with not_as_root():
+        read_all(path)
+
+
+def test_a_link_to_a_bundle_is_followed(tmp_path):
+    for name in (make(tmp_path / "week-3").name, layout_tar(tmp_path / "layout.tar").name):
+        (tmp_path / f"latest-{name}").symlink_to(name)
+        read_all(tmp_path / f"latest-{name}")
+
+
+def pax(records: bytes):
+    return (member("x", type=tarfile.XHDTYPE, size=len(records)), records)
+
+
+def test_a_pax_header_tells_the_size_of_a_file(tmp_path):
+    more = (member(blob_name(digest(b"x" * 600)), size=0), b"x" * 600)
+    path = layout_tar(tmp_path / "layout.tar", pax(b"15 comment=a\nb\n12 size=600\n"), more)
+    files = BundleFiles(str(path))
+    assert b"".join(files.blob_chunks(digest(b"x" * 600), 0, 600)) == b"x" * 600
+    files.close()
+
+
+def test_a_file_of_more_than_eight_gibibytes_is_found(tmp_path):
+    large = member(blob_name(digest(b"large")), size=9 * 2**30)
+    with (tmp_path / "layout.tar").open("wb") as file:
+        file.write(large.tobuf(tarfile.PAX_FORMAT))
+        file.truncate(file.tell() + large.size + 1024)
+    with (tmp_path / "layout.tar").open("rb") as file:
+        (place,) = places_in(file.fileno(), "layout.tar")
+    assert place == (large.name, 3 * 512, large.size, "")
+
+
+def test_a_pax_size_beyond_the_end_is_damage(tmp_path):
+    path = layout_tar(tmp_path / "layout.tar", pax(b"22 size=9999999999999\n"), (member("x", size=1), b"x"))
+    with pytest.raises(RegistryError, match="ends early"):
+        read_all(path)
+
+
+def test_an_archive_of_docker_is_no_layout_whatever_links_it_has(tmp_path):
+    link = member("1.0/layer.tar", type=tarfile.SYMTYPE, linkname="../0/layer.tar")
+    path = tar(tmp_path / "docker.tar", (member("manifest.json", size=2), b"[]"), (link, b""))
+    with pytest.raises(BadBundle, match=r"docker\.tar is no bundle: no oci-layout"):
+        BundleFiles(str(path))
+
+
+@contextlib.contextmanager
+def few_files_open(count: int):
+    """Have no more than so many files opened beside those that are."""
+    free = [os.open(os.devnull, os.O_RDONLY) for _ in range(count)]
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[-1] + 1, limits[1]))
+    for file in free:
+        os.close(file)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_more_volumes_than_files_may_be_open_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("_registry_store_bundle_read.KEPT_OPEN", 1)
+    path = make(tmp_path / "b", 100_000)
+    assert len(list(path.glob("*.tar"))) == 3
+    with few_files_open(3):
         read_all(path)
 
 
