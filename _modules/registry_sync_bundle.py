@@ -106,7 +106,8 @@ def import_(path="", into="", force=False, test=False):
 
     Args:
         path: of the bundle; without it ``docker_registry:bundle:path``.
-        into: ``repository`` or ``repository:tag`` for what has no whole name in another layout.
+        into: ``repository``, or of one image ``repository:tag``, for what has no whole name in another
+            layout; refused where all have one.
         force: bring also what was made before what is here; without it such a tag is ``held``.
         test: say what would be brought.
 

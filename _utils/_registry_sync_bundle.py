@@ -12,15 +12,15 @@ from _registry_config_values import Image, Settings
 from _registry_http_endpoint import Endpoint
 from _registry_http_retry import Run
 from _registry_oci_errors import NotFound, RegistryError, Stopped
-from _registry_oci_names import is_digest, is_repository, is_tag, printable
-from _registry_oci_referrers import is_attachment_tag
-from _registry_oci_tags import TagRule, parse_date, select_tags
+from _registry_oci_names import is_digest, printable
+from _registry_oci_tags import parse_date
 from _registry_show_report import FAILED, OUT_OF_DATE, UP_TO_DATE, Report
 from _registry_store_bundle_format import BadBundle, Packed
 from _registry_store_bundle_read import BundleFiles
 from _registry_store_bundle_source import BundleStore
 from _registry_store_protocol import Store
 from _registry_sync_blobs import Source, read_whole
+from _registry_sync_bundle_images import foreign_images, packed_images, refuse_into, split_name
 from _registry_sync_bundle_signed import demand_signature
 from _registry_sync_compare import Comparison, compare
 from _registry_sync_export import describe
@@ -120,7 +120,7 @@ def open_bundle(
         storage: the directory in which the local registry keeps its images; empty = it is not of this host.
 
     Raises:
-        BadBundle: it is none.
+        BadBundle: it is none, or ``into`` is not for what it has.
         NotSigned: nobody of ``accept`` has signed it.
     """
     files = BundleFiles(path)
@@ -129,10 +129,11 @@ def open_bundle(
     endpoint = BundleEndpoint("upstream", host=path, port=0)
     if files.contents:
         agree(files, store)
-        images = _packed_images(files.contents.images, endpoint, settings)
+        refuse_into(store, into)
+        images = packed_images(files.contents.images, endpoint, settings)
         packed = {_name(one): one for one in files.contents.images}
     else:
-        images, packed = _foreign_images(store, endpoint, settings, into), {}
+        images, packed = foreign_images(store, endpoint, settings, into), {}
     stores = open_stores(settings, run, storage)
     stores = Stores(run, stores.target, {endpoint: store})
     return Opened(files, _with_images(settings, images), stores, signed_by, packed)
@@ -148,7 +149,7 @@ def agree(files: BundleFiles, store: BundleStore) -> None:
         return
     index = store.index()
     for one in files.contents.images if files.contents else ():
-        repository, _ = _split(one.name)
+        repository, _ = split_name(one.name)
         entry = index.entry(repository, one.reference)
         if entry is None or entry.descriptor is None or entry.descriptor.digest != one.digest:
             raise BadBundle(f"{files.path}: index.json has another image as {printable(one.name, 200)}")
@@ -309,118 +310,6 @@ def _date_in(config: bytes) -> str:
 
 def _with_images(settings: Settings, images: Iterable[Image]) -> Settings:
     return replace(settings, images=tuple(images))
-
-
-def _packed_images(packed: Iterable[Packed], endpoint: Endpoint, settings: Settings) -> list[Image]:
-    places: dict[tuple[str, str], list[str]] = {}
-    for one in packed:
-        places.setdefault((_split(one.name)[0], one.repository), []).append(one.reference)
-    return [
-        image
-        for place, references in places.items()
-        for image in _images(*place, references, endpoint, settings)
-    ]
-
-
-def _foreign_images(store: BundleStore, endpoint: Endpoint, settings: Settings, into: str) -> list[Image]:
-    """What another layout has: names give repository and tag, or the caller does.
-
-    Raises:
-        BadBundle: something has no name, and the caller gives none.
-    """
-    images = []
-    for repository in store.repositories():
-        names = store.index().places[repository]
-        tags = [name for name in names if is_tag(name) and not is_attachment_tag(name)]
-        if repository:
-            target = _local_name(repository)
-            bad = next((tag for tag in tags if not is_repository(target)), "")
-            if bad:
-                raise BadBundle(f"{store}: {printable(repository)} is no repository")
-            if tags:
-                images += _images(repository, target, tags, endpoint, settings)
-        else:
-            images += _nameless(store, tags, names, endpoint, settings, into)
-    if not images:
-        raise BadBundle(f"{store} names no image")
-    return images
-
-
-def _nameless(
-    store: BundleStore,
-    tags: Sequence[str],
-    names: Mapping[str, Any],
-    endpoint: Endpoint,
-    settings: Settings,
-    into: str,
-) -> list[Image]:
-    target, _, tag = into.partition(":")
-    digests = [name for name in names if is_digest(name) and not _is_referrer(store, name)]
-    if not tags and not digests:
-        return []
-    if not is_repository(target) or (tag and not is_tag(tag)):
-        first = (tags or digests)[0]
-        raise BadBundle(
-            f"{store}: {printable(first)} has no repository; give into=REPOSITORY or REPOSITORY:TAG"
-        )
-    if not tags and len(digests) == 1:
-        tags = [f"{tag or 'latest'}@{digests[0]}"]
-    return _images("", target, tags, endpoint, settings)
-
-
-def _is_referrer(store: BundleStore, digest: str) -> bool:
-    try:
-        return store.manifest("", digest).subject is not None
-    except RegistryError:
-        return False
-
-
-def _images(
-    repository: str, target: str, references: Iterable[str], endpoint: Endpoint, settings: Settings
-) -> list[Image]:
-    """Entries as the list would have them; who must have signed what is for this site to say."""
-    here = [image for image in settings.images if image.target == target]
-    groups: dict[tuple[Image, ...], list[str]] = {}
-    for reference in dict.fromkeys(references):
-        wanted = _wanting(here, repository, reference.partition("@")[0])
-        groups.setdefault(wanted, []).append(reference)
-    return [
-        Image(
-            key=f"bundle:{repository}",
-            source=endpoint,
-            repository=repository,
-            target=target,
-            tags=TagRule(include=tuple(them)),
-            signed_by=tuple(dict.fromkeys(name for image in wanted for name in image.signed_by)),
-            signed_as=wanted[0].signed_name if wanted else repository,
-        )
-        for wanted, them in groups.items()
-    ]
-
-
-def _wanting(here: Sequence[Image], repository: str, reference: str) -> tuple[Image, ...]:
-    """Of the list's entries of one target that which wants a reference; else all, the upstream's first."""
-    wanted = [image for image in here if _wants(image.tags, reference)]
-    return tuple(wanted or sorted(here, key=lambda image: image.upstream_name != repository))
-
-
-def _wants(rule: TagRule, reference: str) -> bool:
-    names = {entry.partition("@")[0] for entry in rule.literals}
-    return reference in names or bool(select_tags(replace(rule, newest=0, since=""), [reference]))
-
-
-def _split(name: str) -> tuple[str, str]:
-    """Repository and reference of a full name."""
-    head, at, pin = name.partition("@")
-    if at:
-        return head, pin
-    repository, _, tag = name.rpartition(":")
-    return repository, tag
-
-
-def _local_name(repository: str) -> str:
-    host, _, rest = repository.partition("/")
-    return rest if rest and ("." in host or ":" in host or host == "localhost") else repository
 
 
 def _name(one: Packed) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -341,6 +342,33 @@ def test_what_skopeo_has_copied_to_a_layout_is_imported(sites, images, upstream,
         assert digest_of(sites.local.url, *target) == images["0.0"].digest
     with pytest.raises(RegistryError, match="give into="):
         sites.bring("plain")
+
+
+@pytest.mark.needs("skopeo")
+def test_a_name_that_is_given_is_taken_or_refused(sites, images, upstream, tmp_path):
+    name = f"{upstream.address}/team/app"
+    for layout, tag, called in (
+        ("plain", "0.0", "1.0"),
+        ("two", "0.0", "1.0"),
+        ("two", "2.0", "2.0"),
+        ("whole", "0.0", f"{name}:0.0"),
+    ):
+        skopeo(
+            "copy", "--src-tls-verify=false", f"docker://{name}:{tag}", f"oci:{tmp_path / layout}:{called}"
+        )
+    sites.export()
+    assert sites.bring("plain", into="in/app:9.9")["summary"]["copied"] == 1
+    assert tags_of(sites.local.url, "in/app") == ["9.9"]
+    assert sites.bring("two", into="in/two")["summary"]["copied"] == 2
+    for path, into, said in (
+        ("two", "in/two:9.9", "into=in/two:9.9 is one tag for 2 images; give into=in/two"),
+        ("plain", "a:b:c", "into=a:b:c is none; give into=REPOSITORY or REPOSITORY:TAG"),
+        ("plain", "in/app:", "into=in/app: is none"),
+        ("whole", "in/app", "into=in/app: every image there has a name of its own"),
+        ("week-1", "in/app", "into=in/app: every image there has a name of its own"),
+    ):
+        with pytest.raises(RegistryError, match=re.escape(said)):
+            sites.bring(path, into=into)
 
 
 def skopeo(*words):
