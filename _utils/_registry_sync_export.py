@@ -33,6 +33,7 @@ from _registry_store_bundle_format import (
     read_contents,
     signature_name,
 )
+from _registry_store_bundle_read import BundleFiles
 from _registry_store_bundle_target import BundleTarget
 from _registry_store_bundle_write import BundleWriter
 from _registry_store_layout_index import CONTAINERD_NAME, REFERENCE_NAME
@@ -365,7 +366,7 @@ def _known(path: str, contents: Contents) -> Contents | None:
     """The bundle that is there already, if it is this very one.
 
     Raises:
-        RegistryError: it is another one, or something else.
+        RegistryError: it is another one, not whole, or something else.
     """
     there = Path(path)
     if not there.exists() and not there.is_symlink():
@@ -377,6 +378,10 @@ def _known(path: str, contents: Contents) -> Contents | None:
         raise RegistryError(
             f"{path} is another bundle, of {known.created}; take it away or name another path", side=LOCAL
         )
+    files = BundleFiles(path)
+    files.close()
+    for why in files.amiss.values():
+        raise RegistryError(f"{path}: {why}; take it away or name another path", side=LOCAL)
     return known
 
 

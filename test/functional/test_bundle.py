@@ -266,6 +266,17 @@ def test_the_same_again_writes_nothing_and_another_does_not_overwrite(sites, ima
         sites.export()
 
 
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [(Path.unlink, "is missing"), (lambda path: path.write_bytes(b"x" * 10**5), "where one should be")],
+)
+def test_a_bundle_of_which_a_volume_was_lost_is_not_said_to_be_there(sites, images, harm, said):
+    sites.export(volume=400_000)
+    harm(sorted(Path(sites.path()).glob("*.tar"))[-1])
+    with pytest.raises(RegistryError, match=rf"\.tar .*{said}; take it away or name another path"):
+        sites.export(volume=400_000)
+
+
 def test_from_the_mirror_it_is_the_same_bundle_but_for_who_was_asked(sites, images, upstream):
     sites.export()
     sites.bring()
