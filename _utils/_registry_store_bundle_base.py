@@ -26,6 +26,9 @@ from _registry_store_protocol import Written
 
 INVENTORY_LIMIT = 256 * 1024 * 1024
 Places = dict[str, dict[str, list[str]]]
+# Digests are packed to no less than half; what gets much larger was made to fill the memory.
+UNPACKED_ANYWAY = 8 * 1024 * 1024
+UNPACKED_RATIO = 40
 
 
 def now() -> str:
@@ -132,10 +135,11 @@ def read_stock(path: str) -> Stock:
 
 def _unzipped(body: bytes, where: str) -> Any:
     stream = zlib.decompressobj(wbits=31)
+    limit = min(INVENTORY_LIMIT, UNPACKED_ANYWAY + UNPACKED_RATIO * len(body))
     try:
-        text = stream.decompress(body, INVENTORY_LIMIT)
+        text = stream.decompress(body, limit)
         if stream.unconsumed_tail:
-            raise BadBundle(f"{where} unpacks to more than {INVENTORY_LIMIT} bytes")
+            raise BadBundle(f"{where} unpacks to more than {limit} bytes")
         return json.loads(text)
     except (zlib.error, ValueError, RecursionError):
         raise BadBundle(f"{where} is no inventory") from None
@@ -158,7 +162,7 @@ def _stock(document: Any, where: str) -> Stock:
             signatures={digest: int(count) for digest, count in document["signatures"].items()},
             places=_places(document.get("places")),
         )
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise BadBundle(f"{where} is no inventory") from None
     digests = [
         *stock.manifests,
