@@ -252,7 +252,10 @@ def _bytes(value: Any, key: str, wanted: str, end: str = "") -> int:
     match = re.fullmatch(rf"(\d{{1,18}}(?:\.\d{{1,18}})?)\s*([kmg]i?)?b?{end}", _written(value))
     if match is None:
         raise SettingsError(f"{key}: {shown(value)}; give {wanted}")
-    return max(1, int(float(match.group(1)) * _UNITS[match.group(2) or ""]))
+    amount = float(match.group(1)) * _UNITS[match.group(2) or ""]
+    if 0 < amount < 1:
+        raise SettingsError(f"{key}: {shown(value)}; give {wanted}")
+    return int(amount)
 
 
 # What a wait takes, and a date.

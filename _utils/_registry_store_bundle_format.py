@@ -39,6 +39,7 @@ END_OF_TAR = 2 * BLOCK
 # A smaller volume would be all head.
 SMALLEST_VOLUME = 256 * 1024
 PIECES_AT_MOST = 9999
+VOLUMES_AT_MOST = 9999
 CONTENTS_LIMIT = 64 * 1024 * 1024
 _MEMBER = re.compile(
     r"oci-layout|index\.json"
@@ -239,6 +240,9 @@ def cut(files: Sequence[Member], volume: int, head: int, path: str) -> dict[str,
                 left = room
             volumes[-1].append(part)
             left -= part.room
+    if len(volumes) > VOLUMES_AT_MOST:
+        said = f"volume: {volume} bytes are too few: {len(volumes)} volumes, where {VOLUMES_AT_MOST} can be"
+        raise Unsupported(said)
     return {name_of(path, number): tuple(members) for number, members in enumerate(volumes, 1)}
 
 
@@ -248,6 +252,8 @@ def _parts(file: Member, room: int) -> Iterator[Member]:
         yield file
         return
     digest = digest_in(file.name)
+    if not digest:
+        raise Unsupported(f"volume: {file.name} of {file.size} bytes has no room in so small a volume")
     each = (room - 4 * BLOCK) // BLOCK * BLOCK
     if -(-file.size // each) > PIECES_AT_MOST:
         raise Unsupported(f"volume: {digest} of {file.size} bytes would be more than {PIECES_AT_MOST} pieces")

@@ -300,6 +300,8 @@ def failures(path: Path) -> Iterator[None]:
         said = f"{path}: {failure.strerror}"
         if failure.errno == errno.EFBIG:
             said += "; with volume= such a blob is cut"
+        if failure.errno == errno.EMFILE:
+            said += "; a larger volume= needs fewer"
         if failure.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise NoSpace(said, side=LOCAL) from failure
         raise RegistryError(said, side=LOCAL) from failure

@@ -6,6 +6,8 @@ import gzip
 import hashlib
 import io
 import json
+import os
+import resource
 import tarfile
 
 import pytest
@@ -15,6 +17,7 @@ from _registry_oci_manifest import Descriptor
 from _registry_store_bundle_base import Stock, StockStore, read_stock, with_more, write_stock
 from _registry_store_bundle_format import (
     CONTENTS,
+    HEAD,
     INDEX,
     INVENTORY,
     SUMS,
@@ -26,7 +29,9 @@ from _registry_store_bundle_format import (
     pack,
     read_contents,
     read_sums,
+    signature_name,
 )
+from _registry_store_bundle_places import Volumes
 from _registry_store_bundle_read import BundleFiles
 from _registry_store_bundle_write import BundleWriter, partial_of
 
@@ -224,6 +229,36 @@ def test_a_volume_that_is_all_head_is_refused():
         contents_of(blobs(10), 1000)
 
 
+def packed(files, volume):
+    return pack([], [Member(INDEX, 10), *files], Base(), created="now", volume=volume, path="/srv/week-1")
+
+
+def test_more_volumes_than_can_be_named_are_refused():
+    files = [Member(blob_name(f"sha256:{number:064x}"), 2_000_000) for number in range(10_000)]
+    assert len(packed(files[:-1], 4_000_000).volumes) == 9999
+    with pytest.raises(Unsupported, match="volume: 4000000 bytes are too few: 10000 volumes"):
+        packed(files, 4_000_000)
+
+
+def test_a_signature_that_no_volume_has_room_for_is_refused():
+    name = signature_name(digest(b"x"), 1)
+    with pytest.raises(Unsupported, match=f"volume: {name} of 500000 bytes has no room"):
+        packed([Member(name, 500_000)], 200_000)
+
+
+def test_more_volumes_than_files_may_be_open_are_told(tmp_path):
+    volumes = {f"b.{number:03}.tar": () for number in range(1, 30)}
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.open(os.devnull, os.O_RDONLY)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 10, hard))
+    try:
+        with pytest.raises(RegistryError, match="Too many open files; a larger volume= needs fewer"):
+            Volumes(tmp_path, volumes, dict.fromkeys(HEAD, b""))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_more_than_the_disk_holds_is_told_before_anything_is_written(tmp_path):
     files = [Member(blob_name(digest(b"x")), 10**15), Member(INDEX, len(INDEX_BODY))]
     made = pack([], files, Base(), created="now", volume=0, path=str(tmp_path / "b"))
@@ -319,6 +354,27 @@ def test_of_an_inventory_that_cannot_be_written_nothing_stays(tmp_path):
     with pytest.raises(RegistryError, match=f"^{tmp_path}/taken: Is a directory$"):
         write_stock(Stock("a", "now"), str(tmp_path / "taken"))
     assert [path.name for path in tmp_path.rglob("*")] == ["taken"]
+
+
+def test_an_inventory_with_a_size_that_is_none_is_none(tmp_path):
+    stock = Stock("a", "now", manifests={digest(b"1"): (9, "kind", "")})
+    text = gzip.decompress(stock.serialized()).replace(b"[9,", b"[Infinity,")
+    (tmp_path / "i").write_bytes(gzip.compress(text))
+    with pytest.raises(BadBundle, match="no inventory"):
+        read_stock(str(tmp_path / "i"))
+
+
+def test_an_inventory_that_would_fill_the_memory_is_refused(tmp_path):
+    (tmp_path / "i").write_bytes(gzip.compress(b"[" + b"[]," * 4_000_000 + b"0]"))
+    with pytest.raises(BadBundle, match="unpacks to more than 8"):
+        read_stock(str(tmp_path / "i"))
+
+
+def test_an_inventory_of_a_hundred_thousand_tags_is_read(tmp_path):
+    names = {f"{number}.0": digest(b"%d" % (number % 10)) for number in range(100_000)}
+    stock = Stock("a", "now", {"team/app": names})
+    write_stock(stock, str(tmp_path / "i"))
+    assert read_stock(str(tmp_path / "i")) == stock
 
 
 def test_an_inventory_is_found_in_a_former_bundle(tmp_path):

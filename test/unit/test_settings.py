@@ -72,7 +72,15 @@ def test_one_repository_may_be_filled_by_entries_whose_tags_cannot_meet():
 
 @pytest.mark.parametrize(
     ("text", "rate"),
-    [("20MB", 20_000_000), ("1.5 MiB/s", 1_572_864), (1000, 1000), ("", 0), (None, 0), ("1g", 10**9)],
+    [
+        ("20MB", 20_000_000),
+        ("1.5 MiB/s", 1_572_864),
+        (1000, 1000),
+        ("", 0),
+        (None, 0),
+        ("1g", 10**9),
+        ("0GB", 0),
+    ],
 )
 def test_bandwidth_is_bytes_a_second(text, rate):
     assert read({"transfer": {"bandwidth": text}}).transfer.bandwidth == rate
@@ -140,6 +148,7 @@ def test_a_deadline_is_seconds(text, seconds):
         ),
         ({"transfer": {"parallel": 0}}, "docker_registry:transfer:parallel: 0 is not between 1 and 64"),
         ({"transfer": {"bandwidth": "fast"}}, "docker_registry:transfer:bandwidth: 'fast' is a string;"),
+        ({"transfer": {"bandwidth": 0.5}}, "docker_registry:transfer:bandwidth: 0.5 is a number;"),
         ({"firewall": "ufw"}, "docker_registry:firewall: 'ufw' is a string; give one of auto, firewalld"),
         ({"undercloud": 1}, "docker_registry:undercloud: 1 is a number; give one of auto, true, false"),
         (
