@@ -166,8 +166,12 @@ class Volumes:
         self._spots: dict[str, list[Spot]] = {}
         self._hashes: dict[str, FollowingHash] = {}
         self._followers = Followers()
-        for name, members in volumes.items():
-            self._begin(name, [*(Member(one, len(small[one])) for one in HEAD), *members], small)
+        try:
+            for name, members in volumes.items():
+                self._begin(name, [*(Member(one, len(small[one])) for one in HEAD), *members], small)
+        except BaseException:
+            self.close()
+            raise
         self.sizes = {digest: sum(spot.size for spot in spots) for digest, spots in self._spots.items()}
 
     def is_marked(self, digest: str) -> bool:

@@ -75,6 +75,11 @@ class BundleWriter:
         except BaseException:
             os.close(self._lock)
             raise
+        try:
+            self._write_small()
+        except BaseException:
+            self.close()
+            raise
 
     def __str__(self) -> str:
         return f"bundle {self.path}"
@@ -172,11 +177,13 @@ class BundleWriter:
         self._blobs: Places = (
             Loose(self.directory, members[""]) if "" in members else Volumes(self.directory, members, head)
         )
+
+    def _write_small(self) -> None:
         for name, body in self._small.items():
             if digest := digest_in(name):
                 self._blobs.write(digest, [body])
                 self._proven(digest)
-            elif "" in members:
+            elif "" in self.contents.volumes:
                 self.put(name, body)
 
     def _clear(self, known: Contents | None) -> None:

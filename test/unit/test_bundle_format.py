@@ -255,6 +255,7 @@ def test_more_volumes_than_files_may_be_open_are_told(tmp_path):
     try:
         with pytest.raises(RegistryError, match="Too many open files; a larger volume= needs fewer"):
             Volumes(tmp_path, volumes, dict.fromkeys(HEAD, b""))
+        (tmp_path / "all are closed again").touch()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
