@@ -345,7 +345,7 @@ class BundleFiles:
             if volume in self.amiss:
                 continue
             lacking = [one for one in members if one.name not in self._found.files]
-            if len(lacking) == len(members) and lacking:
+            if len(lacking) == len(members) and lacking and not (self.path / volume).is_file():
                 name = volume or str(self.path)
                 self.amiss[volume] = NotFound(f"{name} is missing", side=UPSTREAM)
                 continue

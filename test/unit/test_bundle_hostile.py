@@ -254,6 +254,10 @@ DIRECTORIES = {
 VOLUMES = {
     "a volume is gone": (lambda path: volume_of(path).unlink(), "is missing"),
     "a volume is cut": (lambda path: truncate(volume_of(path)), "ends early"),
+    "a volume is zeros": (
+        lambda path: volume_of(path).write_bytes(bytes(volume_of(path).stat().st_size)),
+        "tar has not all that it should have",
+    ),
     "a header is damaged": (lambda path: flip(volume_of(path), 100), "where one should be"),
     "a layer is damaged": (lambda path: flip(volume_of(path), 50_000), "is not what"),
     "a volume of nobody": (
