@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import salt.utils.yaml
@@ -10,8 +9,8 @@ from salt.exceptions import CommandExecutionError
 
 import _registry_host_policy as policy
 import _registry_host_signed as signed
+import _registry_state_files as files
 import _registry_state_settings as checked
-import _registry_sync_ledger as ledger
 
 
 def text(of, path, clean=False):
@@ -275,23 +274,15 @@ def _noted(path):
 
 
 def _record():
-    found = _read(_record_path())
-    return json.loads(found) if found else {}
+    return files.read_notes(_record_path())
 
 
 def _write_record(record):
-    path = Path(_record_path())
-    if not record:
-        path.unlink(missing_ok=True)
-        return
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    draft.replace(path)
+    files.write_notes(_record_path(), record)
 
 
 def _record_path():
-    return f"{ledger.directory_below(__opts__['root_dir'])}/policies.json"
+    return files.notes_path(__opts__["root_dir"], files.POLICIES)
 
 
 _TEXTS = {"lookaside": _lookaside, "mirrors": _mirrors, "policy": _policy}

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 import salt.loader
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
+import _registry_config_defaults as defaults
 import _registry_host_certificates as certificates
 import _registry_state_settings as checked
 
@@ -94,6 +95,50 @@ def authority_path():
         salt '*' registry_tls.authority_path
     """
     return _settings().authority
+
+
+def is_made_here(text):
+    """
+    Whether a certificate is that of an authority that this formula makes, be it on another host.
+
+    Args:
+        text (str): PEM, or anything else.
+
+    Returns:
+        bool: true if it is.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_tls.is_made_here "$PEM"
+    """
+    try:
+        return certificates.is_authority(_x509()["x509.read_certificate"](text))
+    except _UNREADABLE:
+        return False
+
+
+def authority_left():
+    """
+    Path of the certificate of an authority that this formula has made or fetched, whatever the pillar says by
+    now.
+
+    Returns:
+        str: a path, empty where there is none.
+
+    Raises:
+        CommandExecutionError: the pillar has a mistake.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_tls.authority_left
+    """
+    usual = f"{defaults.AUTHORITY_DIRECTORY}/ca.pem"
+    found = _text(usual)
+    return authority_path() or (usual if found and is_made_here(found) else "")
 
 
 def host_name():
@@ -402,7 +447,7 @@ def _key_of(path):
 
 
 def _text(path):
-    return Path(path).read_text(encoding="utf-8") if Path(path).exists() else ""
+    return Path(path).read_text(encoding="utf-8", errors="replace") if Path(path).exists() else ""
 
 
 def _settings():

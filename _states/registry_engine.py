@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from salt.exceptions import CommandExecutionError
 
+from _registry_state_files import managed as _managed
+from _registry_state_files import read as _read
 from _registry_state_returns import joined as _joined
 from _registry_state_returns import ret as _ret
 
@@ -12,7 +14,8 @@ _LEFT_ALONE = "Nothing to configure on this host"
 
 def file_managed(name, of):
     """
-    Name our registries in a file of docker, where neither it nor the other file does; other settings stay.
+    Name our registries in a file of docker, where neither it nor the other file does, and no longer those
+    that have got TLS or another port; other settings stay, and so do registries that the site has named.
 
     Args:
         name (str): path of the file.
@@ -29,17 +32,24 @@ def file_managed(name, of):
             - of: daemon
     """
     try:
-        if not __salt__["registry_engine.should_manage"](of):
-            return _ret(name, True, _LEFT_ALONE)
-        text = __salt__["registry_engine.text"](of)
+        if not __opts__["test"]:
+            # Before it is written: what is noted and is not there harms nobody.
+            __salt__["registry_engine.note"](of)
+        ret = _ret(name, True, _LEFT_ALONE)
+        if __salt__["registry_engine.should_manage"](of):
+            text = __salt__["registry_engine.text"](of)
+            ret = _managed(__states__, name, text, test=__opts__["test"], makedirs=True)
+        if ret["result"] and not __opts__["test"]:
+            __salt__["registry_engine.settle"](of)
     except CommandExecutionError as error:
         return _ret(name, False, str(error))
-    return __states__["file.managed"](name, contents=text, makedirs=True)
+    return ret
 
 
 def file_cleaned(name, of):
     """
-    Remove our registries from a file of docker; other settings stay.
+    Remove from a file of docker the registries that this formula has added; other settings stay, and a file
+    that nobody has changed since is the one that was there before.
 
     Args:
         name (str): path of the file.
@@ -55,17 +65,27 @@ def file_cleaned(name, of):
             - name: /etc/docker/daemon.json
             - of: daemon
     """
-    if not __salt__["file.file_exists"](name):
-        return _ret(name, True, f"There is no {name}")
     try:
-        text = __salt__["registry_engine.text"](of, clean=True)
+        ret = _without_ours(name, of)
     except CommandExecutionError as error:
         return _ret(name, False, str(error))
-    if not text:
+    # The daemon's file is finished by tidy, once docker has forgotten them.
+    if of != "daemon" and ret["result"] and not __opts__["test"]:
+        __salt__["registry_engine.forget"](name)
+    return ret
+
+
+def _without_ours(name, of):
+    if not __salt__["file.file_exists"](name):
+        return _ret(name, True, f"There is no {name}")
+    text = __salt__["registry_engine.text"](of, clean=True)
+    if text == _read(name, __salt__):
+        return _ret(name, True, f"{name} has nothing that this formula added")
+    if not text and __salt__["registry_engine.goes"](of):
         return __states__["file.absent"](name)
-    if text == __salt__["file.read"](name):
-        return _ret(name, True, f"{name} does not name our registries")
-    return __states__["file.managed"](name, contents=text)
+    if of == "daemon" and not __opts__["test"]:
+        __salt__["registry_engine.note"](of, clean=True)
+    return _managed(__states__, name, text, test=__opts__["test"])
 
 
 def reloaded(name):
@@ -139,22 +159,32 @@ def authorities(name, engine):
             - name: /etc/docker/certs.d
             - engine: docker
     """
-    # A registry that is left alone may still have renewed its own CA.
-    idle = __salt__["registry_host.skips_configuration"]() and not __salt__["registry_tls.self_signed"]()
-    if idle or not __salt__["registry_engine.manages"](engine):
-        return _ret(name, True, _LEFT_ALONE)
-    rets = [
-        __states__["file.managed"](f"{name}/{registry}/ca.crt", contents=text, mode="0644", makedirs=True)
-        for registry, text in __salt__["registry_engine.authorities"]().items()
-        # In test mode it may not exist yet.
-        if text or __opts__["test"]
-    ]
+    try:
+        # A registry that is left alone may still have renewed its own CA.
+        idle = __salt__["registry_host.skips_configuration"]() and not __salt__["registry_tls.self_signed"]()
+        if idle or not __salt__["registry_engine.manages"](engine):
+            return _ret(name, True, _LEFT_ALONE)
+        rets = [
+            _trusted(f"{name}/{registry}/ca.crt", text)
+            for registry, text in __salt__["registry_engine.authorities"]().items()
+            # In test mode it may not exist yet.
+            if text or __opts__["test"]
+        ]
+        rets += _undone(__salt__["registry_engine.authorities_left"](name))
+    except CommandExecutionError as mistake:
+        return _ret(name, False, str(mistake))
     return _joined(name, rets) if rets else _ret(name, True, "No registry has a private CA")
+
+
+def _trusted(path, text):
+    if not __opts__["test"]:
+        __salt__["registry_engine.note_authority"](path, text)
+    return __states__["file.managed"](path, contents=text, mode="0644", makedirs=True)
 
 
 def authorities_absent(name):
     """
-    Undo ``authorities``.
+    Undo ``authorities``: a CA that was there before is there again.
 
     Args:
         name (str): the engine's directory of authorities.
@@ -168,10 +198,25 @@ def authorities_absent(name):
           registry_engine.authorities_absent:
             - name: /etc/docker/certs.d
     """
-    rets = []
-    for registry in __salt__["registry_engine.authorities"]():
-        rets.append(__states__["file.absent"](f"{name}/{registry}/ca.crt"))
-        if rets[-1]["changes"] and not __opts__["test"]:
-            # It refuses where somebody else has put a file there.
-            __salt__["file.rmdir"](f"{name}/{registry}")
+    try:
+        rets = _undone(__salt__["registry_engine.authorities_left"](name, clean=True))
+    except CommandExecutionError as mistake:
+        return _ret(name, False, str(mistake))
     return _joined(name, rets) if rets else _ret(name, True, "No registry has a private CA")
+
+
+def _undone(before):
+    """The files with what they said before, and none where there was none."""
+    rets = []
+    for path, text in before.items():
+        if text is not None:
+            ret = _managed(__states__, path, text, test=__opts__["test"])
+        else:
+            ret = __states__["file.absent"](path)
+            if ret["changes"] and not __opts__["test"]:
+                # It refuses where somebody else has put a file there.
+                __salt__["file.rmdir"](path.rpartition("/")[0])
+        if ret["result"] and not __opts__["test"]:
+            __salt__["registry_engine.forget"](path)
+        rets.append(ret)
+    return rets

@@ -135,20 +135,20 @@ def absent(name):
           registry_tls.absent: []
     """
     try:
-        path = __salt__["registry_tls.authority_path"]()
+        path = __salt__["registry_tls.authority_left"]()
         of_mine = bool(path) and __salt__["registry_tls.is_in_mine"]()
     except CommandExecutionError as mistake:
         return _ret(name, False, str(mistake))
     if not path:
         return _ret(name, True, _NOT_WANTED)
-    paths = __salt__["registry_tls.files"](name)
-    rets = [__states__["file.absent"](paths[each]) for each in ("authority", "authority_key")]
+    directory = path.rpartition("/")[0]
+    rets = [__states__["file.absent"](each) for each in (path, f"{directory}/ca-key.pem")]
     if of_mine:
         done = __opts__["test"] or __salt__["registry_tls.unpublish_ca"]()
         rets.append(_ret(name, None if __opts__["test"] else done, "", {"mine": "removed"}))
     if any(ret["changes"] for ret in rets) and not __opts__["test"]:
         # It refuses where somebody else has put a file there.
-        __salt__["file.rmdir"](path.rpartition("/")[0])
+        __salt__["file.rmdir"](directory)
     return _joined(name, rets)
 
 

@@ -21,13 +21,14 @@ AUTHORITY_RENEWAL_DAYS = LEAF_DAYS + LEAF_RENEWAL_DAYS
 KEY: Mapping[str, Any] = {"algo": "ec", "keysize": 256}
 _COMMON: Mapping[str, Any] = {"digest": "sha256", "subjectKeyIdentifier": "hash"}
 _LONGEST_COMMON_NAME = 64
+_AUTHORITY_NAME = "docker_registry on "
 
 
 def authority(host: str) -> dict[str, Any]:
     """Arguments of ``x509.create_certificate`` for an authority that signs this registry's certificate."""
     return {
         **_COMMON,
-        "CN": f"docker_registry on {host}"[:_LONGEST_COMMON_NAME],
+        "CN": f"{_AUTHORITY_NAME}{host}"[:_LONGEST_COMMON_NAME],
         "basicConstraints": "critical, CA:true, pathlen:0",
         "keyUsage": "critical, keyCertSign, cRLSign",
         "days_valid": AUTHORITY_DAYS,
@@ -53,6 +54,12 @@ def leaf(hosts: Iterable[str], addresses: Iterable[str]) -> dict[str, Any]:
         "authorityKeyIdentifier": "keyid",
         "days_valid": LEAF_DAYS,
     }
+
+
+def is_authority(certificate: Mapping[str, Any]) -> bool:
+    """Whether a certificate, as ``x509.read_certificate`` returns it, is one of ``authority``."""
+    subject = certificate.get("subject", {})
+    return str(subject.get("CN", "")).startswith(_AUTHORITY_NAME) and subject == certificate.get("issuer")
 
 
 def names_missing(certificate: Mapping[str, Any], hosts: Iterable[str]) -> list[str]:

@@ -85,6 +85,41 @@ def drop_from_sysconfig(text: str, unwanted: Iterable[str]) -> str:
     )
 
 
+def registries_in_sysconfig(text: str) -> list[str]:
+    """The registries of ``INSECURE_REGISTRY`` in ``/etc/sysconfig/docker``."""
+    return _registries(_settings(text).get("INSECURE_REGISTRY", ""))
+
+
+def may_have_written_sysconfig(text: str) -> bool:
+    """Whether the assignment of ``INSECURE_REGISTRY`` looks as ``add_to_sysconfig`` writes it."""
+    value = _settings(text).get("INSECURE_REGISTRY", "")
+    return bool(value) and _with_setting(text, _words_without_gaps(value)) == text
+
+
+def restored_sysconfig(text: str, unwanted: Iterable[str], before: str) -> str:
+    """``/etc/sysconfig/docker`` without our registries.
+
+    Args:
+        text: the file as it is.
+        unwanted: ``host:port`` of each registry that was added.
+        before: the file as it was before.
+
+    Returns:
+        The very text that it had, unless something else has changed since.
+    """
+    left = drop_from_sysconfig(text, unwanted)
+    return before if _meaning(left) == _meaning(before) else left
+
+
+def _meaning(text: str) -> tuple[str, list[str]]:
+    """All but the assignment that counts, and the options in that."""
+    lines = list(_logical_lines(text))
+    places = [at for at, line in enumerate(lines) if _name_of(line) == "INSECURE_REGISTRY"]
+    value = _settings(text).get("INSECURE_REGISTRY", "")
+    rest = [line for at, line in enumerate(lines) if at not in places[-1:]]
+    return "".join(rest).rstrip("\n"), _words_without_gaps(value)
+
+
 def _with_setting(text: str, words: list[str]) -> str:
     lines = list(_logical_lines(text))
     places = [at for at, line in enumerate(lines) if _name_of(line) == "INSECURE_REGISTRY"]
@@ -213,6 +248,35 @@ def without_empty_list(text: str) -> str:
     return _daemon_json(text, rest) if rest else ""
 
 
+def may_have_written_daemon_json(text: str) -> bool:
+    """Whether a ``daemon.json`` with registries is laid out as ``add_to_daemon_json`` writes it.
+
+    Raises:
+        EngineFileError: the file is no JSON object.
+    """
+    return bool(insecure_registries(text)) and _daemon_json(text, daemon_settings(text)) == text
+
+
+def restored_daemon_json(text: str, before: str) -> str:
+    """A ``daemon.json`` from which our registries are gone.
+
+    Args:
+        text: the file as it is.
+        before: the file as it was before.
+
+    Returns:
+        The very text that it had, unless something else has changed since.
+
+    Raises:
+        EngineFileError: the file is no JSON object.
+    """
+    return before if _daemon_meaning(text) == _daemon_meaning(before) else without_empty_list(text)
+
+
+def _daemon_meaning(text: str) -> dict[str, Any]:
+    return {**daemon_settings(text), _JSON_KEY: insecure_registries(text)}
+
+
 def daemon_settings(text: str) -> dict[str, Any]:
     """What a ``daemon.json`` says.
 
@@ -229,8 +293,15 @@ def daemon_settings(text: str) -> dict[str, Any]:
 
 
 def insecure_registries(daemon_text: str) -> list[str]:
-    """The insecure registries of a ``daemon.json``."""
-    return list(daemon_settings(daemon_text).get(_JSON_KEY) or [])
+    """The insecure registries of a ``daemon.json``.
+
+    Raises:
+        EngineFileError: it is no JSON object, or names them in no list.
+    """
+    named = daemon_settings(daemon_text).get(_JSON_KEY) or []
+    if not (isinstance(named, list) and all(isinstance(each, str) for each in named)):
+        raise EngineFileError(f"/etc/docker/daemon.json: {_JSON_KEY} is no list of registries; mend it first")
+    return named
 
 
 def names_insecure_registries(daemon_text: str) -> bool:

@@ -97,10 +97,11 @@ def engine_of(checkout, monkeypatch):
         spec = importlib.util.spec_from_file_location("loaded_registry_engine", path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
+        module.__opts__ = {"root_dir": str(docker.directory)}
         module.__context__ = {"salt.utils.systemd.booted": False}
         module.__salt__ = {
             "file.file_exists": lambda path: Path(path).is_file(),
-            "file.read": lambda path: Path(path).read_text(encoding="utf-8"),
+            "file.read": lambda path, binary: Path(path).read_bytes(),
         }
         module.insecure = lambda: [MIRROR]
         monkeypatch.setattr(module, "_DAEMON_JSON", docker.config)

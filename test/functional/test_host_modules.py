@@ -9,7 +9,7 @@ import pytest
 from salt.exceptions import CommandExecutionError
 
 
-def load(checkout, name, *, grains=None, pillar=None, salt=None):
+def load(checkout, name, *, grains=None, pillar=None, salt=None, root="/nonexistent"):
     """Load a module as Salt does, with what Salt puts into it."""
     spec = importlib.util.spec_from_file_location(f"loaded_{name}", checkout / "_modules" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
@@ -17,7 +17,7 @@ def load(checkout, name, *, grains=None, pillar=None, salt=None):
     module.__grains__ = grains or {"os_family": "Debian", "osmajorrelease": 12}
     module.__pillar__ = {"docker_registry": pillar or {}}
     module.__context__ = {}
-    module.__opts__ = {"test": False}
+    module.__opts__ = {"test": False, "root_dir": str(root)}
     module.__salt__ = {"registry_undercloud.is_undercloud": lambda: False, **(salt or {})}
     return module
 
@@ -114,7 +114,7 @@ def engine_host(checkout, monkeypatch):
             "registry_host.skips_configuration": lambda: False,
             "registry_undercloud.is_undercloud": lambda: False,
             "file.file_exists": files.__contains__,
-            "file.read": files.__getitem__,
+            "file.read": lambda path, binary: files[path].encode(),
         }
         monkeypatch.setattr("salt.utils.path.which", programs.__contains__)
         module = load(checkout, "registry_engine", pillar={"engine": engine or {}}, salt=salt, grains=grains)
@@ -217,7 +217,11 @@ def test_what_engines_pull_from_is_insecure_only_without_tls_or_verification(che
 
 def test_authorities_come_from_the_pillar_or_from_a_file(checkout):
     text = "-----BEGIN CERTIFICATE-----\nx\n"
-    salt = {**packages(), "file.file_exists": lambda path: True, "file.read": lambda path: f"read {path}"}
+    salt = {
+        **packages(),
+        "file.file_exists": lambda path: True,
+        "file.read": lambda path, binary: f"read {path}".encode(),
+    }
     pillar = {
         "local": {"host": "m", "tls": True, "verify": "/ours.pem"},
         "upstream": {"host": "u", "verify": "/theirs.pem"},
