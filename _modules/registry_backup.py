@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
+
+import _registry_state_files as host_files
 
 PATH = "/var/lib/docker_registry/before.json"
 
@@ -13,8 +16,9 @@ def saved_state():
 
     Returns:
         dict: ``package`` (the one that the formula then installed, empty where it was there already or none
-        was needed), ``service`` (``runs``, ``enabled``) and ``files`` (path → text, user, group and mode, or
-        none where there was no such file); empty where nothing was saved.
+        was needed), ``service`` (``runs``, ``enabled``) and ``files`` (path → text, user, group and mode, and
+        base64 where a text cannot hold its bytes, or none where there was no such file); empty where nothing
+        was saved.
 
     CLI Example:
 
@@ -117,4 +121,7 @@ def _capture_file(file):
     if not __salt__["file.file_exists"](file):
         return None
     stats = __salt__["file.stats"](file)
-    return {"text": __salt__["file.read"](file), **{key: stats[key] for key in ("user", "group", "mode")}}
+    content = host_files.to_bytes(host_files.read(file, __salt__))
+    text = content.decode("utf-8", "replace")
+    whole = {} if text.encode() == content else {"base64": base64.b64encode(content).decode()}
+    return {"text": text, **whole, **{key: stats[key] for key in ("user", "group", "mode")}}

@@ -5,10 +5,13 @@ was saved the formula has configured nothing, and they leave the host as it is.
 
 from __future__ import annotations
 
+import base64
 import json
 
 from salt.exceptions import CommandExecutionError
 
+from _registry_state_files import managed as _managed
+from _registry_state_files import to_text as _to_text
 from _registry_state_returns import joined as _joined
 from _registry_state_returns import ret as _ret
 
@@ -130,11 +133,9 @@ def service_restored(name):
 def _file_restored(path, kept):
     if kept is None:
         return __states__["file.absent"](path)
-    text = kept["text"]
+    text = _to_text(base64.b64decode(kept["base64"])) if "base64" in kept else kept["text"]
     owner = {key: kept[key] for key in ("user", "group", "mode")}
-    # Without a new line Salt would take away all that the text ends with.
-    whole = {"contents": text, "contents_newline": text.endswith("\n")}
-    return __states__["file.managed"](path, **whole, show_changes=False, **owner)
+    return _managed(__states__, path, text, test=__opts__["test"], show_changes=False, **owner)
 
 
 def _restoring_actions(name, before):
@@ -142,6 +143,8 @@ def _restoring_actions(name, before):
     changes = {}
     if bool(__salt__["registry_service.control"](name, "enabled")) != bool(before["enabled"]):
         changes["at boot"] = "enable" if before["enabled"] else "disable"
-    if bool(__salt__["registry_service.control"](name, "status")) != bool(before["runs"]):
+    # Clean has stopped it, or would have.
+    runs = not __opts__["test"] and __salt__["registry_service.control"](name, "status")
+    if bool(runs) != bool(before["runs"]):
         changes["now"] = "start" if before["runs"] else "stop"
     return changes

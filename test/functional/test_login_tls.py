@@ -164,10 +164,11 @@ def test_a_key_of_another_certificate_or_mode_is_put_right(secured):
     assert secured.state("registry_tls.certificate").changes == {"certificate": "it cannot be read"}
     (secured.authority / "ca.pem").write_text("rubbish")
     assert secured.state("registry_tls.certificate").changes["authority"] == "it cannot be read"
-    (secured.authority / "ca-key.pem").write_text("rubbish")
-    lost = secured.state("registry_tls.certificate")
-    assert lost.result is False
-    assert lost.comment.startswith(f"{secured.authority}/ca-key.pem: ")
+    for rubbish in (b"rubbish", b"\xff\x00\xfe"):
+        (secured.authority / "ca-key.pem").write_bytes(rubbish)
+        lost = secured.state("registry_tls.certificate")
+        assert lost.result is False
+        assert lost.comment.startswith(f"{secured.authority}/ca-key.pem: ")
 
 
 def test_the_sync_trusts_the_authority_without_being_told(secured, upstream, start_registry):
