@@ -8,6 +8,7 @@ https://docs.saltproject.io/en/latest/topics/slots/index.html
 
 from __future__ import annotations
 
+import os
 import secrets
 from pathlib import PurePosixPath
 
@@ -18,8 +19,10 @@ import _registry_host_guard as guard
 import _registry_host_service as host
 import _registry_host_units as units
 import _registry_http_pools as pools
+import _registry_state_files as files
 import _registry_state_found as found
 import _registry_state_settings as checked
+import _registry_sync_ledger as ledger
 
 
 def skips_configuration():
@@ -303,6 +306,36 @@ def purges():
     return _settings().service.purge
 
 
+def purge_obstacle(storage_default):
+    """
+    Why the images must not be deleted although ``registry:purge`` is true: nothing shows that the registry
+    whose they are is one that this formula has set up, nor that ``registry_sync`` has put all of them there.
+
+    Args:
+        storage_default (str): where the system's package keeps the images.
+
+    Returns:
+        str: a sentence; empty where nothing stands against it.
+
+    Raises:
+        CommandExecutionError: the pillar has a mistake.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' registry_host.purge_obstacle /var/lib/docker-registry
+    """
+    settings, directory = _settings(), storage(storage_default)
+    if settings.service.install == "none":
+        return guard.not_purged(directory, "docker_registry:registry:install is none")
+    if os.path.realpath(directory) in _own_storages():
+        return ""
+    book = ledger.Ledger(ledger.directory_below(__opts__["root_dir"]), settings.local.url)
+    unknown = found.unknown_image(directory, book)
+    return guard.not_purged(directory, f"{unknown} was not put there by registry_sync") if unknown else ""
+
+
 def port():
     """
     The port that the registry listens on.
@@ -317,6 +350,13 @@ def port():
         salt '*' registry_host.port
     """
     return _settings().local.port
+
+
+def _own_storages():
+    """Where the configurations say that the images are which this formula has written."""
+    saved = __salt__["registry_backup.saved_state"]().get("files") or {}
+    named = (host.storage_location(host.read_config(_text(file))) for file in saved)
+    return {os.path.realpath(directory) for directory in named if directory.startswith("/")}
 
 
 def _verdict():
@@ -387,7 +427,8 @@ def _site(file, storage_default):
 
 
 def _text(path):
-    return __salt__["file.read"](path) if path and __salt__["file.file_exists"](path) else ""
+    # Other bytes can stand in a comment of somebody's.
+    return files.read(path, __salt__, errors="replace") if path else ""
 
 
 def _way():

@@ -6,6 +6,8 @@ All but the ones that clean up do nothing while the registry is left alone, see 
 
 from __future__ import annotations
 
+import os
+
 from salt.exceptions import CommandExecutionError
 
 import _registry_host_guard as guard
@@ -80,6 +82,8 @@ def storage(name, default, user, group):
     directory = __salt__["registry_host.storage"](default)
     if not directory:
         return _ret(name, True, "The images are kept in another storage driver than files")
+    # Of a link, what the service writes to.
+    directory = os.path.realpath(directory)
     rets = [__states__["file.directory"](directory, user=user, group=group, makedirs=True)]
     if "selinux.fcontext_policy_present" in __states__ and __salt__["selinux.getenforce"]() != "Disabled":
         in_container = __salt__["registry_host.should_manage"]("container")
@@ -118,9 +122,32 @@ def unit_absent(name):
     return ret
 
 
+def pillar_read(name):
+    """
+    Check the pillar, before anything is undone.
+
+    Args:
+        name (str): any.
+
+    Returns:
+        dict: result False, with the reason as its comment, where the pillar has a mistake.
+
+    .. code-block:: yaml
+
+        Pillar has no mistake:
+          registry_host.pillar_read: []
+    """
+    try:
+        __salt__["registry_host.purges"]()
+    except CommandExecutionError as mistake:
+        return _ret(name, False, str(mistake))
+    return _ret(name, True, "The pillar is valid")
+
+
 def images_purged(name, default):
     """
-    Delete the images of a removed registry if ``docker_registry:registry:purge`` is true.
+    Delete the images of a removed registry if ``docker_registry:registry:purge`` is true, and if that is one
+    that this formula has set up, or all of them are what ``registry_sync`` has put there.
 
     Args:
         name (str): any.
@@ -135,10 +162,17 @@ def images_purged(name, default):
           registry_host.images_purged:
             - default: /var/lib/registry
     """
-    directory = __salt__["registry_host.storage"](default)
-    if not __salt__["registry_host.purges"]():
-        return _ret(name, True, f"The images stay in {directory or 'their storage'}")
-    if not directory:
-        return _ret(name, False, "The images do not lie in files; remove them where they lie")
+    try:
+        directory = __salt__["registry_host.storage"](default)
+        if not __salt__["registry_host.purges"]():
+            return _ret(name, True, f"The images stay in {directory or 'their storage'}")
+        if not directory:
+            return _ret(name, False, "The images do not lie in files; remove them where they lie")
+        there = __salt__["file.directory_exists"](f"{directory}/docker/registry")
+        obstacle = there and __salt__["registry_host.purge_obstacle"](default)
+    except CommandExecutionError as mistake:
+        return _ret(name, False, str(mistake))
+    if obstacle:
+        return _ret(name, False, obstacle)
     # Only what the server makes in its root directory, which may be any directory of the site.
     return {**__states__["file.absent"](f"{directory}/docker/registry"), "name": name}

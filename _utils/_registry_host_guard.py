@@ -15,6 +15,14 @@ _NOT_OURS = "set docker_registry:registry:install: none where another than this 
 _FORCE = "replace it with docker_registry:force: true"
 
 
+def not_purged(directory: str, reason: str) -> str:
+    """Why images stay although they are to be purged."""
+    return (
+        f"docker_registry:registry:purge: the images in {directory} are not deleted, as this formula has set "
+        f"up no registry there and {reason}; remove them yourself if nobody needs them"
+    )
+
+
 @dataclass(frozen=True)
 class Found:
     """What serves at the address of ``docker_registry:local``.

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import _registry_sync_commands as commands
 from _registry_config_values import Settings
 from _registry_host_guard import EMPTY, NOTHING, POPULATED, UNKNOWN, Found
 from _registry_oci_errors import RegistryError, Unsupported, Untrusted
+from _registry_sync_ledger import Ledger
 
 _CONNECT_SECONDS = 2.0
 
@@ -40,6 +42,23 @@ def repositories_in(storage: str, settings: Settings) -> int:
         return int(commands.registry(settings)["repositories"])
     top = f"{storage}/docker/registry/v2/repositories"
     return sum("_manifests" in directories for _, directories, _ in os.walk(top))
+
+
+def unknown_image(storage: str, ledger: Ledger) -> str:
+    """The first image in a directory that sync has not put there; empty where there is none."""
+    top = Path(storage, "docker/registry/v2/repositories")
+    for directory, below, _ in os.walk(top):
+        if "_manifests" not in below:
+            continue
+        repository = Path(directory).relative_to(top).as_posix()
+        tags = Path(directory, "_manifests", "tags")
+        found = [tag.name for tag in tags.iterdir()] if tags.is_dir() else []
+        if not ledger.references(repository):
+            return repository
+        for tag in found:
+            if not ledger.digest(repository, tag):
+                return f"{repository}:{tag}"
+    return ""
 
 
 def _cause(failure: RegistryError) -> str:

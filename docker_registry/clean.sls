@@ -8,18 +8,24 @@
 include:
   - .modules
 
+# With a mistake in it nothing is undone by halves.
+Pillar has no mistake:
+  registry_host.pillar_read:
+    - require:
+      - test: Modules of the formula are loaded
+
 Registry is stopped:
   registry_service.stopped:
     - name: {{ names.service | json }}
     - require:
-      - test: Modules of the formula are loaded
+      - registry_host: Pillar has no mistake
 
 Registry for pushes is absent:
   registry_push.absent:
     - name: {{ push | json }}
     - config: {{ push_config | json }}
     - require:
-      - test: Modules of the formula are loaded
+      - registry_host: Pillar has no mistake
 {%- if names.init_script %}
 
 # The package's prerm runs it, and stopping a stopped service is an error there, which would keep the package.
@@ -46,6 +52,14 @@ Registry unit is absent:
     - require:
       - registry_service: Registry is stopped
 
+# While its configuration and what was saved still tell whether the registry is this formula's.
+Images are purged if the pillar says so:
+  registry_host.images_purged:
+    - default: {{ names.storage | json }}
+    - require:
+      - registry_service: Registry is stopped
+      - registry_push: Registry for pushes is absent
+
 # Before the package is removed, which would keep our files as its own.
 Previous configuration is restored:
   registry_backup.files_restored:
@@ -66,13 +80,6 @@ Previous service state is restored:
       - registry_host: Registry unit is absent
       - registry_backup: Registry package is removed unless it was installed before
 
-Images are purged if the pillar says so:
-  registry_host.images_purged:
-    - default: {{ names.storage | json }}
-    - require:
-      - registry_service: Registry is stopped
-      - registry_push: Registry for pushes is absent
-
 Web server of signatures is stopped:
   service.dead:
     - name: docker-registry-signatures
@@ -82,7 +89,7 @@ Web server of signatures is stopped:
         args:
           - /etc/systemd/system/docker-registry-signatures.service
     - require:
-      - test: Modules of the formula are loaded
+      - registry_host: Pillar has no mistake
 
 # nginx stays installed, as something else may be served by it by now, and so do the signatures.
 Files of the web server are absent:
@@ -96,21 +103,21 @@ Files of the web server are absent:
 Registry port is closed:
   registry_firewall.port_closed:
     - require:
-      - test: Modules of the formula are loaded
+      - registry_host: Pillar has no mistake
 
 Registries are absent from Docker's sysconfig:
   registry_engine.file_cleaned:
     - name: /etc/sysconfig/docker
     - of: sysconfig
     - require:
-      - test: Modules of the formula are loaded
+      - registry_host: Pillar has no mistake
 
 Registries are absent from Docker's daemon.json:
   registry_engine.file_cleaned:
     - name: /etc/docker/daemon.json
     - of: daemon
     - require:
-      - test: Modules of the formula are loaded
+      - registry_host: Pillar has no mistake
 
 Docker is restarted without the registries:
   registry_service.engine_restarted:
@@ -129,28 +136,28 @@ Empty list is absent from Docker's daemon.json:
   registry_engine.file_cleaned:
     - name: /etc/docker/daemon.json
     - of: tidy
-    - onchanges:
-      - registry_engine: Registries are absent from Docker's daemon.json
     - require:
       - registry_engine: Docker is reloaded without the registries
 
 Registries are absent from Podman's configuration:
   file.absent:
     - name: /etc/containers/registries.conf.d/docker_registry.conf
+    - require:
+      - registry_host: Pillar has no mistake
 
 Podman refuses nothing for our sake:
   registry_policy.absent:
     - name: /etc/containers/policy.json
     - of: policy
     - require:
-      - test: Modules of the formula are loaded
+      - registry_host: Pillar has no mistake
 
 Podman asks upstream again for its images:
   registry_policy.absent:
     - name: /etc/containers/registries.conf.d/docker_registry-upstream.conf
     - of: mirrors
     - require:
-      - test: Modules of the formula are loaded
+      - registry_host: Pillar has no mistake
 
 # Once no policy of ours asks for signatures.
 Podman knows no place of signatures of the mirror:
@@ -166,15 +173,17 @@ CAs of the registries are absent from the engines:
       - /etc/docker/certs.d
       - /etc/containers/certs.d
     - require:
-      - test: Modules of the formula are loaded
+      - registry_host: Pillar has no mistake
 
 Registry CA is absent:
   registry_tls.absent:
     - require:
-      - test: Modules of the formula are loaded
+      - registry_host: Pillar has no mistake
 {%- if jobs %}
 
 Mirror schedule is removed:
   schedule.absent:
     - names: {{ jobs | json }}
+    - require:
+      - registry_host: Pillar has no mistake
 {%- endif %}

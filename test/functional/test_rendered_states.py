@@ -115,6 +115,17 @@ def test_clean_stops_the_registry_before_it_takes_anything_away(rendered):
     # The package would else keep what we wrote as its own.
     removed = "Registry package is removed unless it was installed before"
     assert "Previous configuration is restored" in all_needs(removed, states)
+    # What was saved tells whose the images are.
+    order = [state["__id__"] for state in sorted(states, key=lambda state: state["order"])]
+    purged = order.index("Images are purged if the pillar says so")
+    assert purged < order.index("Previous configuration is restored")
+
+
+def test_clean_undoes_nothing_where_the_pillar_has_a_mistake(rendered):
+    states = rendered["docker_registry.clean"]
+    checked, free = "Pillar has no mistake", {"Pillar has no mistake", LOADED}
+    hasty = [state["__id__"] for state in states if checked not in all_needs(state["__id__"], states)]
+    assert set(hasty) == free
 
 
 def test_lookup_renames_what_is_called_otherwise(tmp_path, checkout):
