@@ -63,9 +63,14 @@ def managed(
     elif test:
         written = ret(path, None, f"The file {path} is set to be changed", {"diff": "Other bytes"})
     else:
-        _write(path, wanted)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            _write(path, wanted)
+        except OSError as failure:
+            return ret(path, False, f"{path}: cannot be written: {failure.strerror}")
         written = ret(path, True, f"File {path} updated", {"diff": "Other bytes"})
-    if not file.exists():
+    # Owner and mode alone; in a plan there may be no file yet.
+    if not (keywords and file.exists()):
         return written
     owned = states["file.managed"](path, replace=False, create=False, **keywords)
     return {**joined(path, [written, owned]), "changes": {**written["changes"], **owned["changes"]}}

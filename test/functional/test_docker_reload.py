@@ -35,7 +35,7 @@ class Docker:
         self.write({})
 
     def write(self, settings):
-        Path(self.config).write_text(json.dumps(settings), encoding="utf-8")
+        Path(self.config).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
     def run(self, *words, stdin=None):
         command = ["docker", f"--host=unix://{self.socket}", *words]
@@ -143,6 +143,19 @@ def test_docker_is_told_of_a_registry_and_of_its_end_while_a_container_runs(dock
     assert MIRROR not in docker.run("info", "--format", "{{json .RegistryConfig.IndexConfigs}}")
     assert docker.log().count("Got signal to reload configuration") == 2
     assert container() == before
+
+
+def test_a_docker_that_still_trusts_what_has_got_tls_is_told_again(docker, engine_of):
+    module = engine_of(docker)
+    docker.write({"insecure-registries": [MIRROR]})
+    assert module.reload("docker")
+    module.note("daemon", clean=True)
+    docker.write({"insecure-registries": []})
+    module.settle("daemon")
+    module.insecure = list
+    assert module.pending() == [MIRROR]
+    assert module.reload("docker")
+    assert MIRROR not in docker.run("info", "--format", "{{json .RegistryConfig.IndexConfigs}}")
 
 
 def test_what_docker_does_not_take_over_is_an_error_that_names_it(tmp_path, engine_of):

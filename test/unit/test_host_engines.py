@@ -15,9 +15,13 @@ from _registry_host_engines import (
     drop_from_daemon_json,
     drop_from_sysconfig,
     insecure_registries,
+    may_have_written_daemon_json,
+    may_have_written_sysconfig,
     names_insecure_registries,
     pulled_from,
     registries_conf,
+    restored_daemon_json,
+    restored_sysconfig,
     without_empty_list,
 )
 
@@ -210,6 +214,54 @@ def test_daemon_json_keeps_an_empty_list_for_the_reload_and_then_goes_whole():
 def test_daemon_json_that_does_not_name_us_is_not_touched_by_clean(text):
     assert drop_from_daemon_json(text, BOTH) == text
     assert without_empty_list(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "ours"),
+    [
+        (add_to_daemon_json("", BOTH), True),
+        (add_to_daemon_json('{\n\t"debug": true\n}', BOTH), True),
+        (f'{{\n  "insecure-registries": ["{LOCAL}"]\n}}\n', False),
+        (json.dumps({"insecure-registries": [LOCAL]}), False),
+        ('{\n  "debug": true\n}\n', False),
+        ("", False),
+    ],
+)
+def test_a_daemon_json_in_another_layout_is_none_that_a_former_version_has_written(text, ours):
+    assert may_have_written_daemon_json(text) is ours
+
+
+@pytest.mark.parametrize(
+    ("text", "ours"),
+    [
+        (add_to_sysconfig(SHIPPED, BOTH), True),
+        (OURS, True),
+        (f"INSECURE_REGISTRY='--insecure-registry {LOCAL}'\n", False),
+        (f'INSECURE_REGISTRY="--insecure-registry  {LOCAL}"\n', False),
+        (SHIPPED, False),
+    ],
+)
+def test_a_sysconfig_in_another_layout_is_none_that_a_former_version_has_written(text, ours):
+    assert may_have_written_sysconfig(text) is ours
+
+
+def test_a_file_that_somebody_has_changed_since_keeps_the_change_and_loses_ours():
+    before = "OPTIONS=''"
+    now = add_to_sysconfig(before, BOTH)
+    assert restored_sysconfig(now, BOTH, before) == before
+    assert restored_sysconfig(now + "DEBUG=1\n", BOTH, before) == "OPTIONS=''\nDEBUG=1\n"
+    before = '{"debug":true}'
+    now = drop_from_daemon_json(add_to_daemon_json(before, BOTH), BOTH)
+    assert restored_daemon_json(now, before) == before
+    changed = json.dumps({**json.loads(now), "debug": False})
+    assert json.loads(restored_daemon_json(changed, before)) == {"debug": False}
+
+
+@pytest.mark.parametrize("named", ['"a:1"', "[1]", '{"a:1": 1}', "true"])
+def test_registries_that_are_no_list_of_names_are_refused(named):
+    text = f'{{"insecure-registries": {named}}}'
+    with pytest.raises(EngineFileError, match=r"insecure-registries is no list of registries; mend it first"):
+        add_to_daemon_json(text, BOTH)
 
 
 FLAGGED = [
