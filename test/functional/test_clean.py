@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from support.pki import Authority
 from support.registries import free_port
 from support.salt_minion import Minion
 
@@ -29,14 +30,19 @@ class Host:
         self.port = free_port()
         module = self.minion.file_root / "_modules/registry_backup.py"
         module.write_text(module.read_text().replace(BEFORE, str(self.before)))
+        self.pki = directory / "pki-of-ours"
+        module = self.minion.file_root / "_modules/registry_tls.py"
+        usual = 'f"{defaults.AUTHORITY_DIRECTORY}/'
+        module.write_text(module.read_text().replace(usual, f'"{self.pki}/'))
         self.config.parent.mkdir()
         self.minion.sync()
 
-    def say(self, **registry: Any) -> None:
+    def say(self, lookup: dict[str, str] | None = None, **registry: Any) -> None:
         """Set the pillar's ``registry``."""
         local = {"host": "127.0.0.1", "port": self.port}
         told = {"storage": str(self.storage), "install": "container", **registry}
-        self.minion.set_pillar({"docker_registry": {"local": local, "registry": told}})
+        pillar = {"local": local, "registry": told, "lookup": lookup or {}}
+        self.minion.set_pillar({"docker_registry": pillar})
         self.caller = self.minion.caller()
 
     def state(self, function: str, **arguments: Any) -> dict[str, Any]:
@@ -130,6 +136,26 @@ def test_a_mistake_in_the_pillar_is_a_sentence_before_anything_is_undone(host: H
         ret = host.state(function, **({"default": "/x"} if "purged" in function else {}))
         assert (ret["result"], ret["changes"]) == (False, {})
         assert ret["comment"].startswith("docker_registry:registry:purge")
+
+
+def test_the_authority_goes_from_a_host_whose_pillar_no_longer_says_that_it_has_one(host: Host) -> None:
+    host.pki.mkdir()
+    host.say(lookup={"authority": str(host.pki)}, tls="self_signed")
+    made = host.state("registry_tls.certificate", name=str(host.config.parent), user="root", group="root")
+    assert made["result"] is True, made["comment"]
+    assert sorted(each.name for each in host.pki.iterdir()) == ["ca-key.pem", "ca.pem"]
+    host.say()
+    assert host.state("registry_tls.absent")["result"] is True
+    assert not host.pki.exists()
+
+
+def test_an_authority_of_the_site_stays_where_ours_would_lie(host: Host) -> None:
+    host.pki.mkdir()
+    theirs = host.pki / "ca.pem"
+    theirs.write_bytes(Authority(host.storage.parent).bundle.read_bytes())
+    host.say()
+    assert host.state("registry_tls.absent")["changes"] == {}
+    assert theirs.exists()
 
 
 def test_where_the_storage_is_a_link_its_target_gets_the_owner(host: Host) -> None:

@@ -105,6 +105,7 @@ def engine_of(checkout, monkeypatch):
         }
         module.insecure = lambda: [MIRROR]
         monkeypatch.setattr(module, "_DAEMON_JSON", docker.config)
+        monkeypatch.setitem(module._FILES, "daemon", docker.config)
         monkeypatch.setattr(module, "_SECONDS_TO_RELOAD", 2)
         for name, place in (("ask_info", docker.socket), ("running_process", docker.pid_file)):
             monkeypatch.setattr(module.docker, name, partial(getattr(module.docker, name), place))
