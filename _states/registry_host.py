@@ -122,28 +122,6 @@ def unit_absent(name):
     return ret
 
 
-def pillar_read(name):
-    """
-    Check the pillar, before anything is undone.
-
-    Args:
-        name (str): any.
-
-    Returns:
-        dict: result False, with the reason as its comment, where the pillar has a mistake.
-
-    .. code-block:: yaml
-
-        Pillar has no mistake:
-          registry_host.pillar_read: []
-    """
-    try:
-        __salt__["registry_host.purges"]()
-    except CommandExecutionError as mistake:
-        return _ret(name, False, str(mistake))
-    return _ret(name, True, "The pillar is valid")
-
-
 def images_purged(name, default):
     """
     Delete the images of a removed registry if ``docker_registry:registry:purge`` is true, and if that is one

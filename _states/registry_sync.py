@@ -82,7 +82,7 @@ def serving(name):
 
 
 def pillar_checked(name):
-    """Be sure that the pillar has no mistake, before something is made that only later runs by it.
+    """Be sure that the pillar has no mistake, before something is undone, or made that only later runs by it.
 
     Args:
         name: free text.

@@ -6,26 +6,20 @@
 {%- set push_config = names.config.rpartition('/')[0] ~ '/push.yml' %}
 
 include:
-  - .modules
-
-# With a mistake in it nothing is undone by halves.
-Pillar has no mistake:
-  registry_host.pillar_read:
-    - require:
-      - test: Modules of the formula are loaded
+  - .pillar
 
 Registry is stopped:
   registry_service.stopped:
     - name: {{ names.service | json }}
     - require:
-      - registry_host: Pillar has no mistake
+      - registry_sync: Pillar has no mistake
 
 Registry for pushes is absent:
   registry_push.absent:
     - name: {{ push | json }}
     - config: {{ push_config | json }}
     - require:
-      - registry_host: Pillar has no mistake
+      - registry_sync: Pillar has no mistake
 {%- if names.init_script %}
 
 # The package's prerm runs it, and stopping a stopped service is an error there, which would keep the package.
@@ -89,7 +83,7 @@ Web server of signatures is stopped:
         args:
           - /etc/systemd/system/docker-registry-signatures.service
     - require:
-      - registry_host: Pillar has no mistake
+      - registry_sync: Pillar has no mistake
 
 # nginx stays installed, as something else may be served by it by now, and so do the signatures.
 Files of the web server are absent:
@@ -103,21 +97,21 @@ Files of the web server are absent:
 Registry port is closed:
   registry_firewall.port_closed:
     - require:
-      - registry_host: Pillar has no mistake
+      - registry_sync: Pillar has no mistake
 
 Registries are absent from Docker's sysconfig:
   registry_engine.file_cleaned:
     - name: /etc/sysconfig/docker
     - of: sysconfig
     - require:
-      - registry_host: Pillar has no mistake
+      - registry_sync: Pillar has no mistake
 
 Registries are absent from Docker's daemon.json:
   registry_engine.file_cleaned:
     - name: /etc/docker/daemon.json
     - of: daemon
     - require:
-      - registry_host: Pillar has no mistake
+      - registry_sync: Pillar has no mistake
 
 Docker is restarted without the registries:
   registry_service.engine_restarted:
@@ -143,21 +137,21 @@ Registries are absent from Podman's configuration:
   file.absent:
     - name: /etc/containers/registries.conf.d/docker_registry.conf
     - require:
-      - registry_host: Pillar has no mistake
+      - registry_sync: Pillar has no mistake
 
 Podman refuses nothing for our sake:
   registry_policy.absent:
     - name: /etc/containers/policy.json
     - of: policy
     - require:
-      - registry_host: Pillar has no mistake
+      - registry_sync: Pillar has no mistake
 
 Podman asks upstream again for its images:
   registry_policy.absent:
     - name: /etc/containers/registries.conf.d/docker_registry-upstream.conf
     - of: mirrors
     - require:
-      - registry_host: Pillar has no mistake
+      - registry_sync: Pillar has no mistake
 
 # Once no policy of ours asks for signatures.
 Podman knows no place of signatures of the mirror:
@@ -173,17 +167,17 @@ CAs of the registries are absent from the engines:
       - /etc/docker/certs.d
       - /etc/containers/certs.d
     - require:
-      - registry_host: Pillar has no mistake
+      - registry_sync: Pillar has no mistake
 
 Registry CA is absent:
   registry_tls.absent:
     - require:
-      - registry_host: Pillar has no mistake
+      - registry_sync: Pillar has no mistake
 {%- if jobs %}
 
 Mirror schedule is removed:
   schedule.absent:
     - names: {{ jobs | json }}
     - require:
-      - registry_host: Pillar has no mistake
+      - registry_sync: Pillar has no mistake
 {%- endif %}

@@ -14,13 +14,7 @@
 {%- set unwanted = jobs | reject('in', wanted) | list %}
 
 include:
-  - .modules
-
-# A job with a mistake in it would run at other times, do something else, or fail where nobody looks.
-Pillar has no mistake:
-  registry_sync.pillar_checked:
-    - require:
-      - test: Modules of the formula are loaded
+  - .pillar
 {%- for name, entry in wanted.items() %}
 {%- set function = entry.get('function', 'sync') | string %}
 

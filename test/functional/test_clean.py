@@ -132,7 +132,7 @@ def test_images_of_another_directory_than_that_of_our_configuration_stay(host: H
 
 def test_a_mistake_in_the_pillar_is_a_sentence_before_anything_is_undone(host: Host) -> None:
     host.say(purge="of course")
-    for function in ("registry_host.pillar_read", "registry_host.images_purged"):
+    for function in ("registry_sync.pillar_checked", "registry_host.images_purged"):
         ret = host.state(function, **({"default": "/x"} if "purged" in function else {}))
         assert (ret["result"], ret["changes"]) == (False, {})
         assert ret["comment"].startswith("docker_registry:registry:purge")
