@@ -20,7 +20,7 @@ from _registry_http_transport import (
     Stream,
     absolute_url,
 )
-from _registry_oci_errors import RegistryError, Unreachable, Unsupported, Untrusted
+from _registry_oci_errors import RegistryError, Unauthorized, Unreachable, Unsupported, Untrusted
 from _registry_oci_manifest import Descriptor
 
 Scopes = tuple[str, ...]
@@ -165,7 +165,9 @@ class Client:
             sent = {**(headers or {}), **known}
             stream = self._http.open(method, url, sent, body, read_timeout=read_timeout)
             self._heed(stream)
-            again = stream.status == 401 and self._challenged(stream, scopes, known)
+            elsewhere = stream.status in (401, 403) and not self.is_same_origin(stream.url)
+            # A signed URL that has expired, mostly, in place of which there is a new one.
+            again = elsewhere or (stream.status == 401 and self._challenged(stream, scopes, known))
             if last or not again:
                 break
             stream.close()
@@ -175,12 +177,11 @@ class Client:
                 raise self.error(Unreachable, said, ":")
         if stream.status < 300:
             return stream
-        if stream.status in (401, 403) and not self.is_same_origin(stream.url):
+        if elsewhere:
             stream.close()
-            # A signed URL that has expired, mostly; another one may do.
-            elsewhere = urlsplit(stream.url).netloc.rpartition("@")[2]
-            said = f"{elsewhere}, to which it redirects for {what}, answered {stream.status}"
-            raise self.error(Unreachable, said, ":")
+            host = urlsplit(stream.url).netloc.rpartition("@")[2]
+            said = f"{host}, to which it redirects for {what}, answered {stream.status}"
+            raise self.error(Unauthorized, said, ":")
         shown = self._shown(scopes) if stream.status in (401, 403) else ""
         raise refusal(stream, self.endpoint, method, what, shown=shown, by_name=bool(scopes))
 
@@ -246,9 +247,9 @@ class Client:
             self.pace.spread(*left)
 
     def _challenged(self, answer: Stream, scopes: Scopes, sent: Mapping[str, str]) -> bool:
-        """Whether a 401 is worth another try; one of a host that we were redirected to is not."""
+        """Whether a 401 of the registry is worth another try."""
         challenge = answer.headers.get("WWW-Authenticate", "")
-        return self.is_same_origin(answer.url) and self._authorizer.challenged(challenge, scopes, sent)
+        return self._authorizer.challenged(challenge, scopes, sent)
 
 
 def pull_scope(repository: str) -> Scopes:

@@ -131,7 +131,7 @@ def test_a_host_of_blobs_that_refuses_is_named(filled, line, local, tmp_path):
         line.on("GET", A_BLOB, far(faults.redirect(lambda request: elsewhere.url + request.path)), times=None)
         elsewhere.on("GET", A_BLOB, answer(403), times=None)
         image = sync(line, local, tmp_path, retries=1)
-    assert (image["status"], image["cause"]) == ("failed", "network")
+    assert (image["status"], image["cause"]) == ("failed", "auth")
     assert f"{elsewhere.address}, to which it redirects for blob {LARGE.digest}" in image["error"]
     assert leftovers(local) == []
 
