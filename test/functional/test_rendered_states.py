@@ -16,7 +16,11 @@ SYSTEMS = {
     "fedora": {"os_family": "RedHat", "os": "Fedora", "osmajorrelease": 41},
     "suse": {"os_family": "Suse", "os": "SUSE", "osmajorrelease": 15},
 }
-BAD_LOOKUPS = [{"lookup": lookup} for lookup in (None, "x", ["x"], {"config": None}, {"config": 5})]
+MORE_THAT_IS_BROKEN = [
+    [1],
+    {"registry": [1]},
+    *({"lookup": lookup} for lookup in (None, "x", ["x"], {"config": 5})),
+]
 LOADED = "Modules of the formula are loaded"
 GUARD = "Registry is left alone unless forced"
 # They change nothing that a populated registry has: the modules, the guard, the mirror itself.
@@ -140,7 +144,15 @@ def test_lookup_renames_what_is_called_otherwise(tmp_path, checkout):
         assert name_of[f"Docker is {done}"] == "d-x"
 
 
-@pytest.mark.parametrize("broken", ["text", [1], {"registry": 5}, {"registry": [1]}, *BAD_LOOKUPS])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "text",
+        {"registry": 5},
+        {"lookup": {"config": None}},
+        *(pytest.param(one, marks=pytest.mark.thorough) for one in MORE_THAT_IS_BROKEN),
+    ],
+)
 def test_a_broken_pillar_still_renders_as_the_sentence_about_it_comes_from_a_state(
     broken, tmp_path, checkout
 ):
