@@ -160,6 +160,9 @@ def test_it_waits_for_a_state_run_where_it_is_told_to(watch: Watch, tmp_path: Pa
 
         job = {"fun": "state.apply", "jid": "20260101000000000000", "pid": process.pid, "tgt": "", "arg": []}
         (running / job["jid"]).write_bytes(salt.payload.dumps(job))
+        # For a moment after its start a process has no arguments.
+        while b"salt-minion" not in Path(f"/proc/{process.pid}/cmdline").read_bytes():
+            time.sleep(0.01)
         assert watch.look(*patient) == []
         process.kill()
     assert [data["status"] for _, data in watch.look(*patient)] == ["failed"]

@@ -17,7 +17,8 @@ from support.salt_minion import Minion
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: Salt's states ask the package manager")
 
-TARGETS = ("package", "config", "service", "engine", "firewall", "sync", "check")
+TARGETS = ("service", "engine", "sync")
+MORE_TARGETS = ("package", "config", "firewall", "check")
 IMAGES = [{"name": "site/app", "tags": ["1.0"]}]
 GUARD = "Registry is left alone unless forced"
 # What a bug would write to, however the test is run.
@@ -73,7 +74,9 @@ def test_the_first_command_ever_may_be_a_plan(tmp_path, checkout, upstream):
     assert "DeprecationWarning" not in answer.stdout
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    "target", [*TARGETS, *(pytest.param(one, marks=pytest.mark.thorough) for one in MORE_TARGETS)]
+)
 def test_each_state_file_alone_may_be_the_first_command_ever(target, tmp_path, checkout, filled):
     answer = Minion(tmp_path, checkout, pillar={"docker_registry": filled}).apply(
         f"docker_registry.{target}", test=True

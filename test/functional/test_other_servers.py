@@ -89,7 +89,9 @@ def test_a_server_that_sends_less_of_a_range_than_was_asked_for_is_asked_on(line
     assert bytes_of(line, LARGE.digest) < 1.5 * LARGE.size
 
 
-@pytest.mark.parametrize("status", [400, 403, 416, 501])
+@pytest.mark.parametrize(
+    "status", [403, 501, *(pytest.param(one, marks=pytest.mark.thorough) for one in (400, 416))]
+)
 def test_a_server_that_refuses_ranges_is_asked_for_the_whole_blob(line, local, tmp_path, status):
     refuse = unless(lambda request: request.header("Range"), status)
     line.on("GET", A_BLOB, far(refuse), times=None)
