@@ -125,148 +125,49 @@ def text(of, clean=False):
         raise CommandExecutionError(str(error)) from error
 
 
-def note(of, clean=False):
+def noted(of):
     """
-    Note what is going to be ours in a file of docker, so that just that can be taken back.
-
-    Args:
-        of (str): ``sysconfig`` or ``daemon``.
-        clean (bool): nothing is going to be added. What a version before the notes has added is noted.
-
-    Raises:
-        CommandExecutionError: the file cannot be added to, or nothing can be noted.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' registry_engine.note daemon
-    """
-    try:
-        if not (clean or _configures_docker()):
-            return
-        noted = _noted(of)
-        wanted = insecure() if not clean and _docker_file() == of else []
-        if not (wanted or noted["added"]):
-            return
-        missing = [registry for registry in wanted if registry not in _named(of)]
-    except engines.EngineFileError as error:
-        raise CommandExecutionError(str(error)) from error
-    _write_note(_FILES[of], {**noted, "added": list(dict.fromkeys([*noted["added"], *missing]))})
-
-
-def settle(of):
-    """
-    Note of what is ours in a file of docker only what is still in it.
+    What is noted of a file of docker; of one that nothing was noted of, what can be told from it.
 
     Args:
         of (str): ``sysconfig`` or ``daemon``.
 
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' registry_engine.settle daemon
-    """
-    noted = _notes().get(_FILES[of])
-    if not noted:
-        return
-    there = _named(of)
-    gone = [*noted.get("dropped", []), *(each for each in noted["added"] if each not in there)]
-    left = [each for each in noted["added"] if each in there]
-    # A docker that could not be reloaded may trust them still.
-    _write_note(_FILES[of], {**noted, "added": left, "dropped": list(dict.fromkeys(gone))})
-
-
-def forget(path):
-    """
-    Forget what was noted of a file of the engines.
-
-    Args:
-        path (str): of the file.
+    Returns:
+        dict: ``added`` (``host:port`` of each registry that we have named there); ``before`` (its text before
+        that, none where there was no such file; no key where that is not known); ``dropped`` (what we have
+        named there once, and a docker that was not reloaded may trust still).
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt '*' registry_engine.forget /etc/docker/daemon.json
+        salt '*' registry_engine.noted daemon
     """
-    notes = _notes()
-    if notes.pop(path, None) is not None:
-        files.write_notes(_notes_path(), notes)
+    path = _FILES[of]
+    told = _notes().of(path)
+    text = _read(path) if __salt__["file.file_exists"](path) else None
+    return told or engines.seen(of, text, insecure())
 
 
-def goes(of):
+def docker_file():
     """
-    Whether a file of docker that says nothing any more is one that we have made.
-
-    Args:
-        of (str): ``sysconfig``, ``daemon`` or ``tidy``.
+    The file in which registries are named to docker: it refuses the same setting in both, so one that is in
+    daemon.json stays there.
 
     Returns:
-        bool: false if the file was there before, though empty.
+        str: ``sysconfig`` or ``daemon``; empty where none is to be named.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt '*' registry_engine.goes daemon
+        salt '*' registry_engine.docker_file
     """
-    return _notes().get(_FILES[of], {}).get("before") is None
-
-
-def note_authority(path, text):
-    """
-    Note the CA that is going to be ours, and what was in its place.
-
-    Args:
-        path (str): of the file.
-        text (str): the CA.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' registry_engine.note_authority /etc/docker/certs.d/mirror:5000/ca.crt "$PEM"
-    """
-    noted, now = _notes().get(path, {"before": None, "text": ""}), _read(path)
-    before = noted["before"]
-    if now and not any(_are_same(now, known) for known in (text, noted["text"])):
-        before = None if __salt__["registry_tls.is_made_here"](now) else now
-    _write_note(path, {"before": before, "text": text})
-
-
-def authorities_left(directory, clean=False):
-    """
-    Files of authorities that are ours and not wanted any more.
-
-    Args:
-        directory (str): of an engine, such as /etc/docker/certs.d.
-        clean (bool): none is wanted. Those of a version before the notes are among them where they are
-            what the pillar says, or certificates of an authority that this formula has made.
-
-    Returns:
-        dict: path → what is to be in its place; none where there is to be no such file.
-
-    Raises:
-        CommandExecutionError: the pillar has a mistake.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' registry_engine.authorities_left /etc/docker/certs.d
-    """
-    wanted = {f"{directory}/{name}/ca.crt": text for name, text in authorities().items()}
-    notes = {path: note for path, note in _notes().items() if path.startswith(f"{directory}/")}
-    left = {path: note["before"] for path, note in notes.items() if clean or path not in wanted}
-    for path in wanted.keys() - notes.keys() if clean else ():
-        now = _read(path)
-        if now and (_are_same(now, wanted[path]) or __salt__["registry_tls.is_made_here"](now)):
-            left[path] = None
-    return {
-        path: before if _is_as_noted(path, notes) else _read(path) or None for path, before in left.items()
-    }
+    if not manages("docker") or not insecure():
+        return ""
+    if engines.names_insecure_registries(_read(_DAEMON_JSON)):
+        return "daemon"
+    return "sysconfig" if __salt__["file.file_exists"](_SYSCONFIG) or _brings_sysconfig() else "daemon"
 
 
 def insecure():
@@ -308,8 +209,8 @@ def pending():
     if not info:
         return []
     differing = set(engines.insecure_registries(text)) ^ docker.trusted_registries(info)
-    noted = _notes().get(_DAEMON_JSON, {})
-    ours = dict.fromkeys([*insecure(), *noted.get("added", []), *noted.get("dropped", [])])
+    told = _notes().of(_DAEMON_JSON) or {}
+    ours = dict.fromkeys([*insecure(), *told.get("added", []), *told.get("dropped", [])])
     return [name for name in ours if name in differing]
 
 
@@ -430,42 +331,33 @@ def _daemon_json_text():
 # Its files
 
 
-def _docker_file():
-    """Docker refuses the same setting in both places, so one that is in daemon.json stays there."""
-    if not manages("docker") or not insecure():
-        return ""
-    if engines.names_insecure_registries(_read(_DAEMON_JSON)):
-        return "daemon"
-    return "sysconfig" if __salt__["file.file_exists"](_SYSCONFIG) or _brings_sysconfig() else "daemon"
-
-
 def _brings_sysconfig():
     """Whether docker's package, yet to be installed, has the file: a plan should name the right one."""
     return _is_el7() and not any(map(salt.utils.path.which, _PROGRAMS["docker"]))
 
 
 def _sysconfig(clean):
-    now, noted = _read(_SYSCONFIG), _noted("sysconfig")
+    now, told = _read(_SYSCONFIG), noted("sysconfig")
     if not clean:
-        return _added_to("sysconfig", now, noted)
-    if isinstance(noted.get("before"), str):
-        return engines.restored_sysconfig(now, noted["added"], noted["before"]) if _was_ours(noted) else now
-    return engines.drop_from_sysconfig(now, noted["added"])
+        return _added_to("sysconfig", now, told)
+    if isinstance(told.get("before"), str):
+        return engines.restored_sysconfig(now, told["added"], told["before"]) if _was_ours(told) else now
+    return engines.drop_from_sysconfig(now, told["added"])
 
 
 def _daemon(clean):
-    now, noted = _read(_DAEMON_JSON), _noted("daemon")
+    now, told = _read(_DAEMON_JSON), noted("daemon")
     if not clean:
-        return _added_to("daemon", now, noted)
-    return engines.drop_from_daemon_json(now, noted["added"]) if noted["added"] else now
+        return _added_to("daemon", now, told)
+    return engines.drop_from_daemon_json(now, told["added"]) if told["added"] else now
 
 
-def _added_to(of, text, noted):
+def _added_to(of, text, told):
     """Without what was ours and is not wanted any more, and with what is wanted and missing."""
     wanted = insecure()
-    stale = [registry for registry in noted["added"] if registry not in wanted]
+    stale = [registry for registry in told["added"] if registry not in wanted]
     kept = _DROPS[of](text, stale) if stale else text
-    if not wanted or _docker_file() not in ("", of):
+    if not wanted or docker_file() not in ("", of):
         return kept
     if of == "sysconfig":
         return engines.add_to_sysconfig(kept, wanted)
@@ -474,24 +366,20 @@ def _added_to(of, text, noted):
 
 
 def _tidy(_clean):
-    now, noted = _read(_DAEMON_JSON), _noted("daemon")
-    if not _was_ours(noted):
+    now, told = _read(_DAEMON_JSON), noted("daemon")
+    if not _was_ours(told):
         return now
-    left = engines.drop_from_daemon_json(now, noted["added"])
-    before = noted.get("before")
-    if "before" in noted:
+    left = engines.drop_from_daemon_json(now, told["added"])
+    before = told.get("before")
+    if "before" in told:
         left = engines.restored_daemon_json(left, before or "")
     left = engines.without_empty_list(left) if before is None else left
     # A link is the site's, and what it leads to is to be read by docker.
     return "{}\n" if not left and before is None and Path(_DAEMON_JSON).is_symlink() else left
 
 
-def _was_ours(noted):
-    return bool(noted["added"] or noted.get("dropped"))
-
-
-def _configures_docker():
-    return not __salt__["registry_host.skips_configuration"]() and manages("docker")
+def _was_ours(told):
+    return bool(told["added"] or told.get("dropped"))
 
 
 def _podman(clean):
@@ -502,58 +390,12 @@ def _read(path):
     return files.read(path, __salt__)
 
 
-# Notes of what is ours in them
-
-
-def _noted(of):
-    """What was noted of a file of docker; of one that nothing was noted of, what can be told from it."""
-    path = _FILES[of]
-    notes = _notes()
-    if path in notes:
-        return notes[path]
-    text, wanted = _read(path), insecure()
-    # Versions before the notes have written this layout; another one is the site's.
-    looks_ours = bool(wanted and text.strip()) and _LOOKS_OURS[of](text)
-    if ours := [each for each in wanted if looks_ours and each in _NAMES[of](text)]:
-        return {"added": ours}
-    return {"added": [], "before": text if __salt__["file.file_exists"](path) else None}
-
-
-def _is_as_noted(path, notes):
-    """What others have written there since is theirs."""
-    return path not in notes or _are_same(_read(path), notes[path]["text"])
-
-
-def _are_same(text, other):
-    """Whether two certificates are the same, however their lines end."""
-    return text.strip().splitlines() == other.strip().splitlines()
-
-
-def _named(of):
-    return _NAMES[of](_read(_FILES[of]))
-
-
 def _notes():
-    return files.read_notes(_notes_path())
+    return files.Notes(__opts__["root_dir"], files.ENGINES)
 
 
-def _write_note(path, note):
-    notes = _notes()
-    if notes.get(path) != note:
-        files.write_notes(_notes_path(), {**notes, path: note})
-
-
-def _notes_path():
-    return files.notes_path(__opts__["root_dir"], files.ENGINES)
-
-
-_FILES = {"sysconfig": _SYSCONFIG, "daemon": _DAEMON_JSON, "tidy": _DAEMON_JSON}
-_NAMES = {"sysconfig": engines.registries_in_sysconfig, "daemon": engines.insecure_registries}
+_FILES = {"sysconfig": _SYSCONFIG, "daemon": _DAEMON_JSON}
 _DROPS = {"sysconfig": engines.drop_from_sysconfig, "daemon": engines.drop_from_daemon_json}
-_LOOKS_OURS = {
-    "sysconfig": engines.may_have_written_sysconfig,
-    "daemon": engines.may_have_written_daemon_json,
-}
 _TEXTS = {"sysconfig": _sysconfig, "daemon": _daemon, "tidy": _tidy, "podman": _podman}
 _CONDITIONS = {
     "package": installs,

@@ -8,7 +8,6 @@ https://docs.saltproject.io/en/latest/topics/slots/index.html
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import PurePosixPath
 
@@ -22,7 +21,6 @@ import _registry_http_pools as pools
 import _registry_state_files as files
 import _registry_state_found as found
 import _registry_state_settings as checked
-import _registry_sync_ledger as ledger
 
 
 def skips_configuration():
@@ -290,52 +288,6 @@ def is_our_unit(file):
     return units.is_ours(_text(file))
 
 
-def purges():
-    """
-    Whether ``docker_registry.clean`` removes the images, too.
-
-    Returns:
-        bool: the pillar's ``registry:purge``.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' registry_host.purges
-    """
-    return _settings().service.purge
-
-
-def purge_obstacle(storage_default):
-    """
-    Why the images must not be deleted although ``registry:purge`` is true: nothing shows that the registry
-    whose they are is one that this formula has set up, nor that ``registry_sync`` has put all of them there.
-
-    Args:
-        storage_default (str): where the system's package keeps the images.
-
-    Returns:
-        str: a sentence; empty where nothing stands against it.
-
-    Raises:
-        CommandExecutionError: the pillar has a mistake.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' registry_host.purge_obstacle /var/lib/docker-registry
-    """
-    settings, directory = _settings(), storage(storage_default)
-    if settings.service.install == "none":
-        return guard.not_purged(directory, "docker_registry:registry:install is none")
-    if os.path.realpath(directory) in _own_storages():
-        return ""
-    book = ledger.Ledger(ledger.directory_below(__opts__["root_dir"]), settings.local.url)
-    unknown = found.unknown_image(directory, book)
-    return guard.not_purged(directory, f"{unknown} was not put there by registry_sync") if unknown else ""
-
-
 def port():
     """
     The port that the registry listens on.
@@ -350,13 +302,6 @@ def port():
         salt '*' registry_host.port
     """
     return _settings().local.port
-
-
-def _own_storages():
-    """Where the configurations say that the images are which this formula has written."""
-    saved = __salt__["registry_backup.saved_state"]().get("files") or {}
-    named = (host.storage_location(host.read_config(_text(file))) for file in saved)
-    return {os.path.realpath(directory) for directory in named if directory.startswith("/")}
 
 
 def _verdict():

@@ -114,7 +114,7 @@ def note(path):
         left = _ours(path)
     except policy.PolicyError as error:
         raise CommandExecutionError(str(error)) from None
-    _write_record({**_record(), path: {"before": before, "scopes": scopes, "left": left}})
+    _notes().write(path, {"before": before, "scopes": scopes, "left": left})
     return True
 
 
@@ -131,9 +131,7 @@ def forget(path):
 
         salt '*' registry_policy.forget /etc/containers/policy.json
     """
-    record = _record()
-    if record.pop(path, None) is not None:
-        _write_record(record)
+    _notes().forget(path)
 
 
 def warnings(of):
@@ -270,19 +268,11 @@ def _bytes(path):
 
 
 def _noted(path):
-    return _record().get(path)
+    return _notes().of(path)
 
 
-def _record():
-    return files.read_notes(_record_path())
-
-
-def _write_record(record):
-    files.write_notes(_record_path(), record)
-
-
-def _record_path():
-    return files.notes_path(__opts__["root_dir"], files.POLICIES)
+def _notes():
+    return files.Notes(__opts__["root_dir"], files.POLICIES)
 
 
 _TEXTS = {"lookaside": _lookaside, "mirrors": _mirrors, "policy": _policy}

@@ -15,7 +15,6 @@ from pathlib import Path, PurePosixPath
 import salt.loader
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
-import _registry_config_defaults as defaults
 import _registry_host_certificates as certificates
 import _registry_state_settings as checked
 
@@ -117,28 +116,6 @@ def is_made_here(text):
         return certificates.is_authority(_x509()["x509.read_certificate"](text))
     except _UNREADABLE:
         return False
-
-
-def authority_left():
-    """
-    Path of the certificate of an authority that this formula has made or fetched, whatever the pillar says by
-    now.
-
-    Returns:
-        str: a path, empty where there is none.
-
-    Raises:
-        CommandExecutionError: the pillar has a mistake.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' registry_tls.authority_left
-    """
-    usual = f"{defaults.AUTHORITY_DIRECTORY}/ca.pem"
-    found = _text(usual)
-    return authority_path() or (usual if found and is_made_here(found) else "")
 
 
 def host_name():

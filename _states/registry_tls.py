@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from salt.exceptions import CommandExecutionError
 
+import _registry_config_defaults as defaults
+from _registry_state_files import read as _read
 from _registry_state_returns import joined as _joined
 from _registry_state_returns import ret as _ret
 
@@ -135,7 +137,7 @@ def absent(name):
           registry_tls.absent: []
     """
     try:
-        path = __salt__["registry_tls.authority_left"]()
+        path = __salt__["registry_tls.authority_path"]() or _left_behind()
         of_mine = bool(path) and __salt__["registry_tls.is_in_mine"]()
     except CommandExecutionError as mistake:
         return _ret(name, False, str(mistake))
@@ -150,6 +152,13 @@ def absent(name):
         # It refuses where somebody else has put a file there.
         __salt__["file.rmdir"](directory)
     return _joined(name, rets)
+
+
+def _left_behind():
+    """The authority that this formula has made or fetched, and that the pillar does not know any more."""
+    usual = f"{defaults.AUTHORITY_DIRECTORY}/ca.pem"
+    text = _read(usual, __salt__, errors="replace")
+    return usual if text and __salt__["registry_tls.is_made_here"](text) else ""
 
 
 def _owned(paths, user, group):

@@ -85,6 +85,29 @@ def drop_from_sysconfig(text: str, unwanted: Iterable[str]) -> str:
     )
 
 
+def seen(of: str, text: str | None, wanted: Iterable[str]) -> dict[str, Any]:
+    """What can be told of a file of docker of which nothing was noted.
+
+    Args:
+        of: ``sysconfig`` or ``daemon``.
+        text: of the file; None where there is none.
+        wanted: ``host:port`` of each registry that is to be named there.
+
+    Returns:
+        ``added``, what was added to it; ``before``, its text before that, unless that is not known.
+
+    Raises:
+        EngineFileError: the file is broken.
+    """
+    laid_out, named = {
+        "sysconfig": (may_have_written_sysconfig, registries_in_sysconfig),
+        "daemon": (may_have_written_daemon_json, insecure_registries),
+    }[of]
+    there = [each for each in wanted if text and text.strip() and each in named(text)]
+    # Versions before the notes have written this layout; another one is the site's.
+    return {"added": there} if there and laid_out(text or "") else {"added": [], "before": text}
+
+
 def registries_in_sysconfig(text: str) -> list[str]:
     """The registries of ``INSECURE_REGISTRY`` in ``/etc/sysconfig/docker``."""
     return _registries(_settings(text).get("INSECURE_REGISTRY", ""))

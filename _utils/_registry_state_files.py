@@ -76,34 +76,48 @@ def managed(
     return {**joined(path, [written, owned]), "changes": {**written["changes"], **owned["changes"]}}
 
 
-def read_notes(path: str) -> dict[str, Any]:
-    """Notes, one of each file; empty where there are none."""
-    file = Path(path)
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-
-
-def write_notes(path: str, notes: Mapping[str, Any]) -> None:
-    """Write all notes, whole or not at all; the file goes with the last of them."""
-    file = Path(path)
-    if not notes:
-        file.unlink(missing_ok=True)
-        return
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = file.with_suffix(".draft")
-    draft.unlink(missing_ok=True)
-    # What a file said before may be a secret.
-    _write(str(draft), json.dumps(notes, indent=1).encode())
-    draft.replace(file)
-
-
-def notes_path(root: str, name: str) -> str:
-    """Where notes lie on a host.
+class Notes:
+    """What was done to files of the host: a note of each.
 
     Args:
         root: Salt's ``root_dir``.
         name: ``ENGINES`` or ``POLICIES``.
     """
-    return f"{directory_below(root)}/{name}"
+
+    def __init__(self, root: str, name: str) -> None:
+        self._file = Path(directory_below(root), name)
+
+    def all(self) -> dict[str, Any]:
+        """Path → note."""
+        return json.loads(self._file.read_text(encoding="utf-8")) if self._file.exists() else {}
+
+    def of(self, path: str) -> Any:
+        """The note of a file; None where there is none."""
+        return self.all().get(path)
+
+    def write(self, path: str, note: Any) -> None:
+        """Note something of a file."""
+        notes = self.all()
+        if notes.get(path) != note:
+            self._write({**notes, path: note})
+
+    def forget(self, path: str) -> None:
+        """Take back what was noted of a file."""
+        notes = self.all()
+        if notes.pop(path, None) is not None:
+            self._write(notes)
+
+    def _write(self, notes: Mapping[str, Any]) -> None:
+        """Write all, whole or not at all; the file goes with the last of them."""
+        if not notes:
+            self._file.unlink(missing_ok=True)
+            return
+        self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = self._file.with_suffix(".draft")
+        draft.unlink(missing_ok=True)
+        # What a file said before may be a secret.
+        _write(str(draft), json.dumps(notes, indent=1).encode())
+        draft.replace(self._file)
 
 
 def _salt_keeps(text: str) -> bool:

@@ -31,7 +31,7 @@ class Host:
         module = self.minion.file_root / "_modules/registry_backup.py"
         module.write_text(module.read_text().replace(BEFORE, str(self.before)))
         self.pki = directory / "pki-of-ours"
-        module = self.minion.file_root / "_modules/registry_tls.py"
+        module = self.minion.file_root / "_states/registry_tls.py"
         usual = 'f"{defaults.AUTHORITY_DIRECTORY}/'
         module.write_text(module.read_text().replace(usual, f'"{self.pki}/'))
         self.config.parent.mkdir()

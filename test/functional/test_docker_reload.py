@@ -90,25 +90,34 @@ def docker(tmp_path):
 
 @pytest.fixture
 def engine_of(checkout, monkeypatch):
-    """Return a function that loads the module for a docker, on a host where no systemd runs."""
+    """Return a function that loads the modules for a docker, on a host where no systemd runs."""
 
     def load(docker):
-        path = checkout / "_modules" / "registry_engine.py"
-        spec = importlib.util.spec_from_file_location("loaded_registry_engine", path)
+        salt = {
+            "file.file_exists": lambda path: Path(path).is_file(),
+            "file.read": lambda path, binary: Path(path).read_bytes(),
+            "registry_engine.insecure": lambda: module.insecure(),
+            "registry_engine.noted": lambda of: module.noted(of),
+        }
+        module, notes = (loaded(name, docker, salt) for name in ("registry_engine", "registry_engine_notes"))
+        # Salt has both in one.
+        module.note, module.settle = notes.note, notes.settle
+        module.insecure = lambda: [MIRROR]
+        for each in (module, notes):
+            monkeypatch.setitem(each._FILES, "daemon", docker.config)
+        monkeypatch.setattr(module, "_SECONDS_TO_RELOAD", 2)
+        for name, place in (("ask_info", docker.socket), ("running_process", docker.pid_file)):
+            monkeypatch.setattr(module.docker, name, partial(getattr(module.docker, name), place))
+        return module
+
+    def loaded(name, docker, salt):
+        spec = importlib.util.spec_from_file_location(f"loaded_{name}", checkout / "_modules" / f"{name}.py")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         module.__opts__ = {"root_dir": str(docker.directory)}
         module.__context__ = {"salt.utils.systemd.booted": False}
-        module.__salt__ = {
-            "file.file_exists": lambda path: Path(path).is_file(),
-            "file.read": lambda path, binary: Path(path).read_bytes(),
-        }
-        module.insecure = lambda: [MIRROR]
+        module.__salt__ = salt
         monkeypatch.setattr(module, "_DAEMON_JSON", docker.config)
-        monkeypatch.setitem(module._FILES, "daemon", docker.config)
-        monkeypatch.setattr(module, "_SECONDS_TO_RELOAD", 2)
-        for name, place in (("ask_info", docker.socket), ("running_process", docker.pid_file)):
-            monkeypatch.setattr(module.docker, name, partial(getattr(module.docker, name), place))
         return module
 
     return load

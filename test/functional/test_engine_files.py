@@ -33,11 +33,11 @@ class Host:
         self.sysconfig = directory / "etc/sysconfig/docker"
         self.authorities = directory / "etc/docker/certs.d"
         self.authority = self.authorities / MIRROR / "ca.crt"
-        module = minion.file_root / "_modules/registry_engine.py"
-        text = module.read_text()
-        for file in ("/etc/docker/daemon.json", "/etc/sysconfig/docker"):
-            text = text.replace(f'= "{file}"', f'= "{directory}{file}"')
-        module.write_text(text)
+        for module in minion.file_root.glob("_modules/registry_engine*.py"):
+            text = module.read_text()
+            for file in ("/etc/docker/daemon.json", "/etc/sysconfig/docker"):
+                text = text.replace(f'= "{file}"', f'= "{directory}{file}"')
+            module.write_text(text)
         self.directory = directory
         self._callers: dict[str, Any] = {}
         self.minion.sync()
