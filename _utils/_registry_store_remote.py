@@ -191,9 +191,8 @@ class RemoteStore:
         here = [self.files.resolve(*name) for name in names]
         # One is asked for: a registry that was not restarted may have its files elsewhere, and a copy of
         # them differs in what came last.
-        latest = max((one[1], at) for at, one in enumerate(here) if one) if any(here) else (0.0, 0)
-        found = here[latest[1]]
-        told = self._head_many([names[latest[1]]])[0]
+        _, latest = max(((one[1], at) for at, one in enumerate(here) if one), default=(0.0, 0))
+        found, told = here[latest], self._head_many([names[latest]])[0]
         if told and found and told.digest == found[0].digest:
             return [one and one[0] for one in here]
         return self._head_many(names)

@@ -6,17 +6,12 @@ from typing import Any
 
 import pytest
 
-from _registry_config_read import SettingsError, read_settings
+from _registry_config_read import read_settings
 from _registry_oci_reference import ReferenceMistake
 from _registry_sync_init import first_pillar
+from support.mistakes import mistake_in
 
 PRIVATE_KEY = "-----BEGIN EC PRIVATE KEY-----\nc2VjcmV0IGJ5dGVzIG9mIGEga2V5\n-----END EC PRIVATE KEY-----\n"
-
-
-def mistake_in(pillar: Any) -> str:
-    with pytest.raises(SettingsError) as caught:
-        read_settings(pillar, host="mirror.example.com")
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["cert", "key", "auth_file", "verify"])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from _registry_config_read import SettingsError, read_settings
+from _registry_config_read import read_settings
 from _registry_config_service import LOOKUP
 from _registry_config_values import Settings
 from _registry_host_service import (
@@ -20,19 +20,13 @@ from _registry_host_service import (
     storage_directory,
     storage_location,
 )
+from support.mistakes import mistake_in
 
 ROOT = Path(__file__).parents[2]
 
 
 def read(pillar: Any) -> Settings:
     return read_settings(pillar, host="mirror.example.com")
-
-
-def mistake_in(pillar: Any) -> str:
-    with pytest.raises(SettingsError) as caught:
-        read(pillar)
-    assert str(caught.value).isprintable()
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -7,19 +7,13 @@ from typing import Any
 
 import pytest
 
-from _registry_config_read import SettingsError, read_settings
+from _registry_config_read import read_settings
 from _registry_config_values import Settings
+from support.mistakes import mistake_in
 
 
 def read(pillar: Any) -> Settings:
     return read_settings(pillar, host="mirror.example.com")
-
-
-def mistake_in(pillar: Any) -> str:
-    with pytest.raises(SettingsError) as caught:
-        read(pillar)
-    assert str(caught.value).isprintable()
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(
